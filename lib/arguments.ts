@@ -1,0 +1,41 @@
+import { outOfRange, wrongType } from './errors.ts'
+
+/** Checks that `value` is a whole number of bytes (or objects): 0 to 2^53 - 1. */
+export function checkCount(name: string, value: unknown): number {
+  if (typeof value !== 'number') throw wrongType(name, 'a number', value)
+  if (!Number.isSafeInteger(value) || value < 0) throw outOfRange(name, 'an integer from 0 to 2^53 - 1', value)
+  return value
+}
+
+/** Checks that `value` is a power of two from 1 to `most`. */
+export function checkAlignment(value: unknown, most: number): number {
+  const alignment = checkCount('alignment', value)
+  if (alignment < 1 || alignment > most || 2 ** Math.round(Math.log2(alignment)) !== alignment) {
+    throw outOfRange('alignment', `a power of two from 1 to ${most}`, value)
+  }
+  return alignment
+}
+
+/** Checks that `value` is one of `choices`; `undefined` gives the first. */
+export function checkChoice<T extends string>(name: string, value: unknown, choices: readonly [T, ...T[]]): T {
+  if (value === undefined) return choices[0]
+  if (typeof value !== 'string') throw wrongType(name, `one of ${choices.join(', ')}`, value)
+  const choice = choices.find((candidate) => candidate === value)
+  if (choice === undefined) throw outOfRange(name, `one of ${choices.join(', ')}`, value)
+  return choice
+}
+
+/** Checks that `value` is a boolean; `undefined` gives `fallback`. */
+export function checkBoolean(name: string, value: unknown, fallback: boolean): boolean {
+  if (value === undefined) return fallback
+  if (typeof value !== 'boolean') throw wrongType(name, 'a boolean', value)
+  return value
+}
+
+/** Checks that `value` is a number from `least` to `most`; `undefined` gives `fallback`. */
+export function checkNumber(name: string, value: unknown, least: number, most: number, fallback: number): number {
+  if (value === undefined) return fallback
+  if (typeof value !== 'number') throw wrongType(name, 'a number', value)
+  if (!(value >= least && value <= most)) throw outOfRange(name, `from ${least} to ${most}`, value)
+  return value
+}

@@ -1,0 +1,224 @@
+import { constants } from 'node:os'
+import type { Address, Allocator, HeapStats } from '../allocator.ts'
+import { checkAlignment, checkCount, checkNumber } from '../arguments.ts'
+import { AllocatorError, closedError, outOfRange } from '../errors.ts'
+import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
+import { machineMemory } from '../os/machine.ts'
+import type { SystemCall } from '../os/mapper.ts'
+import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts'
+import { residentBytesOf } from '../os/resident.ts'
+
+const MOST_ALIGNMENT = 64 * 2 ** 20
+/** What the entry of one block takes in V8's map of blocks: the entry itself and the object that it names. */
+const BLOCK_METADATA_BYTES = 96
+
+/** How a {@link DirectHeap} is made. */
+export interface DirectHeapOptions {
+  /** The most bytes that it may map. By default the machine's or the cgroup's memory. */
+  limitBytes?: number
+  /** What is kept of system calls, beside the counts in `stats()`. */
+  ledger?: LedgerOptions
+}
+
+/** One block: a mapping of its own. */
+interface Block {
+  /** Where the mapping starts, and how long it is; the block's address may be behind its start, when it is aligned. */
+  start: number
+  length: number
+  usable: number
+  /** Over the usable bytes; made when a view is asked for, detached before the block is unmapped. */
+  buffer: ArrayBuffer | undefined
+}
+
+/**
+ * The baseline: one `mmap` for each block and one `munmap` for each free, as if malloc were a system call. A block is whole
+ * system pages of private memory, its address the one that the system gave; views of it have length 0 once it is freed.
+ */
+export class DirectHeap implements Allocator {
+  private readonly addon: Addon
+  private readonly ledger: LedgerHandle
+  private readonly limitBytes: number
+  private readonly blocks = new Map<Address, Block>()
+  private mappedBytes = 0
+  private peakMappedBytes = 0
+  private closed = false
+
+  /** @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the addon can't be loaded */
+  constructor(options: DirectHeapOptions = {}) {
+    const addon = loadAddon()
+    if (!isAddon(addon)) {
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a DirectHeap needs the addon (${addon.reason})`)
+    }
+    this.addon = addon
+    this.limitBytes = checkNumber('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
+    this.ledger = openLedger(addon, options.ledger ?? {})
+  }
+
+  malloc(size: number): Address {
+    return this.map(checkCount('size', size), 0)
+  }
+
+  /** A fresh mapping is zero. */
+  calloc(count: number, size: number): Address {
+    return this.map(checkCount('count', count) * checkCount('size', size), 0)
+  }
+
+  realloc(address: Address, size: number): Address {
+    if (address === 0) return this.malloc(size)
+    const block = this.blockAt(address)
+    if (checkCount('size', size) <= block.usable && this.pagesOf(size) === this.pagesOf(block.usable)) return address
+    const moved = this.malloc(size)
+    this.addon.copy(moved, address, Math.min(size, block.usable))
+    this.free(address)
+    return moved
+  }
+
+  alignedAlloc(alignment: number, size: number): Address {
+    return this.map(checkCount('size', size), checkAlignment(alignment, MOST_ALIGNMENT))
+  }
+
+  free(address: Address): void {
+    const block = this.blockAt(address)
+    if (block.buffer !== undefined) this.addon.detach(block.buffer)
+    const errno = this.addon.unmap(this.ledger, block.start, block.length)
+    if (errno !== 0) {
+      // In the middle of a mapping that the kernel had joined with its neighbours, an unmap can need one mapping more.
+      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to unmap the block at ${address}`, {
+        address,
+        syscall: 'munmap',
+        errno,
+      })
+    }
+    this.blocks.delete(address)
+    this.mappedBytes -= block.length
+  }
+
+  usableSize(address: Address): number {
+    return this.blockAt(address).usable
+  }
+
+  /** All views of a block share an ArrayBuffer of its own, at offset 0. */
+  view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
+    const block = this.blockAt(address)
+    if (length !== undefined && checkCount('length', length) > block.usable) {
+      throw outOfRange('length', `at most the block's ${block.usable} bytes`, length)
+    }
+    block.buffer ??= this.addon.bufferOver(address, block.usable)
+    return new Uint8Array(block.buffer, 0, length ?? block.usable)
+  }
+
+  /** Writes one byte in every `stride` of a block without making a view, so that a figure is the system's cost alone. */
+  touch(address: Address, length: number, stride: number): void {
+    const block = this.blockAt(address)
+    if (checkCount('length', length) > block.usable) {
+      throw outOfRange('length', `at most the block's ${block.usable} bytes`, length)
+    }
+    if (checkCount('stride', stride) === 0) throw outOfRange('stride', 'at least 1', stride)
+    this.addon.touch(address, length, stride)
+  }
+
+  stats(): HeapStats {
+    let liveBytes = 0
+    for (const block of this.blocks.values()) liveBytes += block.usable
+    return {
+      liveBytes,
+      mappedBytes: this.mappedBytes,
+      reservedBytes: this.mappedBytes,
+      threadCacheBytes: 0,
+      centralCacheBytes: this.mappedBytes - liveBytes, // what alignment leaves over
+      pageHeapFreeBytes: 0,
+      pageHeapReleasedBytes: 0,
+      metadataBytes: this.blocks.size * BLOCK_METADATA_BYTES,
+      peakLiveBytes: this.peakMappedBytes,
+      peakMappedBytes: this.peakMappedBytes,
+      syscalls: countsOf(this.addon, this.ledger),
+      system: 'native',
+    }
+  }
+
+  audit(): void {
+    this.checkOpen()
+    let mapped = 0
+    for (const [address, { start, length, usable }] of this.blocks) {
+      if (address < start || address + usable > start + length || length % this.addon.pageSize !== 0) {
+        throw new AllocatorError('ERR_HEAP_CORRUPT', `the block at ${address} isn't inside its mapping`, { address })
+      }
+      mapped += length
+    }
+    if (mapped !== this.mappedBytes) {
+      throw new AllocatorError('ERR_HEAP_CORRUPT', `${mapped} bytes are mapped, but ${this.mappedBytes} were counted`)
+    }
+  }
+
+  /** There are no free pages: a freed block is unmapped at once. */
+  releaseFreeMemory(bytes?: number): number {
+    if (bytes !== undefined) checkCount('bytes', bytes)
+    this.checkOpen()
+    return 0
+  }
+
+  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  systemCalls(): SystemCall[] {
+    return this.addon.ledgerRing(this.ledger)
+  }
+
+  /** Resident bytes of all blocks, as the system tells; null where it can't. It reads a file: not for a loop. */
+  residentBytes(): number | null {
+    return residentBytesOf([...this.blocks.values()].map(({ start, length }) => ({ start, end: start + length })))
+  }
+
+  close(): void {
+    if (this.closed) return
+    for (const address of [...this.blocks.keys()]) this.free(address)
+    this.closed = true
+    this.addon.closeLedgerFile(this.ledger)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  private map(size: number, alignment: number): Address {
+    this.checkOpen()
+    const { pageSize } = this.addon
+    const usable = this.pagesOf(size) * pageSize
+    const length = usable + (alignment > pageSize ? alignment : 0)
+    if (this.mappedBytes + length > this.limitBytes) {
+      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${size} bytes don't fit in the heap's limit`, {
+        requested: size,
+      })
+    }
+    const start = this.addon.map(this.ledger, length)
+    if (start < 0) throw systemRefused(size, -start)
+    const address = alignment > pageSize ? Math.ceil(start / alignment) * alignment : start
+    this.blocks.set(address, { start, length, usable, buffer: undefined })
+    this.mappedBytes += length
+    if (this.mappedBytes > this.peakMappedBytes) this.peakMappedBytes = this.mappedBytes
+    return address
+  }
+
+  private pagesOf(bytes: number): number {
+    return Math.max(1, Math.ceil(bytes / this.addon.pageSize))
+  }
+
+  private blockAt(address: Address): Block {
+    checkCount('address', address)
+    this.checkOpen()
+    const block = this.blocks.get(address)
+    if (block !== undefined) return block
+    throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block starts at ${address}`, { address })
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw closedError()
+  }
+}
+
+function systemRefused(requested: number, errno: number): AllocatorError {
+  const mappings = errno === constants.errno.ENOMEM ? ' (it also limits the number of mappings)' : ''
+  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes${mappings}`, {
+    requested,
+    syscall: 'mmap',
+    errno,
+  })
+}

@@ -1,0 +1,1 @@
+export { DirectHeap, type DirectHeapOptions } from './direct-heap.ts'

@@ -1,0 +1,61 @@
+/** What an {@link AllocatorError} says went wrong. See the README for the meaning of each. */
+export type AllocatorErrorCode =
+  | 'ERR_HEAP_DOUBLE_FREE'
+  | 'ERR_HEAP_INVALID_ADDRESS'
+  | 'ERR_HEAP_OUT_OF_MEMORY'
+  | 'ERR_HEAP_CLOSED'
+  | 'ERR_HEAP_TOO_MANY_WORKERS'
+  | 'ERR_HEAP_CORRUPT'
+  | 'ERR_HEAP_UNSUPPORTED'
+  | 'ERR_TRACE_INVALID'
+
+/** What an {@link AllocatorError} may know beside its code. */
+export interface AllocatorErrorDetails {
+  /** The address that the call was given. */
+  address?: number
+  /** Bytes that the call asked for. */
+  requested?: number
+  /** The system call that failed: `mmap`, `munmap`, `madvise`. */
+  syscall?: string
+  /** The system's error number, positive. */
+  errno?: number
+  /** The error that this one follows from. */
+  cause?: unknown
+}
+
+/** Every error of this library that isn't about the type or range of an argument. The heap is as it was before the call. */
+export class AllocatorError extends Error {
+  override readonly name = 'AllocatorError'
+  declare readonly code: AllocatorErrorCode
+  declare readonly address?: number
+  declare readonly requested?: number
+  declare readonly syscall?: string
+  declare readonly errno?: number
+
+  constructor(code: AllocatorErrorCode, message: string, details: AllocatorErrorDetails = {}) {
+    const { cause, ...fields } = details
+    super(message, cause === undefined ? undefined : { cause })
+    Object.assign(this, { code }, fields)
+  }
+}
+
+/** A `TypeError` with Node's own code for an argument of the wrong type. */
+export function wrongType(name: string, expected: string, value: unknown): TypeError {
+  const error = new TypeError(`${name} must be ${expected}, not ${describe(value)}`)
+  return Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' })
+}
+
+/** A `RangeError` with Node's own code for a number out of range. */
+export function outOfRange(name: string, expected: string, value: unknown): RangeError {
+  const error = new RangeError(`${name} must be ${expected}, not ${String(value)}`)
+  return Object.assign(error, { code: 'ERR_OUT_OF_RANGE' })
+}
+
+/** The error for a call on a heap that was closed. */
+export function closedError(): AllocatorError {
+  return new AllocatorError('ERR_HEAP_CLOSED', 'the heap is closed')
+}
+
+function describe(value: unknown): string {
+  return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}

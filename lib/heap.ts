@@ -1,0 +1,262 @@
+import type { Address, Allocator, HeapStats } from './allocator.ts'
+import { checkAlignment, checkBoolean, checkChoice, checkCount, checkNumber } from './arguments.ts'
+import { AllocatorError, closedError, outOfRange } from './errors.ts'
+import { BlockBytes } from './memory/block-bytes.ts'
+import { FREE, isCached, LIVE, NONE } from './memory/object-state.ts'
+import {
+  FIRST_PAGE,
+  GRANULE_BYTES,
+  GRANULE_SHIFT,
+  MOST_HEAP_BYTES,
+  PAGE_BYTES,
+  PAGE_GRANULE_SHIFT,
+} from './memory/page.ts'
+import { machineMemory, openMapper } from './os/machine.ts'
+import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
+import type { LedgerOptions } from './os/native-mapper.ts'
+import { MOST_SMALL_BYTES } from './tcmalloc/size-class.ts'
+import { TCMalloc } from './tcmalloc/tcmalloc.ts'
+
+/** The largest alignment that a heap promises: its memory starts at a multiple of it. */
+const MOST_ALIGNMENT = 64 * 2 ** 20
+/** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
+const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
+/** What gperftools clips that budget to. */
+const MOST_CACHE_BYTES = 2 ** 30
+/** Above this, an address is no small integer any more, and takes the slow twin of a function. */
+const SMALL_GRANULES = 2 ** 31 / GRANULE_BYTES
+
+/** How a {@link Heap} is made. */
+export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
+  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer, for APIs that refuse shared memory. */
+  memory?: Kind
+  /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  limitBytes?: number
+  /** False sends every call to the central cache: slower, but nothing is free where another thread can't have it. */
+  threadCache?: boolean
+  /** What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. */
+  cacheBytes?: number
+  /** How eagerly freed pages go back to the system by themselves: 1 by default, 10 ten times as fast, 0 never. */
+  releaseRate?: number
+  /** What is kept of system calls, beside the counts in `stats()`. */
+  ledger?: LedgerOptions
+  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  mapper?: Mapper
+}
+
+/**
+ * TCMalloc's design: small blocks (up to 256 KiB) from a cache of this thread's own, which a central cache fills from spans
+ * of pages; medium (to 1 MiB) and large ones are spans of their own. Every call is checked, always.
+ */
+export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
+  /** All of the heap's address space. A block's address is its offset here. For code that one trusts: a write beyond the pages that have grown ends the process. */
+  readonly buffer: BufferOf<Kind>
+  private readonly mapper: Mapper
+  private readonly tiers: TCMalloc
+  private readonly bytes: BlockBytes
+  private finalStats: HeapStats | undefined
+
+  // What the usual path reads; the same objects as the tiers'.
+  private readonly cache: TCMalloc['cache']
+  private readonly classBySize: Uint8Array
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  constructor(options: HeapOptions<Kind> = {}) {
+    const memory = checkChoice('memory', options.memory, ['shared', 'private'])
+    const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
+    const limitBytes = checkNumber('limitBytes', options.limitBytes, PAGE_BYTES, MOST_HEAP_BYTES, most)
+    const threadCache = checkBoolean('threadCache', options.threadCache, true)
+    const cacheBytes = checkNumber('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
+    const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
+    this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    this.tiers = new TCMalloc(this.mapper, {
+      memory,
+      limitBytes,
+      alignment: Math.min(MOST_ALIGNMENT, this.mapper.maxAlignment),
+      cacheBytes: threadCache ? Math.floor(cacheBytes) : 0,
+      releaseRate,
+    })
+    this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>
+    this.bytes = new BlockBytes(this.buffer)
+    this.cache = this.tiers.cache
+    this.classBySize = this.tiers.classBySize
+  }
+
+  malloc(size: number): Address {
+    if ((size | 0) === size && size >= 0 && size <= MOST_SMALL_BYTES) {
+      const granule = this.cache.pop(this.classBySize[(size + (GRANULE_BYTES - 1)) >>> GRANULE_SHIFT]!)
+      if (granule !== 0 && granule < SMALL_GRANULES) return granule << GRANULE_SHIFT
+      if (granule !== 0) return granule * GRANULE_BYTES
+    }
+    return this.mallocSlow(size)
+  }
+
+  free(address: Address): void {
+    // A small integer, not negative, a multiple of 16: its granule then has a state, whatever the limit.
+    if ((address | 0) === address && (address & 0x8000000f) === 0) {
+      if (this.cache.push(address >>> GRANULE_SHIFT)) return
+    }
+    this.freeSlow(address)
+  }
+
+  calloc(count: number, size: number): Address {
+    const bytes = checkCount('count', count) * checkCount('size', size)
+    this.checkOpen()
+    if (bytes > MOST_SMALL_BYTES) {
+      const granule = this.tiers.allocateLarge(bytes, this.bytes)
+      if (granule === 0) throw this.outOfMemory(bytes)
+      return granule * GRANULE_BYTES
+    }
+    const address = this.malloc(bytes)
+    this.bytes.zero(address, bytes)
+    return address
+  }
+
+  realloc(address: Address, size: number): Address {
+    if (address === 0) return this.malloc(size)
+    const granule = this.liveGranule(address)
+    checkCount('size', size)
+    if (this.tiers.resize(granule, size)) return address
+    const moved = this.malloc(size)
+    this.bytes.copy(moved, address, Math.min(size, this.tiers.usableBytes(granule)))
+    this.free(address)
+    return moved
+  }
+
+  alignedAlloc(alignment: number, size: number): Address {
+    checkAlignment(alignment, MOST_ALIGNMENT)
+    checkCount('size', size)
+    this.checkOpen()
+    if (alignment <= GRANULE_BYTES) return this.malloc(size)
+    if (alignment > this.mapper.maxAlignment) {
+      throw new AllocatorError(
+        'ERR_HEAP_UNSUPPORTED',
+        `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
+        { requested: size }
+      )
+    }
+    const granule = this.tiers.allocateAligned(alignment, size)
+    if (granule === 0) throw this.outOfMemory(size)
+    return granule * GRANULE_BYTES
+  }
+
+  usableSize(address: Address): number {
+    return this.tiers.usableBytes(this.liveGranule(address))
+  }
+
+  view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
+    const usable = this.tiers.usableBytes(this.liveGranule(address))
+    if (length === undefined) return new Uint8Array(this.buffer, address, usable)
+    if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
+    return new Uint8Array(this.buffer, address, length)
+  }
+
+  stats(): HeapStats {
+    return this.finalStats ?? this.currentStats()
+  }
+
+  audit(): void {
+    this.checkOpen()
+    this.tiers.audit()
+  }
+
+  /** The caller's thread cache is given back first, since one cached object keeps a span from becoming free. */
+  releaseFreeMemory(bytes?: number): number {
+    if (bytes !== undefined) checkCount('bytes', bytes)
+    this.checkOpen()
+    return this.tiers.release(bytes)
+  }
+
+  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  systemCalls(): SystemCall[] {
+    return this.mapper.ring()
+  }
+
+  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
+  residentBytes(): number | null {
+    return this.finalStats === undefined ? this.mapper.residentBytes() : 0
+  }
+
+  close(): void {
+    if (this.finalStats !== undefined) return
+    const last = this.currentStats()
+    this.tiers.close()
+    this.finalStats = {
+      ...last,
+      liveBytes: 0,
+      mappedBytes: 0,
+      reservedBytes: 0,
+      threadCacheBytes: 0,
+      centralCacheBytes: 0,
+      pageHeapFreeBytes: 0,
+      pageHeapReleasedBytes: 0,
+      metadataBytes: 0,
+      syscalls: this.mapper.syscalls(),
+    }
+    this.mapper.flush()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  private currentStats(): HeapStats {
+    return { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
+  }
+
+  /** All that isn't the usual malloc: an empty stack, a large block, an address above 2 GiB, a wrong size, a closed heap. */
+  private mallocSlow(size: number): Address {
+    checkCount('size', size)
+    this.checkOpen()
+    const granule =
+      size <= MOST_SMALL_BYTES
+        ? this.tiers.allocateSmall(this.classBySize[(size + (GRANULE_BYTES - 1)) >>> GRANULE_SHIFT]!)
+        : this.tiers.allocateLarge(size, undefined)
+    if (granule === 0) throw this.outOfMemory(size)
+    return granule * GRANULE_BYTES
+  }
+
+  /** All that isn't the usual free: a full stack, a large block, an address above 2 GiB, a wrong address, a closed heap. */
+  private freeSlow(address: Address): void {
+    this.tiers.free(this.liveGranule(address))
+  }
+
+  /** The granule of a live block. @throws the error for what the address is instead */
+  private liveGranule(address: Address): number {
+    checkCount('address', address)
+    this.checkOpen()
+    const granule = address / GRANULE_BYTES
+    if (Number.isInteger(granule) && this.tiers.stateOf(granule) === LIVE) return granule
+    throw this.wrongAddress(address)
+  }
+
+  private wrongAddress(address: number): AllocatorError {
+    const granule = address / GRANULE_BYTES
+    const state = Number.isInteger(granule) ? this.tiers.stateOf(granule) : NONE
+    if (state === FREE || isCached(state)) {
+      return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
+    }
+    const page = Math.floor(granule / 2 ** PAGE_GRANULE_SHIFT)
+    const grown = page >= FIRST_PAGE && page < this.tiers.endPage
+    return new AllocatorError(
+      'ERR_HEAP_INVALID_ADDRESS',
+      grown ? `no block starts at ${address}` : `${address} is not an address of this heap`,
+      { address }
+    )
+  }
+
+  private outOfMemory(requested: number): AllocatorError {
+    const errno = this.tiers.lastErrno
+    return errno === 0
+      ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
+      : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
+          requested,
+          syscall: 'mmap',
+          errno,
+        })
+  }
+
+  private checkOpen(): void {
+    if (this.finalStats !== undefined) throw closedError()
+  }
+}

@@ -1,0 +1,6 @@
+export type { Address, Allocator, HeapStats, SyscallCounts } from './allocator.ts'
+export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'
+export { Heap, type HeapOptions } from './heap.ts'
+export type { BufferOf, Mapper, Mapping, MemoryKind, Reservation, SystemCall } from './os/mapper.ts'
+export type { LedgerOptions } from './os/native-mapper.ts'
+export { SimulatedMapper, type SimulatedSystem } from './os/simulated-mapper.ts'

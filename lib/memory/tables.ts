@@ -1,0 +1,184 @@
+import { AllocatorError } from '../errors.ts'
+import type { Mapper, Mapping } from '../os/mapper.ts'
+import { SLOT_COUNT } from './object-state.ts'
+import { GRANULE_SHIFT, MOST_SYSTEM_PAGE_BYTES, PAGE_GRANULES, PAGE_SHIFT } from './page.ts'
+import { SPAN_BYTES, SPAN_WORDS } from './span.ts'
+
+/** Tables that grow with the heap do so in steps of 4 MiB: states for 64 MiB of heap, span entries for 1 GiB. */
+const STEP_BYTES = 4 * 2 ** 20
+
+/**
+ * States reach at least this far whatever the limit: every address that is a small integer then has one, so that a wrong
+ * address reads "no object" and is never out of the array's bounds. What hasn't grown costs nothing and reads as 0.
+ */
+const LEAST_STATES = 2 ** 31 >>> GRANULE_SHIFT
+
+/** What the tables are sized by. */
+export interface TableSizes {
+  /** Pages of the reservation, from page 0. */
+  pages: number
+  /** 32-bit words that the tiers keep for themselves. */
+  controlWords: number
+  /** Bytes for each thread slot. */
+  slotBytes: number
+}
+
+/** A part of the tables. */
+interface Section {
+  readonly offset: number
+  readonly byteLength: number
+}
+
+/** The tables' own words of the control section: how far the two sections that grow have grown, in steps. */
+const SPAN_STEPS = 0
+const STATE_STEPS = 1
+/** The first control word that is the tiers'. */
+export const FIRST_TIER_WORD = 2
+
+/**
+ * All that a heap knows of its memory, in one mapping beside it: a fixed layout with no allocator inside. Numbers are
+ * relative to the heap, so that every thread reads them alike, and object memory holds none of it: what a program
+ * scribbles can't hurt the heap.
+ *
+ *     control | thread slots' words | class per page | dirty per page | slot areas | span entries | object states
+ */
+export class Tables {
+  /** One state per granule; see object-state.ts. */
+  readonly states: Uint8Array
+  /** One size class per page; 0 in large and in free spans. */
+  readonly pageClass: Uint8Array
+  /** One byte per page: 0 while it is as the system gave it, which is all zeros, 1 once it has been handed out. */
+  readonly pageDirty: Uint8Array
+  /** One entry of eight words per page; see span.ts. */
+  readonly spans: Int32Array
+  /** The tiers' own words; tcmalloc/control.ts says which are whose. */
+  readonly control: Int32Array
+  readonly reservedBytes: number
+  private readonly mapping: Mapping
+  private readonly mapper: Mapper
+  private readonly slotWords: Section
+  private readonly slotAreas: Section
+  private readonly slotBytes: number
+  private readonly spanSection: Section
+  private readonly stateSection: Section
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  constructor(mapper: Mapper, { pages, controlWords, slotBytes }: TableSizes) {
+    let end = 0
+    const section = (byteLength: number): Section => {
+      const offset = end
+      end += roundUp(byteLength, MOST_SYSTEM_PAGE_BYTES)
+      return { offset, byteLength }
+    }
+    const control = section(controlWords * 4)
+    this.slotWords = section(SLOT_COUNT * 4)
+    const pageClass = section(pages)
+    const pageDirty = section(pages)
+    const fixed = end
+    this.slotBytes = roundUp(slotBytes, MOST_SYSTEM_PAGE_BYTES)
+    this.slotAreas = section(this.slotBytes * SLOT_COUNT)
+    this.spanSection = section(pages * SPAN_BYTES)
+    this.stateSection = section(Math.max(pages * PAGE_GRANULES, LEAST_STATES))
+    this.reservedBytes = end
+
+    const mapping = mapper.reserve({ byteLength: end, kind: 'shared', alignment: 4096, hugePages: false })
+    if (typeof mapping === 'number') throw refused(mapping, end)
+    const errno = mapping.grow(0, fixed)
+    if (errno !== 0) throw refused(errno, fixed)
+    this.mapper = mapper
+    this.mapping = mapping
+    const { buffer } = mapping
+    this.control = new Int32Array(buffer, control.offset, controlWords)
+    this.pageClass = new Uint8Array(buffer, pageClass.offset, pages)
+    this.pageDirty = new Uint8Array(buffer, pageDirty.offset, pages)
+    this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SPAN_WORDS)
+    this.states = new Uint8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
+  }
+
+  /** Makes the tables cover the pages before `endPage`. Returns 0, or the system's error number. */
+  cover(endPage: number): number {
+    return (
+      this.extend(this.spanSection, SPAN_STEPS, endPage * SPAN_BYTES) ||
+      this.extend(this.stateSection, STATE_STEPS, endPage * PAGE_GRANULES)
+    )
+  }
+
+  /** Claims a thread slot for this thread, and its area. @throws AllocatorError */
+  claimSlot(): { slot: number; area: Int32Array } {
+    const slot = this.mapping.claimSlot(this.slotWords.offset, SLOT_COUNT)
+    if (slot < 0) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${SLOT_COUNT} threads at most`)
+    const offset = this.slotAreas.offset + slot * this.slotBytes
+    const errno = this.mapping.grow(offset, this.slotBytes)
+    if (errno !== 0) {
+      this.releaseSlot(slot)
+      throw refused(errno, this.slotBytes)
+    }
+    return { slot, area: new Int32Array(this.mapping.buffer, offset, this.slotBytes / 4) }
+  }
+
+  /** Gives a slot that this thread claimed back. */
+  releaseSlot(slot: number): void {
+    this.mapping.releaseSlot(this.slotWords.offset, slot)
+  }
+
+  /**
+   * Gives back the memory of the tables that describe `pages` free pages from `page` on, as far as it fills system pages
+   * of its own. REQUIRES: their states are all NONE, and the span's first and last page keep their entries.
+   */
+  trim(page: number, pages: number): void {
+    if (!this.mapper.canRelease || !this.mapper.releaseZeroes) return
+    this.releaseInner(this.stateSection, page * PAGE_GRANULES, (page + pages) * PAGE_GRANULES)
+    this.releaseInner(this.spanSection, (page + 1) * SPAN_BYTES, (page + pages - 1) * SPAN_BYTES)
+  }
+
+  /** Gives all memory of the tables back; nobody may use them from now on. */
+  close(): void {
+    if (this.mapper.canRelease) {
+      const spanBytes = this.grown(this.spanSection, SPAN_STEPS)
+      const stateBytes = this.grown(this.stateSection, STATE_STEPS)
+      if (spanBytes > 0) this.mapping.release(this.spanSection.offset, spanBytes)
+      if (stateBytes > 0) this.mapping.release(this.stateSection.offset, stateBytes)
+      this.mapping.release(0, this.spanSection.offset)
+    }
+    this.mapping.close()
+  }
+
+  private grown(section: Section, stepsWord: number): number {
+    return Math.min(this.control[stepsWord]! * STEP_BYTES, roundUp(section.byteLength, MOST_SYSTEM_PAGE_BYTES))
+  }
+
+  private extend(section: Section, stepsWord: number, needed: number): number {
+    const grown = this.grown(section, stepsWord)
+    if (needed <= grown) return 0
+    const steps = Math.ceil(needed / STEP_BYTES)
+    const end = Math.min(steps * STEP_BYTES, roundUp(section.byteLength, MOST_SYSTEM_PAGE_BYTES))
+    const errno = this.mapping.grow(section.offset + grown, end - grown)
+    if (errno === 0) this.control[stepsWord] = steps
+    return errno
+  }
+
+  private releaseInner(section: Section, from: number, to: number): void {
+    const { systemPageSize } = this.mapper
+    const start = roundUp(from, systemPageSize)
+    const end = to - (to % systemPageSize)
+    if (end > start) this.mapping.release(section.offset + start, end - start)
+  }
+}
+
+/** The least multiple of `unit` that is `value` or more. */
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}
+
+function refused(errno: number, requested: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
+    requested,
+    syscall: 'mmap',
+    errno,
+  })
+}
+
+/** Pages in `bytes`, rounded up. */
+export function pagesFor(bytes: number): number {
+  return Math.ceil(bytes / 2 ** PAGE_SHIFT)
+}

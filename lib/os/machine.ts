@@ -1,0 +1,25 @@
+import { totalmem } from 'node:os'
+import { isAddon, loadAddon } from './addon.ts'
+import { GrowableMapper } from './growable-mapper.ts'
+import type { Mapper } from './mapper.ts'
+import { type LedgerOptions, NativeMapper } from './native-mapper.ts'
+
+/** The memory of this machine, or of the cgroup that the process is confined to, in bytes. */
+export function machineMemory(): number {
+  // 0 where there is no limit, or more than the machine has where it is not known.
+  const constrained = process.constrainedMemory()
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
+}
+
+let warned = false
+
+/** A door to the system: the shim, or what stands in for it where it can't be loaded. Says so once. */
+export function openMapper(ledger: LedgerOptions): Mapper {
+  const addon = loadAddon()
+  if (isAddon(addon)) return new NativeMapper(addon, ledger)
+  if (!warned) {
+    warned = true
+    process.emitWarning(`no addon (${addon.reason}): heaps give no memory back to the system`, 'SpanheapWarning')
+  }
+  return new GrowableMapper()
+}

@@ -1,0 +1,68 @@
+import type { SyscallCounts } from '../allocator.ts'
+
+/** Whether workers can see the memory (a SharedArrayBuffer), or APIs that refuse shared memory take it (an ArrayBuffer). */
+export type MemoryKind = 'shared' | 'private'
+
+/** The buffer that a kind of memory appears as. */
+export type BufferOf<Kind extends MemoryKind> = Kind extends 'shared' ? SharedArrayBuffer : ArrayBuffer
+
+/** One system call as the ledger keeps it. */
+export interface SystemCall {
+  call: 'mmap' | 'munmap' | 'madvise'
+  /** As the system sees it, not a heap's address. */
+  address: number
+  /** Bytes. */
+  length: number
+  /** How long the call took, in nanoseconds. */
+  ns: number
+  /** The system's error number, where the call failed. */
+  errno?: number
+}
+
+/** How a reservation is made. */
+export interface Reservation {
+  byteLength: number
+  kind: MemoryKind
+  /** The real address of its first byte is a multiple of this. */
+  alignment: number
+  /** False for tables that are touched here and there: 2 MiB for one byte would be too much. */
+  hugePages: boolean
+}
+
+/** The only door to the system. A mapper serves one heap, and counts its calls. */
+export interface Mapper {
+  readonly name: string
+  /** The unit in which the system maps and releases, in bytes. */
+  readonly systemPageSize: number
+  /** Whether memory can be given back at all. */
+  readonly canRelease: boolean
+  /** Whether pages that were given back read as zeros. */
+  readonly releaseZeroes: boolean
+  /** The largest alignment, in bytes, that it can promise for a real address. */
+  readonly maxAlignment: number
+  /** Sets address space aside. Returns the system's error number where it refuses. */
+  reserve(reservation: Reservation): Mapping | number
+  /** Calls that succeeded so far. */
+  syscalls(): SyscallCounts
+  /** The newest calls, oldest first, where a ring was asked for. */
+  ring(): SystemCall[]
+  /** Resident bytes of everything reserved here; null where the system can't tell. */
+  residentBytes(): number | null
+  /** Writes out what the ledger still holds. */
+  flush(): void
+}
+
+/** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
+export interface Mapping {
+  readonly buffer: SharedArrayBuffer | ArrayBuffer
+  /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
+  grow(offset: number, length: number): number
+  /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */
+  release(offset: number, length: number): number
+  /** Claims the first free one of `count` 32-bit words at `offset`; -1 where none is free. */
+  claimSlot(offset: number, count: number): number
+  /** Gives a word that this thread claimed back. */
+  releaseSlot(offset: number, index: number): void
+  /** Lets go: views of private memory have length 0 from then on; address space goes when the last view is collected. */
+  close(): void
+}

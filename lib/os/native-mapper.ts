@@ -1,0 +1,105 @@
+import { AllocatorError } from '../errors.ts'
+import type { Addon, LedgerHandle, MappingHandle } from './addon.ts'
+import type { SyscallCounts } from '../allocator.ts'
+import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
+import { residentBytesOf } from './resident.ts'
+
+/** What a ledger keeps beside its counters. */
+export interface LedgerOptions {
+  /** Keep the newest calls, this many. */
+  ring?: number
+  /** Write every call to this file, a line of JSON each, until the heap is closed. */
+  file?: string
+}
+
+/** Real memory from the operating system, through the shim. */
+export class NativeMapper implements Mapper {
+  readonly name = 'native'
+  readonly systemPageSize: number
+  readonly canRelease = true
+  readonly releaseZeroes = true
+  readonly maxAlignment = Number.MAX_SAFE_INTEGER
+  private readonly addon: Addon
+  private readonly ledger: LedgerHandle
+  private readonly ranges: { start: number; end: number }[] = []
+
+  constructor(addon: Addon, options: LedgerOptions = {}) {
+    this.addon = addon
+    this.systemPageSize = addon.pageSize
+    this.ledger = openLedger(addon, options)
+  }
+
+  reserve({ byteLength, kind, alignment, hugePages }: Reservation): Mapping | number {
+    const reserved = this.addon.reserve(this.ledger, byteLength, alignment, kind === 'shared', hugePages)
+    if (typeof reserved === 'number') return reserved
+    this.ranges.push({ start: reserved.address, end: reserved.address + byteLength })
+    return new NativeMapping(this.addon, reserved.handle, reserved.buffer)
+  }
+
+  syscalls(): SyscallCounts {
+    return countsOf(this.addon, this.ledger)
+  }
+
+  ring(): SystemCall[] {
+    return this.addon.ledgerRing(this.ledger)
+  }
+
+  residentBytes(): number | null {
+    return residentBytesOf(this.ranges)
+  }
+
+  flush(): void {
+    this.addon.closeLedgerFile(this.ledger)
+  }
+}
+
+class NativeMapping implements Mapping {
+  readonly buffer: SharedArrayBuffer | ArrayBuffer
+  private readonly addon: Addon
+  private readonly handle: MappingHandle
+
+  constructor(addon: Addon, handle: MappingHandle, buffer: SharedArrayBuffer | ArrayBuffer) {
+    this.addon = addon
+    this.handle = handle
+    this.buffer = buffer
+  }
+
+  grow(offset: number, length: number): number {
+    return this.addon.grow(this.handle, offset, length)
+  }
+
+  release(offset: number, length: number): number {
+    return this.addon.release(this.handle, offset, length)
+  }
+
+  claimSlot(offset: number, count: number): number {
+    return this.addon.claimSlot(this.handle, offset, count)
+  }
+
+  releaseSlot(offset: number, index: number): void {
+    this.addon.releaseSlot(this.handle, offset, index)
+  }
+
+  close(): void {
+    if (this.buffer instanceof ArrayBuffer) this.addon.detach(this.buffer)
+  }
+}
+
+/** A ledger with what the options ask for. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the file can't be written */
+export function openLedger(addon: Addon, { ring = 0, file }: LedgerOptions): LedgerHandle {
+  const ledger = addon.openLedger()
+  if (ring > 0) addon.keepRing(ledger, ring)
+  if (file !== undefined) {
+    const errno = addon.writeLedgerTo(ledger, file)
+    if (errno !== 0) {
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `the ledger can't be written to ${file}`, { errno })
+    }
+  }
+  return ledger
+}
+
+/** A ledger's counters by name. */
+export function countsOf(addon: Addon, ledger: LedgerHandle): SyscallCounts {
+  const [mmap, munmap, madvise] = addon.ledgerCounts(ledger)
+  return { mmap, munmap, madvise }
+}

@@ -1,0 +1,152 @@
+import { constants } from 'node:os'
+import type { SyscallCounts } from '../allocator.ts'
+import { GrowableMapper } from './growable-mapper.ts'
+import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
+
+/** What a simulated system is like, and what it refuses. */
+export interface SimulatedSystem {
+  /** 4, 16 or 64 KiB, as on the machines that there are. */
+  systemPageSize?: number
+  /** Whether released pages read as zeros. If not they are filled with a pattern: contents are undefined then. */
+  releaseZeroes?: boolean
+  /** Refuses the call with this number, counted from 1; all others succeed. */
+  refuseCall?: number
+  /** Refuses to grow beyond this many bytes in all. Released pages still count, as on a system that doesn't overcommit. */
+  limitBytes?: number
+}
+
+const UNDEFINED_CONTENTS = 0xd5
+
+/** A system that does as it is told, for tests: it counts its calls, and refuses some of them with `ENOMEM`. */
+export class SimulatedMapper implements Mapper {
+  readonly name = 'simulated'
+  readonly systemPageSize: number
+  readonly canRelease = true
+  readonly releaseZeroes: boolean
+  readonly maxAlignment: number
+  /** May be changed while a heap runs: the memory is back, say. */
+  refuseCall: number
+  limitBytes: number
+  /** Pages grown and released so far, in system pages. */
+  pagesGrown = 0
+  pagesReleased = 0
+  private readonly memory = new GrowableMapper()
+  private readonly mappings: SimulatedMapping[] = []
+  private readonly calls: SystemCall[] = []
+
+  constructor(system: SimulatedSystem = {}) {
+    this.systemPageSize = system.systemPageSize ?? 4096
+    this.releaseZeroes = system.releaseZeroes ?? true
+    this.refuseCall = system.refuseCall ?? 0
+    this.limitBytes = system.limitBytes ?? Number.POSITIVE_INFINITY
+    this.maxAlignment = this.memory.maxAlignment
+  }
+
+  reserve(reservation: Reservation): Mapping | number {
+    const errno = this.record('mmap', 0, reservation.byteLength)
+    if (errno !== 0) return errno
+    const inner = this.memory.reserve(reservation)
+    if (typeof inner === 'number') return inner
+    const mapping = new SimulatedMapping(this, inner)
+    this.mappings.push(mapping)
+    return mapping
+  }
+
+  /** Makes a call, or refuses it: the system's error number. */
+  record(call: SystemCall['call'], address: number, length: number): number {
+    const errno = this.calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
+    this.calls.push({ call, address, length, ns: 0, ...(errno === 0 ? {} : { errno }) })
+    return errno
+  }
+
+  /** System pages that hold something other than zeros, in all mappings. */
+  pagesTouched(): number {
+    return this.mappings.reduce((sum, mapping) => sum + mapping.pagesTouched(), 0)
+  }
+
+  syscalls(): SyscallCounts {
+    const counts = { mmap: 0, munmap: 0, madvise: 0 }
+    for (const { call, errno } of this.calls) if (errno === undefined) counts[call]++
+    return counts
+  }
+
+  ring(): SystemCall[] {
+    return this.calls.slice()
+  }
+
+  residentBytes(): number | null {
+    return this.pagesTouched() * this.systemPageSize
+  }
+
+  flush(): void {
+    // Calls are kept in memory only.
+  }
+}
+
+class SimulatedMapping implements Mapping {
+  readonly buffer: SharedArrayBuffer | ArrayBuffer
+  private readonly system: SimulatedMapper
+  private readonly inner: Mapping
+
+  constructor(system: SimulatedMapper, inner: Mapping) {
+    this.system = system
+    this.inner = inner
+    this.buffer = inner.buffer
+  }
+
+  grow(offset: number, length: number): number {
+    const pages = this.wholePages(offset, length)
+    const errno = this.system.record('mmap', offset, length)
+    if (errno !== 0) return errno
+    if ((this.system.pagesGrown + pages) * this.system.systemPageSize > this.system.limitBytes) {
+      return constants.errno.ENOMEM
+    }
+    this.system.pagesGrown += pages
+    return 0
+  }
+
+  release(offset: number, length: number): number {
+    const pages = this.wholePages(offset, length)
+    const errno = this.system.record('madvise', offset, length)
+    if (errno !== 0) return errno
+    this.system.pagesReleased += pages
+    new Uint8Array(this.buffer, offset, length).fill(this.system.releaseZeroes ? 0 : UNDEFINED_CONTENTS)
+    return 0
+  }
+
+  claimSlot(offset: number, count: number): number {
+    return this.inner.claimSlot(offset, count)
+  }
+
+  releaseSlot(offset: number, index: number): void {
+    this.inner.releaseSlot(offset, index)
+  }
+
+  close(): void {
+    this.inner.close()
+  }
+
+  pagesTouched(): number {
+    const wordsPerPage = this.system.systemPageSize / 8
+    const words = new BigInt64Array(this.buffer, 0, Math.floor(this.buffer.byteLength / 8))
+    let touched = 0
+    for (let page = 0; page < words.length; page += wordsPerPage) {
+      for (let i = page; i < page + wordsPerPage && i < words.length; i++) {
+        if (words[i] !== 0n) {
+          touched++
+          break
+        }
+      }
+    }
+    return touched
+  }
+
+  /** Checks that a range is made of whole system pages, as the system would, and counts them. */
+  private wholePages(offset: number, length: number): number {
+    const { systemPageSize } = this.system
+    if (offset % systemPageSize !== 0 || length % systemPageSize !== 0 || length <= 0) {
+      throw new Error(`the range ${offset}+${length} isn't made of whole pages of ${systemPageSize} bytes`)
+    }
+    return length / systemPageSize
+  }
+}

@@ -1,0 +1,201 @@
+import { AllocatorError } from '../errors.ts'
+import { FREE, isCached, LIVE, NONE } from '../memory/object-state.ts'
+import { FIRST_PAGE, PAGE_BYTES, PAGE_GRANULE_SHIFT } from '../memory/page.ts'
+import {
+  CENTRAL,
+  FREE_OBJECTS,
+  LARGE,
+  LENGTH,
+  LOCATION,
+  NORMAL,
+  OCCUPANCY,
+  RELEASED,
+  SPAN_SHIFT,
+  START,
+} from '../memory/span.ts'
+import type { Tables } from '../memory/tables.ts'
+import { CentralCache } from './central-cache.ts'
+import type { PageHeap } from './page-heap.ts'
+import type { SizeClassTable } from './size-class.ts'
+import { SpanLists } from './span-lists.ts'
+import type { ThreadCache } from './thread-cache.ts'
+
+/** What an audit looks at, and what the statistics say. */
+export interface AuditedTiers {
+  tables: Tables
+  classes: SizeClassTable
+  pageHeap: PageHeap
+  central: CentralCache
+  cache: ThreadCache
+  /** The state of an object in this thread's cache. */
+  cacheState: number
+  liveBytes: number
+}
+
+/** Objects of one class, as a walk of the states has found them. */
+interface ClassTally {
+  spans: number
+  free: number
+  cached: number
+}
+
+/**
+ * Walks every page and every object state, and compares what it finds with the lists and counters of all tiers.
+ * @throws AllocatorError `ERR_HEAP_CORRUPT`
+ */
+export function auditTiers(tiers: AuditedTiers): void {
+  const walk = new HeapWalk(tiers)
+  walk.pages()
+  walk.pageHeap()
+  walk.central()
+  walk.cache()
+}
+
+class HeapWalk {
+  private readonly tiers: AuditedTiers
+  private readonly tallies: ClassTally[]
+  private readonly pages_ = { [NORMAL]: 0, [RELEASED]: 0 }
+  private readonly spans_ = { [NORMAL]: 0, [RELEASED]: 0 }
+  private liveBytes = 0
+
+  constructor(tiers: AuditedTiers) {
+    this.tiers = tiers
+    this.tallies = Array.from({ length: tiers.classes.count }, () => ({ spans: 0, free: 0, cached: 0 }))
+  }
+
+  /** Spans tile the heap, and each is what its location says. */
+  pages(): void {
+    const { spans } = this.tiers.tables
+    const { endPage } = this.tiers.pageHeap
+    let before = -1
+    let page = FIRST_PAGE
+    while (page < endPage) {
+      const entry = page << SPAN_SHIFT
+      const length = spans[entry + LENGTH]!
+      const location = spans[entry + LOCATION]!
+      this.check(spans[entry + START] === page, `page ${page} starts a span, but its entry names another`)
+      this.check(length > 0 && page + length <= endPage, `the span at page ${page} is ${length} pages long`)
+      this.check(spans[((page + length - 1) << SPAN_SHIFT) + START] === page, `the span at ${page} has a wrong last page`)
+      if (location === NORMAL || location === RELEASED) {
+        this.check(before !== location, `the free span at page ${page} wasn't joined with the one before it`)
+        this.pages_[location] += length
+        this.spans_[location]++
+        this.objects(page, page + length, 0, 0)
+      } else if (location === CENTRAL) {
+        this.centralSpan(page, length)
+      } else {
+        this.check(location === LARGE, `the span at page ${page} is in no tier (${location})`)
+        this.check(this.tiers.tables.states[page << PAGE_GRANULE_SHIFT] === LIVE, `the large block at page ${page} isn't live`)
+        this.objects(page, page + length, 1, 0)
+        this.check(this.tiers.tables.pageClass[page] === 0, `the large block at page ${page} has a size class`)
+        this.liveBytes += length * PAGE_BYTES
+      }
+      before = location
+      page += length
+    }
+    this.check(
+      this.liveBytes === this.tiers.liveBytes,
+      `${this.liveBytes} bytes are live, but the statistics say ${this.tiers.liveBytes}`
+    )
+  }
+
+  /** The page heap's lists hold just the free spans, in the right lists, and its counters are right. */
+  pageHeap(): void {
+    const { pageHeap, tables } = this.tiers
+    for (const [location, lists] of pageHeap.lists()) {
+      let spans = 0
+      for (const { start, list } of lists) {
+        this.check(start !== 0, `the bitmap and the head of page list ${list} disagree`)
+        const entry = start << SPAN_SHIFT
+        this.check(tables.spans[entry + LOCATION] === location, `page list ${list} holds the span at ${start}, which isn't free`)
+        this.check(SpanLists.holds(list, tables.spans[entry + LENGTH]!), `the span at ${start} is in the wrong list`)
+        spans++
+      }
+      this.check(spans === this.spans_[location as typeof NORMAL], `${spans} spans are listed as free, but others are`)
+    }
+    this.check(pageHeap.normalPages === this.pages_[NORMAL], 'the count of free pages is wrong')
+    this.check(pageHeap.releasedPages === this.pages_[RELEASED], 'the count of released pages is wrong')
+  }
+
+  /** Each class's lists hold just its spans with free objects, by occupancy. */
+  central(): void {
+    const { central, classes, tables } = this.tiers
+    for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
+      const { spans, freeObjects, lists } = central.describe(sizeClass)
+      const tally = this.tallies[sizeClass]!
+      this.check(spans === tally.spans, `class ${sizeClass} counts ${spans} spans, there are ${tally.spans}`)
+      this.check(freeObjects === tally.free, `class ${sizeClass} counts ${freeObjects} free objects, there are ${tally.free}`)
+      let listed = 0
+      for (const [occupancy, list] of lists.entries()) {
+        for (const span of list) {
+          const entry = span << SPAN_SHIFT
+          listed += tables.spans[entry + FREE_OBJECTS]!
+          this.check(tables.spans[entry + OCCUPANCY] === occupancy, `the span at page ${span} is in the wrong list`)
+        }
+      }
+      this.check(listed === freeObjects, `class ${sizeClass} lists ${listed} free objects and counts ${freeObjects}`)
+    }
+  }
+
+  /** Every object on a stack has the slot's state, and no other object has. */
+  cache(): void {
+    const { cache, cacheState, classes, tables } = this.tiers
+    for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
+      const entries = cache.entries(sizeClass)
+      for (const granule of entries) {
+        this.check(tables.states[granule] === cacheState, `granule ${granule} is cached, but its state says otherwise`)
+        this.check(tables.pageClass[granule >>> PAGE_GRANULE_SHIFT] === sizeClass, `granule ${granule} is on a wrong stack`)
+      }
+      const { cached } = this.tallies[sizeClass]!
+      this.check(new Set(entries).size === cached, `${cached} objects of class ${sizeClass} are cached, not ${entries.length}`)
+    }
+    const { limits, claimed, budget } = cache.claims()
+    this.check(limits === claimed, `the cache's limits come to ${limits} bytes, but it claims ${claimed}`)
+    this.check(claimed <= budget, `the cache claims ${claimed} bytes of ${budget}`)
+  }
+
+  private centralSpan(page: number, length: number): void {
+    const { classes, tables } = this.tiers
+    const sizeClass = tables.pageClass[page]!
+    this.check(sizeClass > 0 && sizeClass < classes.count, `the span at page ${page} has no size class`)
+    this.check(length === classes.pages[sizeClass], `the span at page ${page} has a wrong length for its class`)
+    for (let i = page; i < page + length; i++) {
+      this.check(tables.pageClass[i] === sizeClass, `page ${i} has another class than its span`)
+      this.check(tables.spans[(i << SPAN_SHIFT) + START] === page, `page ${i} names another span than its own`)
+    }
+    const tally = this.tallies[sizeClass]!
+    const free = tally.free
+    tally.spans++
+    this.objects(page, page + length, classes.objects[sizeClass]!, sizeClass)
+    const { [(page << SPAN_SHIFT) + FREE_OBJECTS]: counted } = tables.spans
+    this.check(tally.free - free === counted, `the span at page ${page} counts ${counted} free objects, not ${tally.free - free}`)
+  }
+
+  /** Counts the objects of a span by state; anything where no object starts is an error. */
+  private objects(page: number, endPage: number, count: number, sizeClass: number): void {
+    const { classes, tables } = this.tiers
+    const { states } = tables
+    const end = endPage << PAGE_GRANULE_SHIFT
+    const stride = sizeClass === 0 ? 1 : classes.stride[sizeClass]!
+    const tally = this.tallies[sizeClass]!
+    let granule = page << PAGE_GRANULE_SHIFT
+    for (let i = 0; i < count; i++) {
+      const state = states[granule]!
+      if (state === LIVE && sizeClass !== 0) this.liveBytes += classes.size[sizeClass]!
+      else if (state === FREE) tally.free++
+      else if (isCached(state)) tally.cached++
+      else this.check(state === LIVE, `the object at granule ${granule} has state ${state}`)
+      for (let inner = granule + 1; inner < granule + stride; inner++) {
+        if (states[inner] !== NONE) this.check(false, `granule ${inner} has a state, but no object starts there`)
+      }
+      granule += stride
+    }
+    for (; granule < end; granule++) {
+      if (states[granule] !== NONE) this.check(false, `granule ${granule} has a state, but no object starts there`)
+    }
+  }
+
+  private check(holds: boolean, message: string): void {
+    if (!holds) throw new AllocatorError('ERR_HEAP_CORRUPT', message)
+  }
+}

@@ -1,0 +1,301 @@
+import { FIRST_SLOT, LIVE } from '../memory/object-state.ts'
+import { PAGE_GRANULE_SHIFT } from '../memory/page.ts'
+import type { Tables } from '../memory/tables.ts'
+import type { CentralCache } from './central-cache.ts'
+import { BUDGET_AT } from './control.ts'
+import type { SizeClassTable } from './size-class.ts'
+
+/** A stack holds at most this many objects, and at most 4 MiB: a slot's stacks then take 340 KiB when all are full. */
+const MOST_OBJECTS = 2048
+const MOST_STACK_BYTES = 4 * 2 ** 20
+/** A cache that needs more room takes at least this much of the common budget (gperftools' kStealAmount). */
+const BUDGET_STEP_BYTES = 64 * 1024
+/** What a new cache takes at once, if there is so much (kMinThreadCacheSize). */
+const FIRST_BUDGET_BYTES = 512 * 1024
+/** So often may a stack that has grown beyond a batch overflow before it must shrink (kMaxOverages). */
+const MOST_OVERAGES = 3
+/** A cache that has used up its budget looks for idle stacks once in so many trips to the central cache. */
+const TRIPS_BETWEEN_SCAVENGES = 64
+
+// The budget's word of the control section.
+const UNCLAIMED_BYTES = BUDGET_AT
+
+// The words of a slot's area. Per class: the top entry's index, and the index that it may not pass. Both are one line.
+const LIMIT = 1
+// Per class, from these on:
+const MOST_CLASSES = 128
+const LOW_WATER = 2 * MOST_CLASSES // least length that a trip has seen since the last scavenge; MISSED if it was too low
+const OVERAGES = 3 * MOST_CLASSES
+// Once:
+const CLAIMED_BYTES = 4 * MOST_CLASSES // of all limits together
+const BUDGET_BYTES = CLAIMED_BYTES + 1 // what they may come to
+const TRIPS = CLAIMED_BYTES + 2 // to the central cache since the last scavenge
+const STACKS = CLAIMED_BYTES + 16
+
+const MISSED = -1
+
+/** Where each class's stack is in a slot's area. */
+export class StackLayout {
+  /** Index of the entry below the first: it holds granule 0, which is never an object, and so stops every pop. */
+  readonly base: Int32Array
+  readonly capacity: Int32Array
+  readonly words: number
+
+  constructor(classes: SizeClassTable) {
+    this.base = new Int32Array(classes.count)
+    this.capacity = new Int32Array(classes.count)
+    let next = STACKS
+    for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
+      this.base[sizeClass] = next
+      this.capacity[sizeClass] = Math.min(MOST_OBJECTS, Math.floor(MOST_STACK_BYTES / classes.size[sizeClass]!))
+      next += this.capacity[sizeClass]! + 1
+    }
+    this.words = next
+  }
+}
+
+/** Sets the common budget of a new heap's caches, in bytes. */
+export function initializeBudget(control: Int32Array, bytes: number): void {
+  control[UNCLAIMED_BYTES] = bytes
+}
+
+/**
+ * The thread cache: per class a stack of free objects that belong to one thread slot. Only that thread touches it, so the
+ * usual malloc and free take plain loads and stores and nothing else.
+ *
+ * INVARIANT: an object on a stack has this slot's state, and every object with this slot's state is on its class's stack.
+ * The order of stores keeps the stack the truth between any two: `pop` writes the state before the length, `push` the
+ * entry, the length, then the state.
+ *
+ * What the stacks may hold is bounded at every moment: the limits of all classes together, in bytes, never exceed the
+ * slot's budget, which it claims from the heap's. So the usual path needs no count of bytes. With a budget of 0 nothing
+ * is cached, and every call goes to the central cache.
+ */
+export class ThreadCache {
+  /** This slot's state: that of every object on its stacks. */
+  readonly state: number
+  private area: Int32Array
+  private states: Uint8Array
+  private readonly pageClass: Uint8Array
+  private readonly control: Int32Array
+  private readonly classes: SizeClassTable
+  private readonly layout: StackLayout
+  private readonly central: CentralCache
+
+  constructor(
+    tables: Tables,
+    classes: SizeClassTable,
+    layout: StackLayout,
+    central: CentralCache,
+    slot: number,
+    area: Int32Array
+  ) {
+    this.area = area
+    this.states = tables.states
+    this.pageClass = tables.pageClass
+    this.state = FIRST_SLOT + slot
+    this.control = tables.control
+    this.classes = classes
+    this.layout = layout
+    this.central = central
+    this.initialize()
+  }
+
+  /** An object of a class as its granule, now live; 0 where the stack is empty, or its top entry isn't ours any more. */
+  pop(sizeClass: number): number {
+    const { area, states } = this
+    const top = area[sizeClass << 1]!
+    const granule = area[top]!
+    if (states[granule] !== this.state) return 0
+    states[granule] = LIVE
+    area[sizeClass << 1] = (top - 1) | 0
+    return granule
+  }
+
+  /** Takes a live object. False, and nothing is done, where it isn't live, isn't small, or its stack is full. */
+  push(granule: number): boolean {
+    const { area, states } = this
+    if (states[granule] !== LIVE) return false
+    const pair = this.pageClass[granule >>> PAGE_GRANULE_SHIFT]! << 1
+    const top = (area[pair]! + 1) | 0
+    if (top > area[pair + LIMIT]!) return false
+    area[top] = granule
+    area[pair] = top
+    states[granule] = this.state
+    return true
+  }
+
+  /** After a `pop` that gave nothing: an object from the central cache, or 0 where there is no memory. */
+  refill(sizeClass: number): number {
+    const { area } = this
+    const base = this.layout.base[sizeClass]!
+    // An entry whose state isn't ours was freed twice at one instant, and is somebody else's now.
+    while (area[sizeClass << 1]! > base && this.states[area[area[sizeClass << 1]!]!] !== this.state) {
+      area[sizeClass << 1]!--
+    }
+    if (area[sizeClass << 1] === base) {
+      const batch = this.classes.batch[sizeClass]!
+      const limit = area[(sizeClass << 1) + LIMIT]! - base
+      const want = Math.max(1, Math.min(limit, batch))
+      const got = this.central.fetch(sizeClass, want, area, base + 1, this.state)
+      if (got === 0) return 0
+      area[sizeClass << 1] = base + got
+      area[LOW_WATER + sizeClass] = MISSED
+      this.raiseLimit(sizeClass, limit < batch ? 1 : batch)
+    }
+    return this.pop(sizeClass)
+  }
+
+  /** After a `push` that found the stack of its class full: takes the object, and gives a batch to the central cache. */
+  overflow(granule: number, sizeClass: number): void {
+    const { area } = this
+    const base = this.layout.base[sizeClass]!
+    const batch = this.classes.batch[sizeClass]!
+    const limit = area[(sizeClass << 1) + LIMIT]! - base
+    if (limit === 0) {
+      this.raiseLimit(sizeClass, 1)
+    } else {
+      this.giveBack(sizeClass, Math.min(batch, area[sizeClass << 1]! - base))
+      if (limit < batch) {
+        this.raiseLimit(sizeClass, 1)
+      } else if (limit > batch && ++area[OVERAGES + sizeClass]! > MOST_OVERAGES) {
+        area[OVERAGES + sizeClass] = 0
+        this.lowerLimit(sizeClass, Math.max(batch, limit - batch))
+      }
+    }
+    if (this.push(granule)) return
+    // The limit is 0, or came down in a scavenge. An entry above it will do for the moment that it takes to give it back.
+    const above = (area[sizeClass << 1]! + 1) | 0
+    area[above] = granule
+    this.central.giveBack(sizeClass, area, above, 1)
+  }
+
+  /** Gives every object back to the central cache; limits stay. */
+  flush(): void {
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      this.giveBack(sizeClass, this.area[sizeClass << 1]! - this.layout.base[sizeClass]!)
+    }
+  }
+
+  /** Ends the cache: every pop and push says no from now on, without a check of its own on the usual path. */
+  close(): void {
+    this.area = new Int32Array(STACKS)
+    this.states = new Uint8Array(1)
+  }
+
+  /** Bytes on the stacks. */
+  bytes(): number {
+    const { area, classes } = this
+    let bytes = 0
+    for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
+      bytes += (area[sizeClass << 1]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
+    }
+    return bytes
+  }
+
+  /** Bytes of the slot's area that may have been touched, in pages of 4 KiB. */
+  touchedBytes(): number {
+    let pages = Math.ceil((STACKS * 4) / 4096)
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      pages += Math.ceil(((this.area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!) * 4) / 4096)
+    }
+    return pages * 4096
+  }
+
+  /** The granules on the stack of a class; for audits. */
+  entries(sizeClass: number): Int32Array {
+    const first = this.layout.base[sizeClass]! + 1
+    return this.area.slice(first, this.area[sizeClass << 1]! + 1)
+  }
+
+  /** What the limits of all classes come to, beside what was claimed for them; for audits. */
+  claims(): { limits: number; claimed: number; budget: number } {
+    let limits = 0
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      const objects = this.area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!
+      limits += objects * this.classes.size[sizeClass]!
+    }
+    return { limits, claimed: this.area[CLAIMED_BYTES]!, budget: this.area[BUDGET_BYTES]! }
+  }
+
+  private initialize(): void {
+    const { area, control } = this
+    area.fill(0, 0, STACKS)
+    // Class 0, that of large objects, has a limit that every push passes.
+    area[LIMIT] = -1
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      const base = this.layout.base[sizeClass]!
+      area[base] = 0
+      area[sizeClass << 1] = base
+      area[(sizeClass << 1) + LIMIT] = base
+    }
+    const first = Math.min(FIRST_BUDGET_BYTES, control[UNCLAIMED_BYTES]!)
+    control[UNCLAIMED_BYTES]! -= first
+    area[BUDGET_BYTES] = first
+  }
+
+  private giveBack(sizeClass: number, count: number): void {
+    if (count === 0) return
+    const { area } = this
+    const top = (area[sizeClass << 1]! - count) | 0
+    this.central.giveBack(sizeClass, area, top + 1, count)
+    area[sizeClass << 1] = top
+  }
+
+  /** Lets a stack hold more objects, as far as its capacity and the budget go. */
+  private raiseLimit(sizeClass: number, objects: number): void {
+    const { area } = this
+    const limit = area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!
+    const raised = Math.min(objects, this.layout.capacity[sizeClass]! - limit)
+    const bytes = raised * this.classes.size[sizeClass]!
+    area[TRIPS]!++
+    if (area[CLAIMED_BYTES]! + bytes > area[BUDGET_BYTES]! && !this.findBudget(bytes)) return
+    area[CLAIMED_BYTES]! += bytes
+    area[(sizeClass << 1) + LIMIT]! += raised
+  }
+
+  /** REQUIRES: the stack holds no more than `objects`. */
+  private lowerLimit(sizeClass: number, objects: number): void {
+    const { area } = this
+    const limit = area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!
+    area[CLAIMED_BYTES]! -= (limit - objects) * this.classes.size[sizeClass]!
+    area[(sizeClass << 1) + LIMIT]! -= limit - objects
+  }
+
+  /** Makes room for `bytes` more: from the common budget, or from stacks that lie idle. */
+  private findBudget(bytes: number): boolean {
+    const { area, control } = this
+    const missing = area[CLAIMED_BYTES]! + bytes - area[BUDGET_BYTES]!
+    const unclaimed = control[UNCLAIMED_BYTES]!
+    if (unclaimed >= missing) {
+      const taken = Math.min(unclaimed, Math.max(missing, BUDGET_STEP_BYTES))
+      control[UNCLAIMED_BYTES] = unclaimed - taken
+      area[BUDGET_BYTES]! += taken
+      return true
+    }
+    if (area[TRIPS]! < TRIPS_BETWEEN_SCAVENGES) return false
+    this.scavenge()
+    return area[CLAIMED_BYTES]! + bytes <= area[BUDGET_BYTES]!
+  }
+
+  /**
+   * Takes room from stacks that weren't short of objects since the last time: half of what wasn't needed goes back to the
+   * central cache, and the limit comes down by half of what it wasn't used for, but at least a batch.
+   */
+  private scavenge(): void {
+    const { area } = this
+    area[TRIPS] = 0
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      const base = this.layout.base[sizeClass]!
+      const low = Math.min(area[LOW_WATER + sizeClass]!, area[sizeClass << 1]! - base)
+      if (low !== MISSED) {
+        this.giveBack(sizeClass, (low + 1) >> 1)
+        const length = area[sizeClass << 1]! - base
+        const limit = area[(sizeClass << 1) + LIMIT]! - base
+        const less = Math.max(this.classes.batch[sizeClass]!, (limit - length) >> 1)
+        this.lowerLimit(sizeClass, Math.max(length, limit - less))
+      }
+      area[LOW_WATER + sizeClass] = area[sizeClass << 1]! - base
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { AllocatorError } from '../errors.ts'
+
+/**
+ * Allocation traces: what a real program asked of malloc, in order. docs/traces.md describes the format (MTRC, version 1)
+ * and how the ones in traces/ were recorded.
+ */
+
+const MAGIC = 0x4352544d // "MTRC", little-endian
+const VERSION = 1
+const HEADER_WORDS = 8
+const RECORD_WORDS = 3
+
+/** What an event asks for. */
+export const MALLOC = 0
+export const FREE = 1
+export const REALLOC = 2
+export const CALLOC = 3
+
+/** A trace, event by event, in columns. */
+export interface Trace {
+  name: string
+  threads: number
+  /** Blocks that can be live at once; each event names one. */
+  slots: number
+  events: number
+  operation: Uint8Array
+  /** The thread that made the call, from 0. */
+  thread: Uint8Array
+  /** log2 of the alignment asked for; 0 is the allocator's default. */
+  alignmentLog2: Uint8Array
+  slot: Int32Array
+  /** Bytes asked for; 0 for a free. */
+  size: Float64Array
+  /** The highest sum of the live blocks' sizes, and the event that reached it. */
+  peakLiveBytes: number
+  peakEvent: number
+}
+
+/**
+ * Reads and checks a trace.
+ * @param most read only this many events
+ * @throws AllocatorError `ERR_TRACE_INVALID` with the offset in the unpacked file of what is wrong
+ */
+export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace {
+  const bytes = unpack(path)
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const word = (index: number): number => words.getUint32(index * 4, true)
+  if (bytes.length < HEADER_WORDS * 4) throw invalid(path, bytes.length, 'the header is cut short')
+  if (word(0) !== MAGIC) throw invalid(path, 0, 'it is no trace: the magic number is wrong')
+  if (word(1) !== VERSION) throw invalid(path, 4, `its version is ${word(1)}, not ${VERSION}`)
+  const [threads, slots, recorded] = [word(2), word(3), word(4)]
+  if (bytes.length < (HEADER_WORDS + recorded * RECORD_WORDS) * 4) {
+    throw invalid(path, bytes.length, `it is cut short: the header promises ${recorded} events`)
+  }
+  const events = Math.min(recorded, most)
+  const trace: Trace = {
+    name: basename(path).replace(/\.mtrc(\.gz)?$/, ''),
+    threads,
+    slots,
+    events,
+    operation: new Uint8Array(events),
+    thread: new Uint8Array(events),
+    alignmentLog2: new Uint8Array(events),
+    slot: new Int32Array(events),
+    size: new Float64Array(events),
+    peakLiveBytes: 0,
+    peakEvent: 0,
+  }
+  const live = new LiveBlocks(trace)
+  for (let event = 0; event < events; event++) {
+    const at = HEADER_WORDS + event * RECORD_WORDS
+    const first = word(at)
+    trace.operation[event] = first & 0xff
+    trace.thread[event] = (first >>> 8) & 0xff
+    trace.alignmentLog2[event] = (first >>> 16) & 0xff
+    trace.slot[event] = word(at + 1)
+    trace.size[event] = word(at + 2)
+    const fault = faultOf(trace, event, word(at + 1)) ?? live.apply(event)
+    if (fault !== undefined) throw invalid(path, at * 4, `event ${event} ${fault}`)
+  }
+  return trace
+}
+
+/** Keeps count of what is live, and says what an event may not do. */
+class LiveBlocks {
+  private readonly trace: Trace
+  private readonly sizes: Float64Array // of the block in each slot; -1 where it is empty
+  private bytes = 0
+
+  constructor(trace: Trace) {
+    this.trace = trace
+    this.sizes = new Float64Array(trace.slots).fill(-1)
+  }
+
+  apply(event: number): string | undefined {
+    const { trace, sizes } = this
+    const slot = trace.slot[event]!
+    const operation = trace.operation[event]!
+    const before = sizes[slot]!
+    const takes = operation === MALLOC || operation === CALLOC
+    if (takes && before >= 0) return `allocates into slot ${slot}, which is full`
+    if (!takes && before < 0) return `${operation === FREE ? 'frees' : 'reallocates'} slot ${slot}, which is empty`
+    const after = operation === FREE ? -1 : trace.size[event]!
+    this.bytes += Math.max(0, after) - Math.max(0, before)
+    sizes[slot] = after
+    if (this.bytes > trace.peakLiveBytes) {
+      trace.peakLiveBytes = this.bytes
+      trace.peakEvent = event
+    }
+    return undefined
+  }
+}
+
+function faultOf(trace: Trace, event: number, slot: number): string | undefined {
+  if (trace.operation[event]! > CALLOC) return `has the unknown operation ${trace.operation[event]}`
+  if (trace.thread[event]! >= trace.threads) return `is of thread ${trace.thread[event]}, of ${trace.threads}`
+  if (slot >= trace.slots) return `names slot ${slot}, of ${trace.slots}`
+  if (trace.alignmentLog2[event]! > 26) return `asks for an alignment of 2^${trace.alignmentLog2[event]}`
+  return undefined
+}
+
+function unpack(path: string): Buffer {
+  const packed = readFileSync(path)
+  const gzipped = packed[0] === 0x1f && packed[1] === 0x8b
+  if (!gzipped) return packed
+  try {
+    return gunzipSync(packed)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new AllocatorError('ERR_TRACE_INVALID', `${path}: it can't be unpacked (${reason})`, { cause })
+  }
+}
+
+function invalid(path: string, offset: number, message: string): AllocatorError {
+  return new AllocatorError('ERR_TRACE_INVALID', `${path}: at offset ${offset}: ${message}`)
+}

@@ -1,0 +1,153 @@
+// What JavaScript sees of the shim. Nothing here decides: lib/os/native-mapper.ts is the only caller.
+#include <dlfcn.h>
+
+#include <cerrno>
+
+#include "arguments.h"
+#include "direct.h"
+#include "ledger.h"
+#include "mapping.h"
+#include "system.h"
+#include "thread_slot.h"
+
+// Node's version header defines this too, as the newest that it offers; ours is the oldest that we need.
+#pragma push_macro("NAPI_VERSION")
+#undef NAPI_VERSION
+#include <node_version.h>
+#pragma pop_macro("NAPI_VERSION")
+
+namespace spanheap {
+
+namespace {
+
+Napi::Value OpenLedger(const Napi::CallbackInfo& info) {
+  return Hold(info.Env(), std::make_shared<Ledger>());
+}
+
+// ledgerCounts(ledger): [mmap, munmap, madvise, failed]
+Napi::Value LedgerCounts(const Napi::CallbackInfo& info) {
+  const auto& ledger = HeldAt<Ledger>(info, 0);
+  Napi::Array counts = Napi::Array::New(info.Env(), kCallKinds + 1);
+  for (uint32_t i = 0; i < kCallKinds; i++) {
+    counts[i] = Napi::Number::New(info.Env(), static_cast<double>(ledger->succeeded(static_cast<Call>(i))));
+  }
+  counts[kCallKinds] = Napi::Number::New(info.Env(), static_cast<double>(ledger->failed()));
+  return counts;
+}
+
+void KeepRing(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->KeepRing(SizeAt(info, 1)); }
+
+Napi::Value WriteLedgerTo(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           HeldAt<Ledger>(info, 0)->WriteTo(info[1].As<Napi::String>().Utf8Value()));
+}
+
+void CloseLedgerFile(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->CloseFile(); }
+
+Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const std::vector<Entry> ring = HeldAt<Ledger>(info, 0)->Ring();
+  Napi::Array entries = Napi::Array::New(env, ring.size());
+  for (uint32_t i = 0; i < ring.size(); i++) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("call", NameOf(ring[i].call));
+    entry.Set("address", static_cast<double>(ring[i].address));
+    entry.Set("length", static_cast<double>(ring[i].length));
+    entry.Set("ns", static_cast<double>(ring[i].nanoseconds));
+    if (ring[i].error != 0) entry.Set("errno", ring[i].error);
+    entries[i] = entry;
+  }
+  return entries;
+}
+
+// reserve(ledger, length, alignment, shared, hugePages): { handle, buffer, address }, or errno.
+Napi::Value Reserve(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  int error = 0;
+  std::shared_ptr<Mapping> mapping =
+      Mapping::Reserve(HeldAt<Ledger>(info, 0), SizeAt(info, 1), SizeAt(info, 2),
+                       info[4].As<Napi::Boolean>().Value(), error);
+  if (mapping == nullptr) return Napi::Number::New(env, error);
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
+  result.Set("buffer", BufferOver(env, mapping, info[3].As<Napi::Boolean>().Value()));
+  result.Set("handle", Hold(env, std::move(mapping)));
+  return result;
+}
+
+// grow(handle, offset, length), release(handle, offset, length): errno.
+template <int (Mapping::*Method)(size_t, size_t)>
+Napi::Value OnRange(const Napi::CallbackInfo& info) {
+  Mapping& mapping = *HeldAt<Mapping>(info, 0);
+  if (!mapping.Contains(NumberAt(info, 1), NumberAt(info, 2))) return Napi::Number::New(info.Env(), EINVAL);
+  return Napi::Number::New(info.Env(), (mapping.*Method)(SizeAt(info, 1), SizeAt(info, 2)));
+}
+
+Napi::Value ClaimSlot(const Napi::CallbackInfo& info) {
+  const int slot = ClaimThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1),
+                                   static_cast<int>(SizeAt(info, 2)));
+  return Napi::Number::New(info.Env(), slot);
+}
+
+Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
+  const bool released = ReleaseThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1),
+                                          static_cast<int>(SizeAt(info, 2)));
+  return Napi::Boolean::New(info.Env(), released);
+}
+
+// detach(buffer): every view of it has length 0 from now on.
+void Detach(const Napi::CallbackInfo& info) { info[0].As<Napi::ArrayBuffer>().Detach(); }
+
+// For the main thread: its end is the process's, and unmapping is then the kernel's job. V8's last sweep may come
+// after it, and may read what a deleter would have unmapped.
+void KeepMappingsAtExit(const Napi::CallbackInfo& info) {
+  info.Env().AddCleanupHook([] { KeepMappingsFromNowOn(); });
+}
+
+// Node unloads an addon when the last environment that loaded it ends, and V8 may hold our deleters longer than that.
+void PinAddon() {
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&PinAddon), &self) != 0) {
+    dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+}
+
+// Whether V8 takes memory from outside: with its sandbox (Electron) it aborts when it is handed any, so ask the
+// Node-API first, which only refuses.
+bool ExternalMemoryAllowed(Napi::Env env) {
+  static char byte;
+  napi_value buffer;
+  return napi_create_external_arraybuffer(env, &byte, 1, nullptr, nullptr, &buffer) == napi_ok;
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  PinAddon();
+  exports.Set("builtForModules", NODE_MODULE_VERSION);
+  exports.Set("externalMemoryAllowed", ExternalMemoryAllowed(env));
+  exports.Set("pageSize", static_cast<double>(system::PageSize()));
+  exports.Set("openLedger", Napi::Function::New(env, OpenLedger, "openLedger"));
+  exports.Set("ledgerCounts", Napi::Function::New(env, LedgerCounts, "ledgerCounts"));
+  exports.Set("keepRing", Napi::Function::New(env, KeepRing, "keepRing"));
+  exports.Set("writeLedgerTo", Napi::Function::New(env, WriteLedgerTo, "writeLedgerTo"));
+  exports.Set("closeLedgerFile", Napi::Function::New(env, CloseLedgerFile, "closeLedgerFile"));
+  exports.Set("ledgerRing", Napi::Function::New(env, LedgerRing, "ledgerRing"));
+  exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
+  exports.Set("grow", Napi::Function::New(env, OnRange<&Mapping::Grow>, "grow"));
+  exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
+  exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));
+  exports.Set("releaseSlot", Napi::Function::New(env, ReleaseSlot, "releaseSlot"));
+  exports.Set("detach", Napi::Function::New(env, Detach, "detach"));
+  exports.Set("keepMappingsAtExit", Napi::Function::New(env, KeepMappingsAtExit, "keepMappingsAtExit"));
+  ExportDirect(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace spanheap
+
+static Napi::Object InitSpanheap(Napi::Env env, Napi::Object exports) {
+  return spanheap::Init(env, exports);
+}
+
+NODE_API_MODULE(spanheap, InitSpanheap)

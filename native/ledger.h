@@ -1,0 +1,65 @@
+// The ledger: what the library asked of the operating system, call by call.
+//
+// One ledger serves one heap. Counters are always kept; a bounded ring of the newest calls, or a file of
+// all of them, only when asked. Any thread may record: V8 runs deleters on threads of its own.
+#ifndef SPANHEAP_LEDGER_H_
+#define SPANHEAP_LEDGER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace spanheap {
+
+enum class Call : uint8_t { kMmap, kMunmap, kMadvise };
+constexpr size_t kCallKinds = 3;
+
+const char* NameOf(Call call);
+
+struct Entry {
+  Call call;
+  uint64_t address;      // as the system sees it; 0 for a reservation that failed
+  uint64_t length;       // bytes
+  uint64_t nanoseconds;  // 0 unless a ring or a file was asked for: counting alone reads no clock
+  int error;             // errno, 0 when the call succeeded
+};
+
+class Ledger {
+ public:
+  Ledger() = default;
+  ~Ledger();
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  // Keeps the newest `capacity` entries from now on.
+  void KeepRing(size_t capacity);
+  // Writes each entry to `path` from now on; returns errno.
+  int WriteTo(const std::string& path);
+  // Flushes and closes the file, if there is one.
+  void CloseFile();
+
+  bool timed() const { return timed_.load(std::memory_order_relaxed); }
+  void Record(const Entry& entry);
+
+  uint64_t succeeded(Call call) const { return succeeded_[static_cast<size_t>(call)].load(); }
+  uint64_t failed() const { return failed_.load(); }
+  std::vector<Entry> Ring();  // oldest first
+
+ private:
+  std::atomic<uint64_t> succeeded_[kCallKinds] = {};
+  std::atomic<uint64_t> failed_{0};
+  std::atomic<bool> timed_{false};
+  std::mutex mutex_;         // guards what follows
+  std::vector<Entry> ring_;  // never longer than capacity_
+  size_t capacity_ = 0;
+  size_t oldest_ = 0;  // index of the oldest entry once the ring is full
+  std::FILE* file_ = nullptr;
+};
+
+}  // namespace spanheap
+
+#endif  // SPANHEAP_LEDGER_H_

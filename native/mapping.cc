@@ -1,0 +1,91 @@
+#include "mapping.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wall"
+#pragma GCC diagnostic ignored "-Wextra"
+#include <v8.h>
+#pragma GCC diagnostic pop
+
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "system.h"
+
+namespace spanheap {
+
+namespace {
+
+std::atomic<bool> keep_mappings{false};
+
+// A v8::Local is one pointer, and so is a napi_value; Node-API makes the one from the other in this way itself.
+napi_value ToNapi(v8::Local<v8::Value> local) {
+  static_assert(sizeof(napi_value) == sizeof(local), "a handle is one pointer");
+  napi_value value;
+  std::memcpy(&value, &local, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+void KeepMappingsFromNowOn() { keep_mappings = true; }
+
+std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
+                                          bool huge_pages, int& error) {
+  // A page on either side that never grows keeps the kernel from merging this mapping with a neighbour, so that its
+  // resident size can be told. What the alignment leaves over stays reserved: it costs nothing, a trim two calls.
+  const size_t guard = system::PageSize();
+  const size_t raw_length = guard + (alignment > guard ? alignment : guard) + length + guard;
+  const system::Mapped mapped = system::Reserve(*ledger, raw_length);
+  error = mapped.error;
+  if (mapped.address == nullptr) return nullptr;
+  const uintptr_t first = reinterpret_cast<uintptr_t>(mapped.address) + guard;
+  char* base = mapped.address + guard + (alignment - first % alignment) % alignment;
+  return std::shared_ptr<Mapping>(
+      new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
+}
+
+Mapping::~Mapping() {
+  if (!keep_mappings) system::Unmap(*ledger_, raw_, raw_length_);
+}
+
+bool Mapping::Contains(double offset, double length) const {
+  return offset >= 0 && length > 0 && offset + length <= static_cast<double>(length_);
+}
+
+int Mapping::Grow(size_t offset, size_t length) {
+  const int error = system::Grow(*ledger_, base_ + offset, length);
+  if (error != 0 || huge_pages_) return error;
+  return system::AvoidHugePages(*ledger_, base_ + offset, length);
+}
+
+int Mapping::Release(size_t offset, size_t length) {
+  return system::Release(*ledger_, base_ + offset, length);
+}
+
+Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool shared) {
+  char* base = mapping->base();
+  const size_t length = mapping->length();
+  if (!shared) {
+    Napi::Value buffer = BorrowedBuffer(env, base, length);
+    // Native work in flight (a read from a file, say) holds the buffer object even when it is detached. So the
+    // address space goes when the object is collected, and not before.
+    auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
+    buffer.As<Napi::Object>().AddFinalizer(
+        [](Napi::Env, std::shared_ptr<Mapping>* held) { delete held; }, owner);
+    return buffer;
+  }
+  auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
+  std::shared_ptr<v8::BackingStore> store = v8::SharedArrayBuffer::NewBackingStore(
+      base, length,
+      [](void*, size_t, void* held) { delete static_cast<std::shared_ptr<Mapping>*>(held); }, owner);
+  return Napi::Value(env, ToNapi(v8::SharedArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
+}
+
+Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length) {
+  std::shared_ptr<v8::BackingStore> store =
+      v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
+  return Napi::Value(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
+}
+
+}  // namespace spanheap

@@ -1,0 +1,60 @@
+// Reservations of address space and the JavaScript buffers over them.
+#ifndef SPANHEAP_MAPPING_H_
+#define SPANHEAP_MAPPING_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "ledger.h"
+#include "napi_headers.h"
+
+namespace spanheap {
+
+// One reservation. It is unmapped when its last owner lets go: a buffer that V8 still knows, or a thread slot.
+class Mapping {
+ public:
+  // Reserves `length` bytes at a multiple of `alignment`. Returns nullptr and sets `error` where the system refuses.
+  static std::shared_ptr<Mapping> Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
+                                          bool huge_pages, int& error);
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  char* base() const { return base_; }
+  size_t length() const { return length_; }
+  bool Contains(double offset, double length) const;
+
+  int Grow(size_t offset, size_t length);     // returns errno
+  int Release(size_t offset, size_t length);  // returns errno
+
+ private:
+  Mapping(std::shared_ptr<Ledger> ledger, char* raw, size_t raw_length, char* base, size_t length,
+          bool huge_pages)
+      : ledger_(std::move(ledger)),
+        raw_(raw),
+        raw_length_(raw_length),
+        base_(base),
+        length_(length),
+        huge_pages_(huge_pages) {}
+
+  const std::shared_ptr<Ledger> ledger_;
+  char* const raw_;  // what the system gave; base_ is the first aligned address in it
+  const size_t raw_length_;
+  char* const base_;
+  const size_t length_;
+  const bool huge_pages_;  // false: every part that grows is asked to come in plain pages
+};
+
+// From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.
+void KeepMappingsFromNowOn();
+
+// The buffer over a mapping. A shared one is a SharedArrayBuffer, which V8 neither charges for nor detaches; it holds
+// the mapping until the last view of any thread is collected. A private one is an ArrayBuffer with V8's empty deleter,
+// which isn't charged either (Node-API's own external ArrayBuffer would be, in full).
+Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool shared);
+// The same over memory that somebody else unmaps, after having detached the buffer.
+Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length);
+
+}  // namespace spanheap
+
+#endif  // SPANHEAP_MAPPING_H_

@@ -1,0 +1,24 @@
+// Thread slots: a word of shared memory per thread that uses a heap.
+#ifndef SPANHEAP_THREAD_SLOT_H_
+#define SPANHEAP_THREAD_SLOT_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "mapping.h"
+
+namespace spanheap {
+
+// What a slot's word holds. Free -> live by its claimer; live -> free by its owner; live -> dead by the hook that
+// Node runs when the owner's environment ends, in whichever way it ends.
+enum SlotState : int32_t { kSlotFree = 0, kSlotLive = 1, kSlotDead = 2 };
+
+// Claims the first free one of `count` words at `offset`; returns its index, or -1 where all are taken. The claim and
+// the hook are one native call, which no terminate() can interrupt.
+int ClaimThreadSlot(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, int count);
+// Gives a slot of this thread back. False where this thread doesn't own it.
+bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index);
+
+}  // namespace spanheap
+
+#endif  // SPANHEAP_THREAD_SLOT_H_
