@@ -2,19 +2,12 @@ import type { Address, Allocator, HeapStats } from './allocator.ts'
 import { checkAlignment, checkBoolean, checkChoice, checkCount, checkNumber } from './arguments.ts'
 import { AllocatorError, closedError, outOfRange } from './errors.ts'
 import { BlockBytes } from './memory/block-bytes.ts'
-import { FREE, isCached, LIVE, NONE } from './memory/object-state.ts'
-import {
-  FIRST_PAGE,
-  GRANULE_BYTES,
-  GRANULE_SHIFT,
-  MOST_HEAP_BYTES,
-  PAGE_BYTES,
-  PAGE_GRANULE_SHIFT,
-} from './memory/page.ts'
+import { ObjectState, isCached } from './memory/object-state.ts'
+import { Page, Granule, MOST_HEAP_BYTES } from './memory/page.ts'
 import { machineMemory, openMapper } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
-import { MOST_SMALL_BYTES } from './tcmalloc/size-class.ts'
+import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 
 /** The largest alignment that a heap promises: its memory starts at a multiple of it. */
@@ -23,8 +16,12 @@ const MOST_ALIGNMENT = 64 * 2 ** 20
 const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
 /** What gperftools clips that budget to. */
 const MOST_CACHE_BYTES = 2 ** 30
-/** Above this, an address is no small integer any more, and takes the slow twin of a function. */
-const SMALL_GRANULES = 2 ** 31 / GRANULE_BYTES
+/** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
+const enum Address32 {
+  Granules = 0x8000000,
+  /** The bits that are 0 in every address of a block. */
+  Wrong = 0x8000000f,
+}
 
 /** How a {@link Heap} is made. */
 export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
@@ -64,7 +61,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   constructor(options: HeapOptions<Kind> = {}) {
     const memory = checkChoice('memory', options.memory, ['shared', 'private'])
     const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-    const limitBytes = checkNumber('limitBytes', options.limitBytes, PAGE_BYTES, MOST_HEAP_BYTES, most)
+    const limitBytes = checkNumber('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
     const threadCache = checkBoolean('threadCache', options.threadCache, true)
     const cacheBytes = checkNumber('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
     const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
@@ -83,51 +80,51 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   malloc(size: number): Address {
-    if ((size | 0) === size && size >= 0 && size <= MOST_SMALL_BYTES) {
-      const granule = this.cache.pop(this.classBySize[(size + (GRANULE_BYTES - 1)) >>> GRANULE_SHIFT]!)
-      if (granule !== 0 && granule < SMALL_GRANULES) return granule << GRANULE_SHIFT
-      if (granule !== 0) return granule * GRANULE_BYTES
+    if ((size | 0) === size && size >= 0 && size <= Small.MostBytes) {
+      const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+      if (granule > 0 && granule < Address32.Granules) return granule << Granule.Shift
+      if (granule > 0) return granule * Granule.Bytes
     }
     return this.mallocSlow(size)
   }
 
   free(address: Address): void {
     // A small integer, not negative, a multiple of 16: its granule then has a state, whatever the limit.
-    if ((address | 0) === address && (address & 0x8000000f) === 0) {
-      if (this.cache.push(address >>> GRANULE_SHIFT)) return
+    if ((address | 0) === address && (address & Address32.Wrong) === 0) {
+      if (this.cache.push(address >>> Granule.Shift)) return
     }
     this.freeSlow(address)
   }
 
   calloc(count: number, size: number): Address {
-    const bytes = checkCount('count', count) * checkCount('size', size)
-    this.checkOpen()
-    if (bytes > MOST_SMALL_BYTES) {
-      const granule = this.tiers.allocateLarge(bytes, this.bytes)
-      if (granule === 0) throw this.outOfMemory(bytes)
-      return granule * GRANULE_BYTES
+    const bytes = count * size
+    if ((bytes | 0) === bytes && bytes <= Small.MostBytes && count >= 0 && size >= 0 && (count | 0) === count && (size | 0) === size) {
+      const address = this.malloc(bytes)
+      this.bytes.zero(address, bytes)
+      return address
     }
-    const address = this.malloc(bytes)
-    this.bytes.zero(address, bytes)
-    return address
+    return this.callocSlow(count, size)
   }
 
   realloc(address: Address, size: number): Address {
-    if (address === 0) return this.malloc(size)
-    const granule = this.liveGranule(address)
-    checkCount('size', size)
-    if (this.tiers.resize(granule, size)) return address
-    const moved = this.malloc(size)
-    this.bytes.copy(moved, address, Math.min(size, this.tiers.usableBytes(granule)))
-    this.free(address)
-    return moved
+    if ((address | 0) === address && (address & Address32.Wrong) === 0 && (size | 0) === size && size >= 0) {
+      const usable = this.tiers.smallBytes(address >>> Granule.Shift)
+      if (usable > 0) {
+        if (this.tiers.servesWell(usable, size)) return address
+        const moved = this.malloc(size)
+        this.bytes.copy(moved, address, size < usable ? size : usable)
+        this.free(address)
+        return moved
+      }
+    }
+    return this.reallocSlow(address, size)
   }
 
   alignedAlloc(alignment: number, size: number): Address {
     checkAlignment(alignment, MOST_ALIGNMENT)
     checkCount('size', size)
     this.checkOpen()
-    if (alignment <= GRANULE_BYTES) return this.malloc(size)
+    if (alignment <= Granule.Bytes) return this.malloc(size)
     if (alignment > this.mapper.maxAlignment) {
       throw new AllocatorError(
         'ERR_HEAP_UNSUPPORTED',
@@ -137,7 +134,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     }
     const granule = this.tiers.allocateAligned(alignment, size)
     if (granule === 0) throw this.outOfMemory(size)
-    return granule * GRANULE_BYTES
+    return granule * Granule.Bytes
   }
 
   usableSize(address: Address): number {
@@ -209,11 +206,33 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     checkCount('size', size)
     this.checkOpen()
     const granule =
-      size <= MOST_SMALL_BYTES
-        ? this.tiers.allocateSmall(this.classBySize[(size + (GRANULE_BYTES - 1)) >>> GRANULE_SHIFT]!)
+      size <= Small.MostBytes
+        ? this.tiers.allocateSmall(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
         : this.tiers.allocateLarge(size, undefined)
     if (granule === 0) throw this.outOfMemory(size)
-    return granule * GRANULE_BYTES
+    return granule * Granule.Bytes
+  }
+
+  /** What isn't a small block made of whole numbers. */
+  private callocSlow(count: number, size: number): Address {
+    const bytes = checkCount('count', count) * checkCount('size', size)
+    this.checkOpen()
+    if (bytes <= Small.MostBytes) return this.calloc(1, bytes)
+    const granule = this.tiers.allocateLarge(bytes, this.bytes)
+    if (granule === 0) throw this.outOfMemory(bytes)
+    return granule * Granule.Bytes
+  }
+
+  /** What isn't a small block below 2 GiB. */
+  private reallocSlow(address: Address, size: number): Address {
+    if (address === 0) return this.malloc(size)
+    const granule = this.liveGranule(address)
+    checkCount('size', size)
+    if (this.tiers.resize(granule, size)) return address
+    const moved = this.malloc(size)
+    this.bytes.copy(moved, address, Math.min(size, this.tiers.usableBytes(granule)))
+    this.free(address)
+    return moved
   }
 
   /** All that isn't the usual free: a full stack, a large block, an address above 2 GiB, a wrong address, a closed heap. */
@@ -225,19 +244,19 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private liveGranule(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
-    const granule = address / GRANULE_BYTES
-    if (Number.isInteger(granule) && this.tiers.stateOf(granule) === LIVE) return granule
+    const granule = address / Granule.Bytes
+    if (Number.isInteger(granule) && this.tiers.stateOf(granule) === ObjectState.Live) return granule
     throw this.wrongAddress(address)
   }
 
   private wrongAddress(address: number): AllocatorError {
-    const granule = address / GRANULE_BYTES
-    const state = Number.isInteger(granule) ? this.tiers.stateOf(granule) : NONE
-    if (state === FREE || isCached(state)) {
+    const granule = address / Granule.Bytes
+    const state = Number.isInteger(granule) ? this.tiers.stateOf(granule) : ObjectState.None
+    if (state === ObjectState.Free || state === ObjectState.Transfer || isCached(state)) {
       return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
     }
-    const page = Math.floor(granule / 2 ** PAGE_GRANULE_SHIFT)
-    const grown = page >= FIRST_PAGE && page < this.tiers.endPage
+    const page = Math.floor(granule / 2 ** Page.GranuleShift)
+    const grown = page >= Page.First && page < this.tiers.endPage
     return new AllocatorError(
       'ERR_HEAP_INVALID_ADDRESS',
       grown ? `no block starts at ${address}` : `${address} is not an address of this heap`,

@@ -1,7 +1,7 @@
-import { GRANULE_BYTES } from './page.ts'
+import { Granule } from './page.ts'
 
 /** Below this, every address indexes a typed array as a small integer; above, Node 24 and 26 take 15 to 19 ns for a load. */
-const LOW_BYTES = 2 ** 31 - GRANULE_BYTES
+const LOW_BYTES = 2 ** 31 - Granule.Bytes
 /** Up to this a loop beats a call of the engine, which takes about 40 ns before it starts. */
 const LOOP_BYTES = 256
 
@@ -26,7 +26,7 @@ export class BlockBytes {
 
   /** Clears `length` bytes from a block's address on, and up to 15 more that are the block's too. */
   zero(address: number, length: number): void {
-    const end = address + Math.ceil(length / GRANULE_BYTES) * GRANULE_BYTES
+    const end = address + Math.ceil(length / Granule.Bytes) * Granule.Bytes
     if (end > LOW_BYTES) {
       new Float64Array(this.buffer, address, (end - address) / 8).fill(0)
     } else if (length > LOOP_BYTES) {
@@ -39,7 +39,7 @@ export class BlockBytes {
 
   /** Copies `length` bytes from one block to another; both may reach up to the next multiple of 16. */
   copy(to: number, from: number, length: number): void {
-    const granuleBytes = Math.ceil(length / GRANULE_BYTES) * GRANULE_BYTES
+    const granuleBytes = Math.ceil(length / Granule.Bytes) * Granule.Bytes
     if (Math.max(to, from) + granuleBytes > LOW_BYTES) {
       new Uint8Array(this.buffer, to, length).set(new Uint8Array(this.buffer, from, length))
     } else if (length > LOOP_BYTES) {

@@ -3,20 +3,24 @@
  * double frees, the check for addresses inside a block (no object starts there), and what a walk of the heap reads.
  * A byte, since neighbours may belong to different threads, and a byte's store is never torn.
  */
-
-/** No object starts here. */
-export const NONE = 0
-/** Free in its span: the central cache's. */
-export const FREE = 1
-/** From here on, free in the cache of a thread slot: slot i has state `FIRST_SLOT + i`. */
-export const FIRST_SLOT = 2
-export const SLOT_COUNT = 249
-/** Handed out. */
-export const LIVE = 255
+export const enum ObjectState {
+  /** No object starts here. */
+  None = 0,
+  /** Free in its span: the central cache's. */
+  Free = 1,
+  /** From here on, free in the cache of a thread slot: that of slot i is `FirstSlot + i`. */
+  FirstSlot = 2,
+  /** Slots that there can be: the last one's state is 250. */
+  SlotCount = 249,
+  /** Free, in a batch between two caches. */
+  Transfer = 253,
+  /** Handed out. */
+  Live = 255,
+}
 
 /** Whether a state is that of an object in a thread cache. */
 export function isCached(state: number): boolean {
-  return state >= FIRST_SLOT && state < FIRST_SLOT + SLOT_COUNT
+  return state >= ObjectState.FirstSlot && state < ObjectState.FirstSlot + ObjectState.SlotCount
 }
 
 /** Writes `state` at the start of each of `count` objects, `stride` granules apart. */

@@ -1,20 +1,27 @@
+/**
+ * The numbers of the usual path are `const enum`s: the compiler puts them into the code as literals. An exported `const` is
+ * a variable of its module, which V8 loads and checks at every use: that took as long again as the rest of a malloc.
+ */
+
 /** A page of the heap: 8 KiB, TCMalloc's and Go's unit for spans. The system's own pages may be smaller or larger. */
-export const PAGE_SHIFT = 13
-export const PAGE_BYTES = 1 << PAGE_SHIFT
+export const enum Page {
+  Shift = 13,
+  Bytes = 8192,
+  /** `granule >>> Page.GranuleShift` is its page. */
+  GranuleShift = 9,
+  Granules = 512,
+  /**
+   * The first page that is ever used. Those before it (64 KiB, the largest system page that there is) never grow: so
+   * address 0 is not valid, and page 0 can mean "none" in every list.
+   */
+  First = 8,
+}
 
 /** A granule: the unit of addresses. Every block starts at a multiple of 16 bytes, as malloc promises on 64-bit systems. */
-export const GRANULE_SHIFT = 4
-export const GRANULE_BYTES = 1 << GRANULE_SHIFT
-
-/** Granules of a page, as a shift: granule >>> this is its page. */
-export const PAGE_GRANULE_SHIFT = PAGE_SHIFT - GRANULE_SHIFT
-export const PAGE_GRANULES = 1 << PAGE_GRANULE_SHIFT
-
-/**
- * The first page that is ever used. Those before it (64 KiB, the largest system page that there is) never grow: so
- * address 0 is not valid, and page 0 can mean "none" in every list.
- */
-export const FIRST_PAGE = 8
+export const enum Granule {
+  Shift = 4,
+  Bytes = 16,
+}
 
 /** A heap's most bytes: its granules then number 2^31, so that they are small integers and no typed array has more elements. */
 export const MOST_HEAP_BYTES = 2 ** 35

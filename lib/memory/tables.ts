@@ -1,8 +1,8 @@
 import { AllocatorError } from '../errors.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { SLOT_COUNT } from './object-state.ts'
-import { GRANULE_SHIFT, MOST_SYSTEM_PAGE_BYTES, PAGE_GRANULES, PAGE_SHIFT } from './page.ts'
-import { SPAN_BYTES, SPAN_WORDS } from './span.ts'
+import { ObjectState } from './object-state.ts'
+import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from './page.ts'
+import { Span } from './span.ts'
 
 /** Tables that grow with the heap do so in steps of 4 MiB: states for 64 MiB of heap, span entries for 1 GiB. */
 const STEP_BYTES = 4 * 2 ** 20
@@ -11,7 +11,7 @@ const STEP_BYTES = 4 * 2 ** 20
  * States reach at least this far whatever the limit: every address that is a small integer then has one, so that a wrong
  * address reads "no object" and is never out of the array's bounds. What hasn't grown costs nothing and reads as 0.
  */
-const LEAST_STATES = 2 ** 31 >>> GRANULE_SHIFT
+const LEAST_STATES = 2 ** 31 >>> Granule.Shift
 
 /** What the tables are sized by. */
 export interface TableSizes {
@@ -32,8 +32,6 @@ interface Section {
 /** The tables' own words of the control section: how far the two sections that grow have grown, in steps. */
 const SPAN_STEPS = 0
 const STATE_STEPS = 1
-/** The first control word that is the tiers'. */
-export const FIRST_TIER_WORD = 2
 
 /**
  * All that a heap knows of its memory, in one mapping beside it: a fixed layout with no allocator inside. Numbers are
@@ -71,14 +69,14 @@ export class Tables {
       return { offset, byteLength }
     }
     const control = section(controlWords * 4)
-    this.slotWords = section(SLOT_COUNT * 4)
+    this.slotWords = section(ObjectState.SlotCount * 4)
     const pageClass = section(pages)
     const pageDirty = section(pages)
     const fixed = end
     this.slotBytes = roundUp(slotBytes, MOST_SYSTEM_PAGE_BYTES)
-    this.slotAreas = section(this.slotBytes * SLOT_COUNT)
-    this.spanSection = section(pages * SPAN_BYTES)
-    this.stateSection = section(Math.max(pages * PAGE_GRANULES, LEAST_STATES))
+    this.slotAreas = section(this.slotBytes * ObjectState.SlotCount)
+    this.spanSection = section(pages * Span.Bytes)
+    this.stateSection = section(Math.max(pages * Page.Granules, LEAST_STATES))
     this.reservedBytes = end
 
     const mapping = mapper.reserve({ byteLength: end, kind: 'shared', alignment: 4096, hugePages: false })
@@ -91,22 +89,22 @@ export class Tables {
     this.control = new Int32Array(buffer, control.offset, controlWords)
     this.pageClass = new Uint8Array(buffer, pageClass.offset, pages)
     this.pageDirty = new Uint8Array(buffer, pageDirty.offset, pages)
-    this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SPAN_WORDS)
+    this.spans = new Int32Array(buffer, this.spanSection.offset, pages * Span.Words)
     this.states = new Uint8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
   }
 
   /** Makes the tables cover the pages before `endPage`. Returns 0, or the system's error number. */
   cover(endPage: number): number {
     return (
-      this.extend(this.spanSection, SPAN_STEPS, endPage * SPAN_BYTES) ||
-      this.extend(this.stateSection, STATE_STEPS, endPage * PAGE_GRANULES)
+      this.extend(this.spanSection, SPAN_STEPS, endPage * Span.Bytes) ||
+      this.extend(this.stateSection, STATE_STEPS, endPage * Page.Granules)
     )
   }
 
   /** Claims a thread slot for this thread, and its area. @throws AllocatorError */
   claimSlot(): { slot: number; area: Int32Array } {
-    const slot = this.mapping.claimSlot(this.slotWords.offset, SLOT_COUNT)
-    if (slot < 0) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${SLOT_COUNT} threads at most`)
+    const slot = this.mapping.claimSlot(this.slotWords.offset, ObjectState.SlotCount)
+    if (slot < 0) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
     const offset = this.slotAreas.offset + slot * this.slotBytes
     const errno = this.mapping.grow(offset, this.slotBytes)
     if (errno !== 0) {
@@ -127,8 +125,8 @@ export class Tables {
    */
   trim(page: number, pages: number): void {
     if (!this.mapper.canRelease || !this.mapper.releaseZeroes) return
-    this.releaseInner(this.stateSection, page * PAGE_GRANULES, (page + pages) * PAGE_GRANULES)
-    this.releaseInner(this.spanSection, (page + 1) * SPAN_BYTES, (page + pages - 1) * SPAN_BYTES)
+    this.releaseInner(this.stateSection, page * Page.Granules, (page + pages) * Page.Granules)
+    this.releaseInner(this.spanSection, (page + 1) * Span.Bytes, (page + pages - 1) * Span.Bytes)
   }
 
   /** Gives all memory of the tables back; nobody may use them from now on. */
@@ -180,5 +178,5 @@ function refused(errno: number, requested: number): AllocatorError {
 
 /** Pages in `bytes`, rounded up. */
 export function pagesFor(bytes: number): number {
-  return Math.ceil(bytes / 2 ** PAGE_SHIFT)
+  return Math.ceil(bytes / 2 ** Page.Shift)
 }

@@ -1,20 +1,8 @@
-import { FREE, fillStates, NONE } from '../memory/object-state.ts'
-import { PAGE_GRANULE_SHIFT } from '../memory/page.ts'
-import {
-  CENTRAL,
-  FREE_OBJECTS,
-  HINT,
-  LENGTH,
-  LOCATION,
-  NEXT,
-  OCCUPANCY,
-  PREVIOUS,
-  SPAN_SHIFT,
-  START,
-  TRANSIT,
-} from '../memory/span.ts'
+import { ObjectState, fillStates } from '../memory/object-state.ts'
+import { Page } from '../memory/page.ts'
+import { Location, Span } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
-import { CENTRAL_CACHE_AT } from './control.ts'
+import { Control } from './control.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
 
@@ -81,13 +69,13 @@ export class CentralCache {
     let i = at
     while (i < end) {
       // Neighbours on a stack are often of one span, whose list then changes once.
-      const span = spans[((area[i]! >>> PAGE_GRANULE_SHIFT) << SPAN_SHIFT) + START]!
+      const span = spans[((area[i]! >>> Page.GranuleShift) << Span.Shift) + Span.Start]!
       let freed = 0
       do {
-        states[area[i]!] = FREE
+        states[area[i]!] = ObjectState.Free
         freed++
         i++
-      } while (i < end && spans[((area[i]! >>> PAGE_GRANULE_SHIFT) << SPAN_SHIFT) + START] === span)
+      } while (i < end && spans[((area[i]! >>> Page.GranuleShift) << Span.Shift) + Span.Start] === span)
       this.addFree(span, sizeClass, freed)
     }
   }
@@ -112,7 +100,7 @@ export class CentralCache {
       const limit = this.control[words + SPAN_COUNT]!
       for (let span = this.control[words + list]!; span !== 0 && listed.length <= limit; ) {
         listed.push(span)
-        span = this.spans[(span << SPAN_SHIFT) + NEXT]!
+        span = this.spans[(span << Span.Shift) + Span.Next]!
       }
       lists.push(listed)
     }
@@ -144,33 +132,33 @@ export class CentralCache {
     state: number
   ): number {
     const { spans, states } = this
-    const entry = span << SPAN_SHIFT
+    const entry = span << Span.Shift
     const stride = this.classes.stride[sizeClass]!
     const objects = this.classes.objects[sizeClass]!
-    const freeObjects = spans[entry + FREE_OBJECTS]!
+    const freeObjects = spans[entry + Span.FreeObjects]!
     const count = Math.min(next - at, freeObjects)
     const end = next - count
-    let object = spans[entry + HINT]!
-    let granule = (span << PAGE_GRANULE_SHIFT) + object * stride
+    let object = spans[entry + Span.Hint]!
+    let granule = (span << Page.GranuleShift) + object * stride
     while (next > end) {
-      if (states[granule] === FREE) {
+      if (states[granule] === ObjectState.Free) {
         states[granule] = state
         area[--next] = granule
       }
       granule += stride
       if (++object === objects) {
         object = 0
-        granule = span << PAGE_GRANULE_SHIFT
+        granule = span << Page.GranuleShift
       }
     }
-    spans[entry + HINT] = object
+    spans[entry + Span.Hint] = object
     this.control[wordsOf(sizeClass) + FREE_COUNT]! -= count
     this.setFree(span, sizeClass, freeObjects - count)
     return end
   }
 
   private addFree(span: number, sizeClass: number, count: number): void {
-    const freeObjects = this.spans[(span << SPAN_SHIFT) + FREE_OBJECTS]! + count
+    const freeObjects = this.spans[(span << Span.Shift) + Span.FreeObjects]! + count
     const words = wordsOf(sizeClass)
     if (freeObjects === this.classes.objects[sizeClass]) {
       this.unlink(span, words)
@@ -185,10 +173,10 @@ export class CentralCache {
 
   /** Sets a span's number of free objects, and moves it to the list of its occupancy. */
   private setFree(span: number, sizeClass: number, freeObjects: number): void {
-    const entry = span << SPAN_SHIFT
-    this.spans[entry + FREE_OBJECTS] = freeObjects
+    const entry = span << Span.Shift
+    this.spans[entry + Span.FreeObjects] = freeObjects
     const occupancy = CentralCache.occupancyOf(freeObjects, this.classes.objects[sizeClass]!)
-    if (occupancy === this.spans[entry + OCCUPANCY]) return
+    if (occupancy === this.spans[entry + Span.Occupancy]) return
     const words = wordsOf(sizeClass)
     this.unlink(span, words)
     if (occupancy !== FULL) this.link(span, words, occupancy)
@@ -196,26 +184,26 @@ export class CentralCache {
 
   private link(span: number, words: number, occupancy: number): void {
     const { control, spans } = this
-    const entry = span << SPAN_SHIFT
+    const entry = span << Span.Shift
     const head = control[words + occupancy]!
-    spans[entry + OCCUPANCY] = occupancy
-    spans[entry + NEXT] = head
-    spans[entry + PREVIOUS] = 0
-    if (head !== 0) spans[(head << SPAN_SHIFT) + PREVIOUS] = span
+    spans[entry + Span.Occupancy] = occupancy
+    spans[entry + Span.Next] = head
+    spans[entry + Span.Previous] = 0
+    if (head !== 0) spans[(head << Span.Shift) + Span.Previous] = span
     control[words + occupancy] = span
   }
 
   private unlink(span: number, words: number): void {
     const { control, spans } = this
-    const entry = span << SPAN_SHIFT
-    const occupancy = spans[entry + OCCUPANCY]!
+    const entry = span << Span.Shift
+    const occupancy = spans[entry + Span.Occupancy]!
     if (occupancy === FULL) return
-    const next = spans[entry + NEXT]!
-    const previous = spans[entry + PREVIOUS]!
+    const next = spans[entry + Span.Next]!
+    const previous = spans[entry + Span.Previous]!
     if (previous === 0) control[words + occupancy] = next
-    else spans[(previous << SPAN_SHIFT) + NEXT] = next
-    if (next !== 0) spans[(next << SPAN_SHIFT) + PREVIOUS] = previous
-    spans[entry + OCCUPANCY] = FULL
+    else spans[(previous << Span.Shift) + Span.Next] = next
+    if (next !== 0) spans[(next << Span.Shift) + Span.Previous] = previous
+    spans[entry + Span.Occupancy] = FULL
   }
 
   /** Gets a span from the page heap and makes objects of it; 0 where there is no memory. */
@@ -228,14 +216,14 @@ export class CentralCache {
     for (let page = span; page < span + pages; page++) {
       this.pageClass[page] = sizeClass
       this.pageDirty[page] = 1
-      spans[(page << SPAN_SHIFT) + START] = span
+      spans[(page << Span.Shift) + Span.Start] = span
     }
-    fillStates(this.states, span << PAGE_GRANULE_SHIFT, classes.stride[sizeClass]!, objects, FREE)
-    const entry = span << SPAN_SHIFT
-    spans[entry + FREE_OBJECTS] = objects
-    spans[entry + HINT] = 0
-    spans[entry + OCCUPANCY] = FULL
-    spans[entry + LOCATION] = CENTRAL
+    fillStates(this.states, span << Page.GranuleShift, classes.stride[sizeClass]!, objects, ObjectState.Free)
+    const entry = span << Span.Shift
+    spans[entry + Span.FreeObjects] = objects
+    spans[entry + Span.Hint] = 0
+    spans[entry + Span.Occupancy] = FULL
+    spans[entry + Span.Location] = Location.Central
     const words = wordsOf(sizeClass)
     this.control[words + SPAN_COUNT]!++
     this.control[words + FREE_COUNT]! += objects
@@ -246,15 +234,15 @@ export class CentralCache {
   /** Makes pages of a span whose objects are all free. */
   private wipe(span: number, sizeClass: number): void {
     const { spans, classes } = this
-    const entry = span << SPAN_SHIFT
-    spans[entry + LOCATION] = TRANSIT
-    fillStates(this.states, span << PAGE_GRANULE_SHIFT, classes.stride[sizeClass]!, classes.objects[sizeClass]!, NONE)
-    const end = span + spans[entry + LENGTH]!
+    const entry = span << Span.Shift
+    spans[entry + Span.Location] = Location.Transit
+    fillStates(this.states, span << Page.GranuleShift, classes.stride[sizeClass]!, classes.objects[sizeClass]!, ObjectState.None)
+    const end = span + spans[entry + Span.Length]!
     for (let page = span; page < end; page++) this.pageClass[page] = 0
     this.pageHeap.free(span)
   }
 }
 
 function wordsOf(sizeClass: number): number {
-  return CENTRAL_CACHE_AT + (sizeClass << CLASS_SHIFT)
+  return Control.CentralCache + (sizeClass << CLASS_SHIFT)
 }

@@ -1,14 +1,14 @@
-import { FIRST_PAGE, PAGE_BYTES, PAGE_SHIFT } from '../memory/page.ts'
-import { LENGTH, LOCATION, NORMAL, RELEASED, SPAN_SHIFT, START, TRANSIT } from '../memory/span.ts'
+import { Page } from '../memory/page.ts'
+import { Span, Location } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { PAGE_HEAP_AT } from './control.ts'
+import { Control } from './control.ts'
 import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
 
 /** The heap grows by at least this much: 1 MiB (gperftools' kMinSystemAlloc). */
 const LEAST_GROWTH_PAGES = 128
 /** Whenever the heap crosses a multiple of 128 MiB with much of it free, everything is released first (kForcedCoalesceInterval). */
-const FORCED_RELEASE_PAGES = (128 * 2 ** 20) / PAGE_BYTES
+const FORCED_RELEASE_PAGES = (128 * 2 ** 20) / Page.Bytes
 /** After a release, wait for this many freed pages for every page released, over the release rate. */
 const RELEASE_WAIT_FACTOR = 1000
 const MOST_RELEASE_WAIT = 2 ** 20
@@ -16,12 +16,12 @@ const MOST_RELEASE_WAIT = 2 ** 20
 const IDLE_RELEASE_WAIT = 2 ** 18
 
 // The page heap's words of the control section.
-const END_PAGE = PAGE_HEAP_AT // first page that hasn't grown
-const NORMAL_PAGES = PAGE_HEAP_AT + 1
-const RELEASED_PAGES = PAGE_HEAP_AT + 2
-const RELEASE_WAIT = PAGE_HEAP_AT + 3 // freed pages until the next release
-const RELEASE_CURSOR = PAGE_HEAP_AT + 4 // the list to release from next
-const NORMAL_LISTS = PAGE_HEAP_AT + 8
+const END_PAGE = Control.PageHeap // first page that hasn't grown
+const NORMAL_PAGES = Control.PageHeap + 1
+const RELEASED_PAGES = Control.PageHeap + 2
+const RELEASE_WAIT = Control.PageHeap + 3 // freed pages until the next release
+const RELEASE_CURSOR = Control.PageHeap + 4 // the list to release from next
+const NORMAL_LISTS = Control.PageHeap + 8
 const RELEASED_LISTS = NORMAL_LISTS + SPAN_LISTS_WORDS
 
 /**
@@ -55,13 +55,13 @@ export class PageHeap {
     this.normal = new SpanLists(tables.control, NORMAL_LISTS, tables.spans)
     this.released = new SpanLists(tables.control, RELEASED_LISTS, tables.spans)
     this.unit = leastSpanPages(mapper.systemPageSize)
-    this.limitPage = FIRST_PAGE + limitPages
+    this.limitPage = Page.First + limitPages
     this.releaseRate = mapper.canRelease ? releaseRate : 0
   }
 
   /** Readies a new heap's words. */
   initialize(): void {
-    this.control[END_PAGE] = FIRST_PAGE
+    this.control[END_PAGE] = Page.First
   }
 
   get endPage(): number {
@@ -69,7 +69,7 @@ export class PageHeap {
   }
 
   get mappedPages(): number {
-    return this.control[END_PAGE]! - FIRST_PAGE
+    return this.control[END_PAGE]! - Page.First
   }
 
   get normalPages(): number {
@@ -101,9 +101,9 @@ export class PageHeap {
     const start = this.allocate(needed + alignment - 1)
     if (start === 0) return 0
     const aligned = Math.ceil(start / alignment) * alignment
-    const length = this.spans[(start << SPAN_SHIFT) + LENGTH]!
+    const length = this.spans[(start << Span.Shift) + Span.Length]!
     const behind = start + length - (aligned + needed)
-    this.setSpan(aligned, needed, TRANSIT)
+    this.setSpan(aligned, needed, Location.Transit)
     if (aligned > start) this.giveBack(start, aligned - start)
     if (behind > 0) this.giveBack(aligned + needed, behind)
     return aligned
@@ -111,7 +111,7 @@ export class PageHeap {
 
   /** Takes a span back. REQUIRES: its object states are NONE, its class 0. */
   free(start: number): void {
-    const pages = this.spans[(start << SPAN_SHIFT) + LENGTH]!
+    const pages = this.spans[(start << Span.Shift) + Span.Length]!
     this.giveBack(start, pages)
     if (this.releaseRate > 0) this.releaseSome(pages)
   }
@@ -119,8 +119,8 @@ export class PageHeap {
   /** Makes a span longer by pages of the free spans behind it; false where they aren't enough. */
   extend(start: number, pages: number): boolean {
     const { spans } = this
-    const entry = start << SPAN_SHIFT
-    const length = spans[entry + LENGTH]!
+    const entry = start << Span.Shift
+    const length = spans[entry + Span.Length]!
     const needed = this.roundToUnit(pages)
     const missing = needed - length
     if (missing <= 0) return true
@@ -130,26 +130,26 @@ export class PageHeap {
     while (found < missing) {
       const next = this.freeSpanAt(last)
       if (next === 0) return false
-      found += spans[(next << SPAN_SHIFT) + LENGTH]!
+      found += spans[(next << Span.Shift) + Span.Length]!
       last = start + length + found
     }
     let taken = 0
     while (taken < missing) {
       const next = start + length + taken
-      const part = Math.min(spans[(next << SPAN_SHIFT) + LENGTH]!, missing - taken)
+      const part = Math.min(spans[(next << Span.Shift) + Span.Length]!, missing - taken)
       this.carve(next, part)
       taken += part
     }
-    this.setSpan(start, needed, spans[entry + LOCATION]!)
+    this.setSpan(start, needed, spans[entry + Span.Location]!)
     return true
   }
 
   /** Makes a span shorter and takes the rest back. */
   shrink(start: number, pages: number): void {
-    const length = this.spans[(start << SPAN_SHIFT) + LENGTH]!
+    const length = this.spans[(start << Span.Shift) + Span.Length]!
     const kept = this.roundToUnit(pages)
     if (kept >= length) return
-    this.setSpan(start, kept, this.spans[(start << SPAN_SHIFT) + LOCATION]!)
+    this.setSpan(start, kept, this.spans[(start << Span.Shift) + Span.Location]!)
     this.giveBack(start + kept, length - kept)
   }
 
@@ -159,7 +159,7 @@ export class PageHeap {
     while (given < pages) {
       const start = this.normal.oldestFrom(this.control[RELEASE_CURSOR]!)
       if (start === 0) break
-      const length = this.spans[(start << SPAN_SHIFT) + LENGTH]!
+      const length = this.spans[(start << Span.Shift) + Span.Length]!
       this.control[RELEASE_CURSOR] = this.normal.listBehind(length)
       if (!this.releaseSpan(start, length)) break
       given += length
@@ -169,14 +169,14 @@ export class PageHeap {
 
   /** Gives the memory of the tables that describe released spans back too. */
   trimTables(): void {
-    for (const { start } of this.released) this.tables.trim(start, this.spans[(start << SPAN_SHIFT) + LENGTH]!)
+    for (const { start } of this.released) this.tables.trim(start, this.spans[(start << Span.Shift) + Span.Length]!)
   }
 
   /** The lists by the location of the spans in them; for audits. */
   lists(): ReadonlyMap<number, SpanLists> {
     return new Map([
-      [NORMAL, this.normal],
-      [RELEASED, this.released],
+      [Location.Normal, this.normal],
+      [Location.Released, this.released],
     ])
   }
 
@@ -193,50 +193,50 @@ export class PageHeap {
     if (normal === 0) return released
     if (released === 0) return normal
     const { spans } = this
-    return spans[(released << SPAN_SHIFT) + LENGTH]! < spans[(normal << SPAN_SHIFT) + LENGTH]! ? released : normal
+    return spans[(released << Span.Shift) + Span.Length]! < spans[(normal << Span.Shift) + Span.Length]! ? released : normal
   }
 
   /** Takes the first `pages` of a free span; what is left keeps its state. */
   private carve(start: number, pages: number): number {
     const { spans } = this
-    const entry = start << SPAN_SHIFT
-    const location = spans[entry + LOCATION]!
-    const length = spans[entry + LENGTH]!
+    const entry = start << Span.Shift
+    const location = spans[entry + Span.Location]!
+    const length = spans[entry + Span.Length]!
     const lists = this.unlink(start, location, length)
     if (length > pages) {
       this.setSpan(start + pages, length - pages, location)
       lists.insert(start + pages)
-      this.control[location === NORMAL ? NORMAL_PAGES : RELEASED_PAGES]! += length - pages
+      this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! += length - pages
     }
-    this.setSpan(start, pages, TRANSIT)
+    this.setSpan(start, pages, Location.Transit)
     return start
   }
 
   /** Makes a span normal and one with its normal neighbours. */
   private giveBack(start: number, pages: number): void {
-    this.insertCoalesced(start, pages, NORMAL)
+    this.insertCoalesced(start, pages, Location.Normal)
   }
 
   private insertCoalesced(start: number, pages: number, location: number): void {
     const { spans } = this
     let first = start
     let length = pages
-    const before = spans[((start - 1) << SPAN_SHIFT) + START]!
+    const before = spans[((start - 1) << Span.Shift) + Span.Start]!
     // Page 7, which is before the first one, has an entry of zeros, and so a location of nowhere.
-    if (spans[(before << SPAN_SHIFT) + LOCATION] === location) {
-      const merged = spans[(before << SPAN_SHIFT) + LENGTH]!
+    if (spans[(before << Span.Shift) + Span.Location] === location) {
+      const merged = spans[(before << Span.Shift) + Span.Length]!
       this.unlink(before, location, merged)
       first = before
       length += merged
     }
     const behind = start + pages
-    if (behind < this.control[END_PAGE]! && spans[(behind << SPAN_SHIFT) + LOCATION] === location) {
-      const merged = spans[(behind << SPAN_SHIFT) + LENGTH]!
+    if (behind < this.control[END_PAGE]! && spans[(behind << Span.Shift) + Span.Location] === location) {
+      const merged = spans[(behind << Span.Shift) + Span.Length]!
       this.unlink(behind, location, merged)
       length += merged
     }
     this.setSpan(first, length, location)
-    if (location === NORMAL) {
+    if (location === Location.Normal) {
       this.normal.insert(first)
       this.control[NORMAL_PAGES]! += length
     } else {
@@ -246,27 +246,27 @@ export class PageHeap {
   }
 
   private unlink(start: number, location: number, length: number): SpanLists {
-    const lists = location === NORMAL ? this.normal : this.released
+    const lists = location === Location.Normal ? this.normal : this.released
     lists.remove(start)
-    this.control[location === NORMAL ? NORMAL_PAGES : RELEASED_PAGES]! -= length
+    this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! -= length
     // A stale entry inside a longer span must not look like a span of its own.
-    this.spans[(start << SPAN_SHIFT) + LOCATION] = TRANSIT
+    this.spans[(start << Span.Shift) + Span.Location] = Location.Transit
     return lists
   }
 
   private setSpan(start: number, pages: number, location: number): void {
     const { spans } = this
-    const entry = start << SPAN_SHIFT
-    spans[entry + START] = start
-    spans[entry + LENGTH] = pages
-    spans[entry + LOCATION] = location
-    spans[((start + pages - 1) << SPAN_SHIFT) + START] = start
+    const entry = start << Span.Shift
+    spans[entry + Span.Start] = start
+    spans[entry + Span.Length] = pages
+    spans[entry + Span.Location] = location
+    spans[((start + pages - 1) << Span.Shift) + Span.Start] = start
   }
 
   private freeSpanAt(page: number): number {
     if (page >= this.control[END_PAGE]!) return 0
-    const location = this.spans[(page << SPAN_SHIFT) + LOCATION]!
-    return location === NORMAL || location === RELEASED ? page : 0
+    const location = this.spans[(page << Span.Shift) + Span.Location]!
+    return location === Location.Normal || location === Location.Released ? page : 0
   }
 
   private grow(pages: number): boolean {
@@ -297,7 +297,7 @@ export class PageHeap {
     this.lastErrno = 0
     if (start + pages > this.limitPage) return false
     this.lastErrno =
-      this.tables.cover(start + pages) || this.mapping.grow(start * PAGE_BYTES, pages * PAGE_BYTES)
+      this.tables.cover(start + pages) || this.mapping.grow(start * Page.Bytes, pages * Page.Bytes)
     if (this.lastErrno !== 0) return false
     this.control[END_PAGE] = start + pages
     this.giveBack(start, pages)
@@ -315,11 +315,11 @@ export class PageHeap {
   }
 
   private releaseSpan(start: number, pages: number): boolean {
-    this.unlink(start, NORMAL, pages)
+    this.unlink(start, Location.Normal, pages)
     // The call is made while the span is in no list: others may go on with the rest meanwhile.
-    const errno = this.mapping.release(start * PAGE_BYTES, pages * PAGE_BYTES)
+    const errno = this.mapping.release(start * Page.Bytes, pages * Page.Bytes)
     if (errno === 0 && this.mapper.releaseZeroes) this.tables.pageDirty.fill(0, start, start + pages)
-    this.insertCoalesced(start, pages, errno === 0 ? RELEASED : NORMAL)
+    this.insertCoalesced(start, pages, errno === 0 ? Location.Released : Location.Normal)
     return errno === 0
   }
 }
@@ -329,5 +329,5 @@ export const PAGE_HEAP_WORDS = 8 + 2 * SPAN_LISTS_WORDS
 
 /** The smallest span, in pages: a system page, where that is more than a page. */
 export function leastSpanPages(systemPageSize: number): number {
-  return Math.max(1, systemPageSize >>> PAGE_SHIFT)
+  return Math.max(1, systemPageSize >>> Page.Shift)
 }

@@ -1,4 +1,4 @@
-import { GRANULE_BYTES, PAGE_BYTES } from '../memory/page.ts'
+import { Granule, Page } from '../memory/page.ts'
 
 /**
  * TCMalloc's size classes, made by its rule (gperftools, src/common.cc) and checked in the tests against the published
@@ -7,11 +7,14 @@ import { GRANULE_BYTES, PAGE_BYTES } from '../memory/page.ts'
  * an object's state is kept per 16 bytes.
  */
 
-/** The largest small object. Above it a block is a span of its own. */
-export const MOST_SMALL_BYTES = 256 * 1024
+/** Small objects. */
+export const enum Small {
+  /** The largest: 256 KiB. Above it a block is a span of its own. */
+  MostBytes = 262144,
+}
 
 /** An object of less would have no state of its own. */
-export const LEAST_OBJECT_BYTES = GRANULE_BYTES
+export const LEAST_OBJECT_BYTES = Granule.Bytes
 
 /** A transfer between a thread cache and the central cache moves at most this many bytes, or two objects. */
 const BATCH_BYTES = 64 * 1024
@@ -39,18 +42,18 @@ export function batchOf(size: number): number {
 function alignmentOf(size: number): number {
   if (size < 16) return 8
   if (size < 128) return 16
-  return Math.min(PAGE_BYTES, 2 ** Math.floor(Math.log2(size)) / 8)
+  return Math.min(Page.Bytes, 2 ** Math.floor(Math.log2(size)) / 8)
 }
 
 /** Pages of a span: few enough to be cheap, enough for a quarter of a batch, with at most 12.5 % lost at the end. */
 function spanPagesOf(size: number, leastPages: number): number {
-  const least = leastPages * PAGE_BYTES
+  const least = leastPages * Page.Bytes
   let bytes = 0
   do {
     bytes += least
     while (bytes % size > bytes / 8) bytes += least
   } while (Math.floor(bytes / size) < Math.floor(batchOf(size) / 4))
-  return bytes / PAGE_BYTES
+  return bytes / Page.Bytes
 }
 
 /**
@@ -59,9 +62,9 @@ function spanPagesOf(size: number, leastPages: number): number {
  */
 export function generateSizeClasses(leastPages = 1): SizeClass[] {
   const classes: SizeClass[] = []
-  for (let size = 8; size <= MOST_SMALL_BYTES; size += alignmentOf(size)) {
+  for (let size = 8; size <= Small.MostBytes; size += alignmentOf(size)) {
     const pages = spanPagesOf(size, leastPages)
-    const objects = Math.floor((pages * PAGE_BYTES) / size)
+    const objects = Math.floor((pages * Page.Bytes) / size)
     const previous = classes.at(-1)
     // Two sizes with as many objects in as many pages: the smaller one would save nothing.
     if (previous?.pages === pages && previous.objects === objects) classes.pop()
@@ -89,7 +92,7 @@ export class SizeClassTable {
     const column = (value: (sizeClass: SizeClass) => number) => Int32Array.from([0, ...classes.map(value)])
     this.count = classes.length + 1
     this.size = column(({ size }) => size)
-    this.stride = column(({ size }) => size / GRANULE_BYTES)
+    this.stride = column(({ size }) => size / Granule.Bytes)
     this.pages = column(({ pages }) => pages)
     this.objects = column(({ objects }) => objects)
     this.batch = column(({ batch }) => batch)
@@ -97,10 +100,10 @@ export class SizeClassTable {
 
   /** The class that serves each size up to MOST_SMALL_BYTES, by the size in granules, rounded up. */
   classBySize(): Uint8Array {
-    const table = new Uint8Array(MOST_SMALL_BYTES / GRANULE_BYTES + 1)
+    const table = new Uint8Array(Small.MostBytes / Granule.Bytes + 1)
     let sizeClass = 1
     for (let granules = 0; granules < table.length; granules++) {
-      while (this.size[sizeClass]! < granules * GRANULE_BYTES) sizeClass++
+      while (this.size[sizeClass]! < granules * Granule.Bytes) sizeClass++
       table[granules] = sizeClass
     }
     return table
@@ -108,6 +111,6 @@ export class SizeClassTable {
 
   /** Bytes of a span that carving into objects of a class leaves over. */
   tailBytes(sizeClass: number): number {
-    return this.pages[sizeClass]! * PAGE_BYTES - this.objects[sizeClass]! * this.size[sizeClass]!
+    return this.pages[sizeClass]! * Page.Bytes - this.objects[sizeClass]! * this.size[sizeClass]!
   }
 }

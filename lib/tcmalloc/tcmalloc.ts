@@ -1,24 +1,25 @@
 import type { HeapStats } from '../allocator.ts'
 import { AllocatorError } from '../errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
-import { LIVE, NONE } from '../memory/object-state.ts'
-import { FIRST_PAGE, GRANULE_BYTES, MOST_HEAP_BYTES, PAGE_BYTES, PAGE_GRANULE_SHIFT, PAGE_GRANULES } from '../memory/page.ts'
-import { LARGE, LENGTH, LOCATION, SPAN_BYTES, SPAN_SHIFT, TRANSIT } from '../memory/span.ts'
+import { ObjectState } from '../memory/object-state.ts'
+import { Page, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
+import { Location, Span } from '../memory/span.ts'
 import { pagesFor, type TableSizes, Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
 import { CentralCache } from './central-cache.ts'
-import { CONTROL_WORDS, PEAKS_AT } from './control.ts'
+import { Control } from './control.ts'
 import { leastSpanPages, PageHeap } from './page-heap.ts'
-import { MOST_SMALL_BYTES, SizeClassTable } from './size-class.ts'
-import { initializeBudget, StackLayout, ThreadCache } from './thread-cache.ts'
+import { Small, SizeClassTable } from './size-class.ts'
+import { initializeBudget, ThreadCache, threadCacheLayout } from './thread-cache.ts'
+import { TransferCache, transferLayout } from './transfer-cache.ts'
 
 /** A smaller reservation than this isn't tried for. */
 const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 
 // Words of the control section: the highest seen so far.
-const PEAK_USED_PAGES = PEAKS_AT
-const PEAK_LIVE_GRANULES = PEAKS_AT + 1
+const PEAK_USED_PAGES = Control.Peaks
+const PEAK_LIVE_GRANULES = Control.Peaks + 1
 
 /** What the tiers are made with; a heap has checked it. */
 export interface TCMallocOptions {
@@ -45,8 +46,10 @@ export class TCMalloc {
   private readonly mapper: Mapper
   private readonly pageHeap: PageHeap
   private readonly central: CentralCache
+  private readonly transfer: TransferCache
   private readonly slot: number
   private readonly reservedBytes: number
+  private readonly controlBytes: number
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(mapper: Mapper, options: TCMallocOptions) {
@@ -54,19 +57,22 @@ export class TCMalloc {
     this.mapper = mapper
     this.classes = new SizeClassTable(leastPages)
     this.classBySize = this.classes.classBySize()
-    const layout = new StackLayout(this.classes)
+    const stacks = threadCacheLayout(this.classes)
+    const transfers = transferLayout(this.classes)
+    this.controlBytes = transfers.end * 4
     const { mapping, limitPages } = reserve(mapper, options, leastPages)
-    const pages = FIRST_PAGE + limitPages
+    const pages = Page.First + limitPages
     this.mapping = mapping
-    this.tables = openTables(mapper, mapping, { pages, controlWords: CONTROL_WORDS, slotBytes: layout.words * 4 })
+    this.tables = openTables(mapper, mapping, { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 })
     this.reservedBytes = mapping.buffer.byteLength + this.tables.reservedBytes
     this.pageHeap = new PageHeap(this.tables, mapper, mapping, limitPages, options.releaseRate)
     this.pageHeap.initialize()
     initializeBudget(this.tables.control, options.cacheBytes)
     this.central = new CentralCache(this.tables, this.classes, this.pageHeap)
+    this.transfer = new TransferCache(this.tables, this.classes, transfers, this.central)
     const { slot, area } = this.claimSlot()
     this.slot = slot
-    this.cache = new ThreadCache(this.tables, this.classes, layout, this.central, slot, area)
+    this.cache = new ThreadCache(this.tables, this.classes, stacks, this.transfer, slot, area)
   }
 
   /** The first page that hasn't grown yet. */
@@ -81,15 +87,14 @@ export class TCMalloc {
 
   /** The state of the object that starts at a granule. */
   stateOf(granule: number): number {
-    return granule < this.tables.states.length ? this.tables.states[granule]! : NONE
+    return granule < this.tables.states.length ? this.tables.states[granule]! : ObjectState.None
   }
 
   /** An object of a class, when the thread cache's stack has none. */
   allocateSmall(sizeClass: number): number {
     let granule = this.cache.pop(sizeClass) || this.cache.refill(sizeClass)
     if (granule === 0) {
-      // One cached object keeps a whole span: with the cache given back there may be room.
-      this.cache.flush()
+      this.flush()
       granule = this.cache.refill(sizeClass)
     }
     this.notePeaks()
@@ -102,7 +107,7 @@ export class TCMalloc {
     const pages = pagesFor(bytes)
     let start = this.pageHeap.allocate(pages)
     if (start === 0) {
-      this.cache.flush()
+      this.flush()
       start = this.pageHeap.allocate(pages)
     }
     if (start === 0) return 0
@@ -113,17 +118,17 @@ export class TCMalloc {
   /** A block whose address is a multiple of `alignment`, which is more than a granule. */
   allocateAligned(alignment: number, bytes: number): number {
     if (bytes > MOST_HEAP_BYTES) return 0
-    if (alignment <= PAGE_BYTES && bytes <= MOST_SMALL_BYTES) {
+    if (alignment <= Page.Bytes && bytes <= Small.MostBytes) {
       // Spans start at pages: so the objects of a class are aligned to whatever divides its size.
-      let sizeClass = this.classBySize[Math.ceil(bytes / GRANULE_BYTES)]!
+      let sizeClass = this.classBySize[Math.ceil(bytes / Granule.Bytes)]!
       while (sizeClass < this.classes.count && this.classes.size[sizeClass]! % alignment !== 0) sizeClass++
       if (sizeClass < this.classes.count) return this.allocateSmall(sizeClass)
     }
     const pages = Math.max(1, pagesFor(bytes))
-    const alignmentPages = Math.max(1, alignment / PAGE_BYTES)
+    const alignmentPages = Math.max(1, alignment / Page.Bytes)
     let start = this.pageHeap.allocateAligned(pages, alignmentPages)
     if (start === 0) {
-      this.cache.flush()
+      this.flush()
       start = this.pageHeap.allocateAligned(pages, alignmentPages)
     }
     return start === 0 ? 0 : this.handOutSpan(start)
@@ -131,60 +136,67 @@ export class TCMalloc {
 
   /** Takes a live block back. */
   free(granule: number): void {
-    const page = granule >>> PAGE_GRANULE_SHIFT
+    const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
     if (sizeClass !== 0) {
       if (!this.cache.push(granule)) this.cache.overflow(granule, sizeClass)
       return
     }
-    this.tables.states[granule] = NONE
-    this.tables.spans[(page << SPAN_SHIFT) + LOCATION] = TRANSIT
+    this.tables.states[granule] = ObjectState.None
+    this.tables.spans[(page << Span.Shift) + Span.Location] = Location.Transit
     this.pageHeap.free(page)
   }
 
   /** The bytes that may be used of a live block. */
   usableBytes(granule: number): number {
-    const page = granule >>> PAGE_GRANULE_SHIFT
+    const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
     if (sizeClass !== 0) return this.classes.size[sizeClass]!
-    return this.tables.spans[(page << SPAN_SHIFT) + LENGTH]! * PAGE_BYTES
+    return this.tables.spans[(page << Span.Shift) + Span.Length]! * Page.Bytes
+  }
+
+  /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
+  smallBytes(granule: number): number {
+    const { states, pageClass } = this.tables
+    return states[granule] === ObjectState.Live ? this.classes.size[pageClass[granule >>> Page.GranuleShift]!]! : 0
+  }
+
+  /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */
+  servesWell(usable: number, bytes: number): boolean {
+    return bytes <= usable && (bytes * 2 >= usable || usable === Granule.Bytes)
   }
 
   /** Makes a live block `bytes` long where it stands. False where it must move, or had better: it would waste half its room. */
   resize(granule: number, bytes: number): boolean {
-    const page = granule >>> PAGE_GRANULE_SHIFT
+    const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
-    if (sizeClass !== 0) {
-      const usable = this.classes.size[sizeClass]!
-      if (bytes > usable) return false
-      return bytes * 2 >= usable || this.classBySize[Math.ceil(bytes / GRANULE_BYTES)] === sizeClass
-    }
-    if (bytes <= MOST_SMALL_BYTES || bytes > MOST_HEAP_BYTES) return false
-    const before = this.tables.spans[(page << SPAN_SHIFT) + LENGTH]!
+    if (sizeClass !== 0) return this.servesWell(this.classes.size[sizeClass]!, bytes)
+    if (bytes <= Small.MostBytes || bytes > MOST_HEAP_BYTES) return false
+    const before = this.tables.spans[(page << Span.Shift) + Span.Length]!
     const pages = pagesFor(bytes)
     if (pages < before) this.pageHeap.shrink(page, pages)
     else if (!this.pageHeap.extend(page, pages)) return false
-    const after = this.tables.spans[(page << SPAN_SHIFT) + LENGTH]!
+    const after = this.tables.spans[(page << Span.Shift) + Span.Length]!
     if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
     this.notePeaks()
     return true
   }
 
-  /** Gives free pages back to the system, this thread's cache first; returns bytes. Without a number, tables shrink too. */
+  /** Gives free pages back to the system, what is cached first; returns bytes. Without a number, tables shrink too. */
   release(bytes: number | undefined): number {
-    this.cache.flush()
+    this.flush()
     const pages = this.pageHeap.release(bytes === undefined ? this.pageHeap.normalPages : pagesFor(bytes))
     if (bytes === undefined) this.pageHeap.trimTables()
-    return pages * PAGE_BYTES
+    return pages * Page.Bytes
   }
 
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {
     const { pageHeap } = this
     const threadCacheBytes = this.cache.bytes()
-    const centralCacheBytes = this.central.bytes()
-    const pageHeapFreeBytes = pageHeap.normalPages * PAGE_BYTES
-    const pageHeapReleasedBytes = pageHeap.releasedPages * PAGE_BYTES
-    const mappedBytes = pageHeap.mappedPages * PAGE_BYTES
+    const centralCacheBytes = this.centralBytes()
+    const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
+    const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
+    const mappedBytes = pageHeap.mappedPages * Page.Bytes
     const liveBytes =
       mappedBytes - threadCacheBytes - centralCacheBytes - pageHeapFreeBytes - pageHeapReleasedBytes
     this.notePeakLive(liveBytes)
@@ -197,7 +209,7 @@ export class TCMalloc {
       pageHeapFreeBytes,
       pageHeapReleasedBytes,
       metadataBytes: this.metadataBytes(),
-      peakLiveBytes: (this.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * GRANULE_BYTES,
+      peakLiveBytes: (this.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
       peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
     }
   }
@@ -210,6 +222,7 @@ export class TCMalloc {
       pageHeap: this.pageHeap,
       central: this.central,
       cache: this.cache,
+      transfer: this.transfer,
       cacheState: this.cache.state,
       liveBytes: this.stats().liveBytes,
     })
@@ -218,7 +231,7 @@ export class TCMalloc {
   /** Gives all memory back. Stray calls find an empty cache from then on. */
   close(): void {
     const pages = this.pageHeap.mappedPages
-    if (this.mapper.canRelease && pages > 0) this.mapping.release(FIRST_PAGE * PAGE_BYTES, pages * PAGE_BYTES)
+    if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
     this.mapping.close()
     this.cache.close()
     this.tables.releaseSlot(this.slot)
@@ -238,13 +251,23 @@ export class TCMalloc {
   /** Makes an allocated span one live object. */
   private handOutSpan(start: number): number {
     const { tables } = this
-    const granule = start << PAGE_GRANULE_SHIFT
-    const entry = start << SPAN_SHIFT
-    tables.pageDirty.fill(1, start, start + tables.spans[entry + LENGTH]!)
-    tables.states[granule] = LIVE
-    tables.spans[entry + LOCATION] = LARGE
+    const granule = start << Page.GranuleShift
+    const entry = start << Span.Shift
+    tables.pageDirty.fill(1, start, start + tables.spans[entry + Span.Length]!)
+    tables.states[granule] = ObjectState.Live
+    tables.spans[entry + Span.Location] = Location.Large
     this.notePeaks()
     return granule
+  }
+
+  /** Gives back what is cached, since one cached object keeps a whole span. */
+  private flush(): void {
+    this.cache.flush()
+    this.transfer.flush()
+  }
+
+  private centralBytes(): number {
+    return this.central.bytes() + this.transfer.bytes()
   }
 
   private zeroDirty(start: number, pages: number, bytes: BlockBytes): void {
@@ -253,7 +276,7 @@ export class TCMalloc {
     while (page < start + pages) {
       let end = page
       while (end < start + pages && pageDirty[end] === 1) end++
-      if (end > page) bytes.zero(page * PAGE_BYTES, (end - page) * PAGE_BYTES)
+      if (end > page) bytes.zero(page * Page.Bytes, (end - page) * Page.Bytes)
       page = end + 1
     }
   }
@@ -265,11 +288,11 @@ export class TCMalloc {
     const used = mappedPages - normalPages - releasedPages
     if (used <= control[PEAK_USED_PAGES]!) return
     control[PEAK_USED_PAGES] = used
-    this.notePeakLive(used * PAGE_BYTES - this.cache.bytes() - this.central.bytes())
+    this.notePeakLive(used * Page.Bytes - this.cache.bytes() - this.centralBytes())
   }
 
   private notePeakLive(bytes: number): void {
-    const granules = bytes / GRANULE_BYTES
+    const granules = bytes / Granule.Bytes
     const { control } = this.tables
     if (granules > control[PEAK_LIVE_GRANULES]! >>> 0) control[PEAK_LIVE_GRANULES] = granules
   }
@@ -277,8 +300,8 @@ export class TCMalloc {
   /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
   private metadataBytes(): number {
     const { endPage } = this.pageHeap
-    const perPage = PAGE_GRANULES + SPAN_BYTES + 2
-    return CONTROL_WORDS * 4 + endPage * perPage + this.cache.touchedBytes()
+    const perPage = Page.Granules + Span.Bytes + 2
+    return this.controlBytes + endPage * perPage + this.cache.touchedBytes()
   }
 }
 
@@ -298,11 +321,11 @@ function reserve(
   { memory, limitBytes, alignment }: TCMallocOptions,
   leastPages: number
 ): { mapping: Mapping; limitPages: number } {
-  const mostPages = MOST_HEAP_BYTES / PAGE_BYTES - FIRST_PAGE
-  let limitPages = Math.min(mostPages, Math.floor(limitBytes / PAGE_BYTES))
+  const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
+  let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
   limitPages -= limitPages % leastPages
   for (;;) {
-    const byteLength = (FIRST_PAGE + limitPages) * PAGE_BYTES
+    const byteLength = (Page.First + limitPages) * Page.Bytes
     const mapping = mapper.reserve({ byteLength, kind: memory, alignment, hugePages: true })
     if (typeof mapping !== 'number') return { mapping, limitPages }
     if (byteLength / 2 < LEAST_RESERVATION_BYTES) {

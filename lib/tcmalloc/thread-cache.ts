@@ -1,12 +1,13 @@
-import { FIRST_SLOT, LIVE } from '../memory/object-state.ts'
-import { PAGE_GRANULE_SHIFT } from '../memory/page.ts'
+import { ObjectState } from '../memory/object-state.ts'
+import { Page } from '../memory/page.ts'
 import type { Tables } from '../memory/tables.ts'
-import type { CentralCache } from './central-cache.ts'
-import { BUDGET_AT } from './control.ts'
+import { Control } from './control.ts'
 import type { SizeClassTable } from './size-class.ts'
+import { StackLayout } from './stack-layout.ts'
+import type { TransferCache } from './transfer-cache.ts'
 
-/** A stack holds at most this many objects, and at most 4 MiB: a slot's stacks then take 340 KiB when all are full. */
-const MOST_OBJECTS = 2048
+/** A stack holds at most this many batches, and at most 4 MiB: a slot's stacks then take 340 KiB when all are full. */
+const MOST_BATCHES = 64
 const MOST_STACK_BYTES = 4 * 2 ** 20
 /** A cache that needs more room takes at least this much of the common budget (gperftools' kStealAmount). */
 const BUDGET_STEP_BYTES = 64 * 1024
@@ -17,46 +18,30 @@ const MOST_OVERAGES = 3
 /** A cache that has used up its budget looks for idle stacks once in so many trips to the central cache. */
 const TRIPS_BETWEEN_SCAVENGES = 64
 
-// The budget's word of the control section.
-const UNCLAIMED_BYTES = BUDGET_AT
+/** The words of a slot's area. */
+const enum Cache {
+  // Per class a pair, which shares a line: the index of the top entry, and the index that it may not pass.
+  Limit = 1,
+  // Per class, of which there are 127 at most, from these on:
+  LowWater = 256, // the least length that a trip has seen since the last scavenge; Missed if that wasn't enough
+  Overages = 384,
+  // Once:
+  ClaimedBytes = 512, // of all limits together
+  BudgetBytes = 513, // what they may come to
+  Trips = 514, // to the central cache since the last scavenge
+  Stacks = 528,
+  /** A low-water mark below 0: there were too few. */
+  Missed = -1,
+}
 
-// The words of a slot's area. Per class: the top entry's index, and the index that it may not pass. Both are one line.
-const LIMIT = 1
-// Per class, from these on:
-const MOST_CLASSES = 128
-const LOW_WATER = 2 * MOST_CLASSES // least length that a trip has seen since the last scavenge; MISSED if it was too low
-const OVERAGES = 3 * MOST_CLASSES
-// Once:
-const CLAIMED_BYTES = 4 * MOST_CLASSES // of all limits together
-const BUDGET_BYTES = CLAIMED_BYTES + 1 // what they may come to
-const TRIPS = CLAIMED_BYTES + 2 // to the central cache since the last scavenge
-const STACKS = CLAIMED_BYTES + 16
-
-const MISSED = -1
-
-/** Where each class's stack is in a slot's area. */
-export class StackLayout {
-  /** Index of the entry below the first: it holds granule 0, which is never an object, and so stops every pop. */
-  readonly base: Int32Array
-  readonly capacity: Int32Array
-  readonly words: number
-
-  constructor(classes: SizeClassTable) {
-    this.base = new Int32Array(classes.count)
-    this.capacity = new Int32Array(classes.count)
-    let next = STACKS
-    for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
-      this.base[sizeClass] = next
-      this.capacity[sizeClass] = Math.min(MOST_OBJECTS, Math.floor(MOST_STACK_BYTES / classes.size[sizeClass]!))
-      next += this.capacity[sizeClass]! + 1
-    }
-    this.words = next
-  }
+/** Where the stacks are in a slot's area. */
+export function threadCacheLayout(classes: SizeClassTable): StackLayout {
+  return new StackLayout(classes, Cache.Stacks, MOST_BATCHES, MOST_STACK_BYTES)
 }
 
 /** Sets the common budget of a new heap's caches, in bytes. */
 export function initializeBudget(control: Int32Array, bytes: number): void {
-  control[UNCLAIMED_BYTES] = bytes
+  control[Control.Budget] = bytes
 }
 
 /**
@@ -80,24 +65,24 @@ export class ThreadCache {
   private readonly control: Int32Array
   private readonly classes: SizeClassTable
   private readonly layout: StackLayout
-  private readonly central: CentralCache
+  private readonly transfer: TransferCache
 
   constructor(
     tables: Tables,
     classes: SizeClassTable,
     layout: StackLayout,
-    central: CentralCache,
+    transfer: TransferCache,
     slot: number,
     area: Int32Array
   ) {
     this.area = area
     this.states = tables.states
     this.pageClass = tables.pageClass
-    this.state = FIRST_SLOT + slot
+    this.state = ObjectState.FirstSlot + slot
     this.control = tables.control
     this.classes = classes
     this.layout = layout
-    this.central = central
+    this.transfer = transfer
     this.initialize()
   }
 
@@ -107,7 +92,7 @@ export class ThreadCache {
     const top = area[sizeClass << 1]!
     const granule = area[top]!
     if (states[granule] !== this.state) return 0
-    states[granule] = LIVE
+    states[granule] = ObjectState.Live
     area[sizeClass << 1] = (top - 1) | 0
     return granule
   }
@@ -115,10 +100,10 @@ export class ThreadCache {
   /** Takes a live object. False, and nothing is done, where it isn't live, isn't small, or its stack is full. */
   push(granule: number): boolean {
     const { area, states } = this
-    if (states[granule] !== LIVE) return false
-    const pair = this.pageClass[granule >>> PAGE_GRANULE_SHIFT]! << 1
+    if (states[granule] !== ObjectState.Live) return false
+    const pair = this.pageClass[granule >>> Page.GranuleShift]! << 1
     const top = (area[pair]! + 1) | 0
-    if (top > area[pair + LIMIT]!) return false
+    if (top > area[pair + Cache.Limit]!) return false
     area[top] = granule
     area[pair] = top
     states[granule] = this.state
@@ -135,12 +120,12 @@ export class ThreadCache {
     }
     if (area[sizeClass << 1] === base) {
       const batch = this.classes.batch[sizeClass]!
-      const limit = area[(sizeClass << 1) + LIMIT]! - base
+      const limit = area[(sizeClass << 1) + Cache.Limit]! - base
       const want = Math.max(1, Math.min(limit, batch))
-      const got = this.central.fetch(sizeClass, want, area, base + 1, this.state)
+      const got = this.transfer.fetch(sizeClass, want, area, base + 1, this.state)
       if (got === 0) return 0
       area[sizeClass << 1] = base + got
-      area[LOW_WATER + sizeClass] = MISSED
+      area[Cache.LowWater + sizeClass] = Cache.Missed
       this.raiseLimit(sizeClass, limit < batch ? 1 : batch)
     }
     return this.pop(sizeClass)
@@ -151,15 +136,15 @@ export class ThreadCache {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     const batch = this.classes.batch[sizeClass]!
-    const limit = area[(sizeClass << 1) + LIMIT]! - base
+    const limit = area[(sizeClass << 1) + Cache.Limit]! - base
     if (limit === 0) {
       this.raiseLimit(sizeClass, 1)
     } else {
       this.giveBack(sizeClass, Math.min(batch, area[sizeClass << 1]! - base))
       if (limit < batch) {
         this.raiseLimit(sizeClass, 1)
-      } else if (limit > batch && ++area[OVERAGES + sizeClass]! > MOST_OVERAGES) {
-        area[OVERAGES + sizeClass] = 0
+      } else if (limit > batch && ++area[Cache.Overages + sizeClass]! > MOST_OVERAGES) {
+        area[Cache.Overages + sizeClass] = 0
         this.lowerLimit(sizeClass, Math.max(batch, limit - batch))
       }
     }
@@ -167,7 +152,7 @@ export class ThreadCache {
     // The limit is 0, or came down in a scavenge. An entry above it will do for the moment that it takes to give it back.
     const above = (area[sizeClass << 1]! + 1) | 0
     area[above] = granule
-    this.central.giveBack(sizeClass, area, above, 1)
+    this.transfer.giveBack(sizeClass, area, above, 1)
   }
 
   /** Gives every object back to the central cache; limits stay. */
@@ -179,7 +164,7 @@ export class ThreadCache {
 
   /** Ends the cache: every pop and push says no from now on, without a check of its own on the usual path. */
   close(): void {
-    this.area = new Int32Array(STACKS)
+    this.area = new Int32Array(Cache.Stacks)
     this.states = new Uint8Array(1)
   }
 
@@ -195,9 +180,9 @@ export class ThreadCache {
 
   /** Bytes of the slot's area that may have been touched, in pages of 4 KiB. */
   touchedBytes(): number {
-    let pages = Math.ceil((STACKS * 4) / 4096)
+    let pages = Math.ceil((Cache.Stacks * 4) / 4096)
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      pages += Math.ceil(((this.area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!) * 4) / 4096)
+      pages += Math.ceil(((this.area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!) * 4) / 4096)
     }
     return pages * 4096
   }
@@ -212,70 +197,70 @@ export class ThreadCache {
   claims(): { limits: number; claimed: number; budget: number } {
     let limits = 0
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      const objects = this.area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!
+      const objects = this.area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
       limits += objects * this.classes.size[sizeClass]!
     }
-    return { limits, claimed: this.area[CLAIMED_BYTES]!, budget: this.area[BUDGET_BYTES]! }
+    return { limits, claimed: this.area[Cache.ClaimedBytes]!, budget: this.area[Cache.BudgetBytes]! }
   }
 
   private initialize(): void {
     const { area, control } = this
-    area.fill(0, 0, STACKS)
+    area.fill(0, 0, Cache.Stacks)
     // Class 0, that of large objects, has a limit that every push passes.
-    area[LIMIT] = -1
+    area[Cache.Limit] = -1
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
       area[base] = 0
       area[sizeClass << 1] = base
-      area[(sizeClass << 1) + LIMIT] = base
+      area[(sizeClass << 1) + Cache.Limit] = base
     }
-    const first = Math.min(FIRST_BUDGET_BYTES, control[UNCLAIMED_BYTES]!)
-    control[UNCLAIMED_BYTES]! -= first
-    area[BUDGET_BYTES] = first
+    const first = Math.min(FIRST_BUDGET_BYTES, control[Control.Budget]!)
+    control[Control.Budget]! -= first
+    area[Cache.BudgetBytes] = first
   }
 
   private giveBack(sizeClass: number, count: number): void {
     if (count === 0) return
     const { area } = this
     const top = (area[sizeClass << 1]! - count) | 0
-    this.central.giveBack(sizeClass, area, top + 1, count)
+    this.transfer.giveBack(sizeClass, area, top + 1, count)
     area[sizeClass << 1] = top
   }
 
   /** Lets a stack hold more objects, as far as its capacity and the budget go. */
   private raiseLimit(sizeClass: number, objects: number): void {
     const { area } = this
-    const limit = area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!
+    const limit = area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
     const raised = Math.min(objects, this.layout.capacity[sizeClass]! - limit)
     const bytes = raised * this.classes.size[sizeClass]!
-    area[TRIPS]!++
-    if (area[CLAIMED_BYTES]! + bytes > area[BUDGET_BYTES]! && !this.findBudget(bytes)) return
-    area[CLAIMED_BYTES]! += bytes
-    area[(sizeClass << 1) + LIMIT]! += raised
+    area[Cache.Trips]!++
+    if (area[Cache.ClaimedBytes]! + bytes > area[Cache.BudgetBytes]! && !this.findBudget(bytes)) return
+    area[Cache.ClaimedBytes]! += bytes
+    area[(sizeClass << 1) + Cache.Limit]! += raised
   }
 
   /** REQUIRES: the stack holds no more than `objects`. */
   private lowerLimit(sizeClass: number, objects: number): void {
     const { area } = this
-    const limit = area[(sizeClass << 1) + LIMIT]! - this.layout.base[sizeClass]!
-    area[CLAIMED_BYTES]! -= (limit - objects) * this.classes.size[sizeClass]!
-    area[(sizeClass << 1) + LIMIT]! -= limit - objects
+    const limit = area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
+    area[Cache.ClaimedBytes]! -= (limit - objects) * this.classes.size[sizeClass]!
+    area[(sizeClass << 1) + Cache.Limit]! -= limit - objects
   }
 
   /** Makes room for `bytes` more: from the common budget, or from stacks that lie idle. */
   private findBudget(bytes: number): boolean {
     const { area, control } = this
-    const missing = area[CLAIMED_BYTES]! + bytes - area[BUDGET_BYTES]!
-    const unclaimed = control[UNCLAIMED_BYTES]!
+    const missing = area[Cache.ClaimedBytes]! + bytes - area[Cache.BudgetBytes]!
+    const unclaimed = control[Control.Budget]!
     if (unclaimed >= missing) {
       const taken = Math.min(unclaimed, Math.max(missing, BUDGET_STEP_BYTES))
-      control[UNCLAIMED_BYTES] = unclaimed - taken
-      area[BUDGET_BYTES]! += taken
+      control[Control.Budget] = unclaimed - taken
+      area[Cache.BudgetBytes]! += taken
       return true
     }
-    if (area[TRIPS]! < TRIPS_BETWEEN_SCAVENGES) return false
+    if (area[Cache.Trips]! < TRIPS_BETWEEN_SCAVENGES) return false
     this.scavenge()
-    return area[CLAIMED_BYTES]! + bytes <= area[BUDGET_BYTES]!
+    return area[Cache.ClaimedBytes]! + bytes <= area[Cache.BudgetBytes]!
   }
 
   /**
@@ -284,18 +269,18 @@ export class ThreadCache {
    */
   private scavenge(): void {
     const { area } = this
-    area[TRIPS] = 0
+    area[Cache.Trips] = 0
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
-      const low = Math.min(area[LOW_WATER + sizeClass]!, area[sizeClass << 1]! - base)
-      if (low !== MISSED) {
+      const low = Math.min(area[Cache.LowWater + sizeClass]!, area[sizeClass << 1]! - base)
+      if (low !== Cache.Missed) {
         this.giveBack(sizeClass, (low + 1) >> 1)
         const length = area[sizeClass << 1]! - base
-        const limit = area[(sizeClass << 1) + LIMIT]! - base
+        const limit = area[(sizeClass << 1) + Cache.Limit]! - base
         const less = Math.max(this.classes.batch[sizeClass]!, (limit - length) >> 1)
         this.lowerLimit(sizeClass, Math.max(length, limit - less))
       }
-      area[LOW_WATER + sizeClass] = area[sizeClass << 1]! - base
+      area[Cache.LowWater + sizeClass] = area[sizeClass << 1]! - base
     }
   }
 }

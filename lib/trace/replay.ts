@@ -1,229 +1,137 @@
-import { constants } from 'node:os'
-import type { Allocator, SyscallCounts } from '../allocator.ts'
-import { AllocatorError } from '../errors.ts'
-import { CALLOC, FREE, MALLOC, type Trace } from './trace.ts'
+import type { SyscallCounts } from '../allocator.ts'
+import { DirectHeap } from '../direct/direct-heap.ts'
+import { Heap } from '../heap.ts'
+import type { MemoryKind } from '../os/mapper.ts'
+import { bufferPlayer, heapPlayer, type Player, type Stop, touchThrough } from './player.ts'
+import type { Trace } from './trace.ts'
 
-/** A block in a replay: its address, or the Buffer that stands for it; 0 where the slot is empty. */
-export type Block = number | Buffer
-
-/** What a trace is replayed on. */
-export interface ReplayTarget<B extends Block> {
-  malloc(size: number): B
-  calloc(size: number): B
-  alignedAlloc(alignment: number, size: number): B
-  realloc(block: B, size: number): B
-  free(block: B): void
-  /** Writes one byte in every 64 of the block's first `size`. */
-  touch(block: B, size: number): void
-  /** What the target says of itself; null where it can't tell. */
-  residentBytes(): number | null
-  figures(): TargetFigures | null
-}
-
-/** What a heap can tell and Node's buffers can't. */
-export interface TargetFigures {
-  syscalls: SyscallCounts
-  mappedBytes: number
-  peakMappedBytes: number
-}
+/** What a trace can be replayed on. */
+export const ALLOCATORS = ['tcmalloc', 'direct', 'buffer'] as const
+export type AllocatorName = (typeof ALLOCATORS)[number]
 
 export interface ReplayOptions {
+  allocator: AllocatorName
+  memory: MemoryKind
   rounds: number
+  /** Write one byte in every 64 of each block, as a program would. */
   touch: boolean
+  /** Write a line of JSON for every system call to this file. */
+  ledger?: string | undefined
   /** Called after every round, with its number from 1. */
   onRound?: (round: number) => void
 }
 
-/** What a replay measured. Bytes and nanoseconds. */
-export interface ReplayResult {
-  /** The best round, per event. */
+/** What a replay measured: bytes, and nanoseconds per event. Null is what an allocator can't tell. */
+export interface ReplayReport {
+  schemaVersion: 1
+  node: string
+  trace: string
+  allocator: AllocatorName
+  memory: MemoryKind
+  events: number
+  rounds: number
+  /** The best round. */
   nsPerEvent: number
-  /** The first round, per event. */
+  /** The first round. */
   coldNsPerEvent: number
+  touched: boolean
   /** Where the design couldn't go on. */
-  stopped: { event: number; errno: string } | null
+  stopped: Stop | null
+  /** In all rounds, from construction to close. */
+  syscalls: SyscallCounts | null
+  /** Of the sizes asked for, from the trace. */
+  peakLiveBytes: number
+  peakMappedBytes: number | null
+  /** After the last round's frees. */
   endMappedBytes: number | null
+  /** Resident pages of the heap and its tables, at the highest of the first round's samples. */
   peakResidentBytes: number | null
 }
 
 /** How often the first round stops its clock to ask for the resident size: evenly, and at the peak of live bytes. */
 const RESIDENT_SAMPLES = 16
+/** With a trace that stays well below, the heap is limited to 2 GiB, and the replay keeps addresses in 32 bits. */
+const SMALL_HEAP_BYTES = 2 ** 31 - 2 ** 20
+const SMALL_TRACE_BYTES = 2 ** 29
+
+/** What is played on, and how it is asked for its figures. */
+interface Stage {
+  player: Player
+  residentBytes(): number | null
+  /** Closes the heap; the figures up to then. */
+  finish(): Pick<ReplayReport, 'syscalls' | 'peakMappedBytes' | 'endMappedBytes'>
+}
 
 /** Replays a trace round by round. Between rounds everything live is freed, outside the clock. */
-export function replay<B extends Block>(trace: Trace, target: ReplayTarget<B>, options: ReplayOptions): ReplayResult {
-  const slots: (B | 0)[] = []
-  for (let slot = 0; slot < trace.slots; slot++) slots.push(0)
-  const run = new Run(trace, target, slots, options.touch)
-  const stops = sampleStops(trace)
+export function replay(trace: Trace, options: ReplayOptions): ReplayReport {
+  const stage = openStage(trace, options)
   const times: number[] = []
   let peakResidentBytes: number | null = null
-  let stopped: ReplayResult['stopped'] = null
+  let stopped: Stop | null = null
   for (let round = 1; round <= options.rounds && stopped === null; round++) {
     // Sampling reads a file and spoils caches, so it is left to the first round, which is cold anyway.
-    const sections = round === 1 ? stops : [trace.events]
     let elapsed = 0
     let from = 0
-    for (const to of sections) {
+    for (const to of round === 1 ? sampleStops(trace) : [trace.events]) {
       const start = process.hrtime.bigint()
-      stopped = run.events(from, to)
+      stopped = stage.player.play(from, to)
       elapsed += Number(process.hrtime.bigint() - start)
-      if (round === 1) peakResidentBytes = larger(peakResidentBytes, target.residentBytes())
+      if (round === 1) peakResidentBytes = larger(peakResidentBytes, stage.residentBytes())
       if (stopped !== null) break
       from = to
     }
-    times.push(elapsed / (stopped === null ? trace.events : Math.max(1, stopped.event)))
-    run.freeAll()
+    times.push(elapsed / Math.max(1, stopped === null ? trace.events : stopped.event))
+    stage.player.freeAll()
     options.onRound?.(round)
   }
+  const figures = stage.finish()
   return {
+    schemaVersion: 1,
+    node: process.versions.node,
+    trace: trace.name,
+    allocator: options.allocator,
+    memory: options.memory,
+    events: trace.events,
+    rounds: times.length,
     nsPerEvent: Math.min(...times),
     coldNsPerEvent: times[0]!,
+    touched: options.touch,
     stopped,
-    endMappedBytes: target.figures()?.mappedBytes ?? null,
+    syscalls: figures.syscalls,
+    peakLiveBytes: trace.peakLiveBytes,
+    peakMappedBytes: figures.peakMappedBytes,
+    endMappedBytes: figures.endMappedBytes,
     peakResidentBytes,
   }
 }
 
-class Run<B extends Block> {
-  private readonly trace: Trace
-  private readonly target: ReplayTarget<B>
-  private readonly slots: (B | 0)[]
-  private readonly touch: boolean
-
-  constructor(trace: Trace, target: ReplayTarget<B>, slots: (B | 0)[], touch: boolean) {
-    this.trace = trace
-    this.target = target
-    this.slots = slots
-    this.touch = touch
+function openStage(trace: Trace, options: ReplayOptions): Stage {
+  const { memory, touch } = options
+  const ledger = options.ledger === undefined ? {} : { file: options.ledger }
+  if (options.allocator === 'buffer') {
+    const nothing = { syscalls: null, peakMappedBytes: null, endMappedBytes: null }
+    return { player: bufferPlayer(trace, touch), residentBytes: () => null, finish: () => nothing }
   }
-
-  /** Replays `[from, to)`; says where and why it had to stop. */
-  events(from: number, to: number): ReplayResult['stopped'] {
-    const { operation, alignmentLog2, slot, size } = this.trace
-    const { target, slots, touch } = this
-    let event = from
-    try {
-      for (; event < to; event++) {
-        const kind = operation[event]!
-        const at = slot[event]!
-        if (kind === FREE) {
-          target.free(slots[at] as B)
-          slots[at] = 0
-          continue
-        }
-        const bytes = size[event]!
-        if (kind === MALLOC) {
-          slots[at] = alignmentLog2[event] === 0 ? target.malloc(bytes) : target.alignedAlloc(1 << alignmentLog2[event]!, bytes)
-        } else if (kind === CALLOC) {
-          slots[at] = target.calloc(bytes)
-        } else {
-          slots[at] = target.realloc(slots[at] as B, bytes)
-        }
-        if (touch) target.touch(slots[at] as B, bytes)
-      }
-      return null
-    } catch (error) {
-      // One mapping per block ends at the system's limit of mappings: that is a figure, not a failure.
-      if (error instanceof AllocatorError && error.errno === constants.errno.ENOMEM) return { event, errno: 'ENOMEM' }
-      throw error
-    }
+  if (options.allocator === 'direct') {
+    const heap = new DirectHeap({ ledger })
+    const touchBlock = touch ? (address: number, size: number) => heap.touch(address, size, 64) : undefined
+    return stageOf(heap, heapPlayer(trace, heap, touchBlock, false))
   }
-
-  freeAll(): void {
-    const { slots, target } = this
-    for (let slot = 0; slot < slots.length; slot++) {
-      if (slots[slot] === 0) continue
-      target.free(slots[slot] as B)
-      slots[slot] = 0
-    }
-  }
+  const small = trace.peakLiveBytes <= SMALL_TRACE_BYTES
+  const heap = new Heap({ memory, ledger, ...(small ? { limitBytes: SMALL_HEAP_BYTES } : {}) })
+  const touchBlock = touch ? touchThrough(heap, heap.buffer) : undefined
+  return stageOf(heap, heapPlayer(trace, heap, touchBlock, small))
 }
 
-/** A heap as what a trace is replayed on. */
-export class HeapTarget<H extends Allocator & { residentBytes(): number | null }> implements ReplayTarget<number> {
-  protected readonly heap: H
-  private readonly low: Uint8Array
-
-  /** @param buffer what the heap's addresses are offsets in, if there is such a thing */
-  constructor(heap: H, buffer: SharedArrayBuffer | ArrayBuffer) {
-    this.heap = heap
-    this.low = new Uint8Array(buffer, 0, Math.min(buffer.byteLength, 2 ** 31 - 1))
-  }
-
-  malloc(size: number): number {
-    return this.heap.malloc(size)
-  }
-
-  calloc(size: number): number {
-    return this.heap.calloc(1, size)
-  }
-
-  alignedAlloc(alignment: number, size: number): number {
-    return this.heap.alignedAlloc(alignment, size)
-  }
-
-  realloc(address: number, size: number): number {
-    return this.heap.realloc(address, size)
-  }
-
-  free(address: number): void {
-    this.heap.free(address)
-  }
-
-  touch(address: number, size: number): void {
-    const { low } = this
-    const end = address + size
-    if (end <= low.length) {
-      for (let at = address; at < end; at += 64) low[at] = 1
-    } else if (size > 0) {
-      const view = this.heap.view(address, size)
-      for (let at = 0; at < size; at += 64) view[at] = 1
-    }
-  }
-
-  residentBytes(): number | null {
-    return this.heap.residentBytes()
-  }
-
-  figures(): TargetFigures {
-    return this.heap.stats()
-  }
-}
-
-/** Node's own buffers: `Buffer.allocUnsafeSlow`, and the garbage collector to take them back. */
-export class BufferTarget implements ReplayTarget<Buffer> {
-  malloc(size: number): Buffer {
-    return Buffer.allocUnsafeSlow(size)
-  }
-
-  calloc(size: number): Buffer {
-    return Buffer.alloc(size)
-  }
-
-  alignedAlloc(_alignment: number, size: number): Buffer {
-    return Buffer.allocUnsafeSlow(size) // there is no way to ask for more
-  }
-
-  realloc(buffer: Buffer, size: number): Buffer {
-    const moved = Buffer.allocUnsafeSlow(size)
-    buffer.copy(moved, 0, 0, Math.min(size, buffer.length))
-    return moved
-  }
-
-  free(): void {
-    // The replay forgets the buffer; that is all that a program can do.
-  }
-
-  touch(buffer: Buffer, size: number): void {
-    for (let at = 0; at < size; at += 64) buffer[at] = 1
-  }
-
-  residentBytes(): null {
-    return null
-  }
-
-  figures(): null {
-    return null
+function stageOf(heap: Heap<MemoryKind> | DirectHeap, player: Player): Stage {
+  return {
+    player,
+    residentBytes: () => heap.residentBytes(),
+    finish: () => {
+      const { mappedBytes, peakMappedBytes } = heap.stats()
+      heap.close()
+      return { syscalls: heap.stats().syscalls, peakMappedBytes, endMappedBytes: mappedBytes }
+    },
   }
 }
 

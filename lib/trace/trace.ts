@@ -33,7 +33,7 @@ export interface Trace {
   alignmentLog2: Uint8Array
   slot: Int32Array
   /** Bytes asked for; 0 for a free. */
-  size: Float64Array
+  size: Uint32Array
   /** The highest sum of the live blocks' sizes, and the event that reached it. */
   peakLiveBytes: number
   peakEvent: number
@@ -65,7 +65,7 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
     thread: new Uint8Array(events),
     alignmentLog2: new Uint8Array(events),
     slot: new Int32Array(events),
-    size: new Float64Array(events),
+    size: new Uint32Array(events),
     peakLiveBytes: 0,
     peakEvent: 0,
   }

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { AllocatorError } from '../errors.ts'
+import { ALLOCATORS } from '../trace/replay.ts'
+import { runCompare } from './compare.ts'
+import { runReplay } from './replay-command.ts'
+
+const WRONG_USAGE = 2
+
+function positiveInteger(value: string): number {
+  const number = Number(value)
+  if (!Number.isSafeInteger(number) || number < 1) throw new InvalidArgumentError('It must be a whole number from 1 on.')
+  return number
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+const memory = () => new Option('--memory <kind>', 'kind of memory').choices(['shared', 'private']).default('shared')
+const rounds = (count: number) =>
+  new Option('--rounds <n>', 'rounds; the best one counts').argParser(positiveInteger).default(count)
+const events = () => new Option('--events <n>', 'only the first N events').argParser(positiveInteger)
+const touch = () => new Option('--touch', 'write one byte in every 64 of each block').default(false)
+
+const program = new Command('spanheap')
+  .description('Replays what real programs asked of malloc, on this heap and on others.')
+  .version(version())
+  .exitOverride()
+
+program
+  .command('replay')
+  .description('replays one trace on one allocator')
+  .argument('<trace>', 'a trace file (docs/traces.md)')
+  .addOption(new Option('--allocator <name>', 'what to replay on').choices(ALLOCATORS).makeOptionMandatory())
+  .addOption(memory())
+  .addOption(rounds(5))
+  .addOption(events())
+  .addOption(touch())
+  .option('--json', 'print one JSON object', false)
+  .option('--ledger <file>', 'write a line of JSON for every system call')
+  .action(runReplay)
+
+program
+  .command('compare')
+  .description('replays all traces on all allocators, each in a process of its own, and prints a table')
+  .argument('[traces...]', 'trace files; by default those of this package')
+  .addOption(memory())
+  .addOption(rounds(5))
+  .addOption(events())
+  .addOption(touch())
+  .action(runCompare)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE
+  } else {
+    process.exitCode = 1
+    const expected = error instanceof AllocatorError || (error instanceof Error && 'syscall' in error)
+    process.stderr.write(`spanheap: ${expected ? (error as Error).message : (error as Error).stack}\n`)
+  }
+}

@@ -1,0 +1,100 @@
+import { ObjectState } from '../memory/object-state.ts'
+import type { Tables } from '../memory/tables.ts'
+import type { CentralCache } from './central-cache.ts'
+import { Control } from './control.ts'
+import type { SizeClassTable } from './size-class.ts'
+import { StackLayout } from './stack-layout.ts'
+
+/** TCMalloc keeps up to 64 batches per class between the thread caches and the spans, and at most 1 MiB. */
+const MOST_BATCHES = 64
+const MOST_BYTES = 2 ** 20
+
+/** Where the stacks are in the control section, and how long that makes it. */
+export function transferLayout(classes: SizeClassTable): StackLayout {
+  return new StackLayout(classes, Control.Transfer, MOST_BATCHES, MOST_BYTES)
+}
+
+/**
+ * The transfer cache: what thread caches give back waits here, one stack per class, for the next thread that asks. Moving a
+ * batch between two stacks takes a copy and a state per object; returning it to its spans, and finding free objects in them
+ * again, takes several times that. What doesn't fit goes to the spans.
+ *
+ * INVARIANT: an object on a stack has the state Transfer, and every object with that state is on its class's stack. Only the
+ * holder of the class writes any of it.
+ */
+export class TransferCache {
+  private readonly classes: SizeClassTable
+  private readonly layout: StackLayout
+  private readonly control: Int32Array
+  private readonly states: Uint8Array
+  private readonly central: CentralCache
+
+  constructor(tables: Tables, classes: SizeClassTable, layout: StackLayout, central: CentralCache) {
+    this.classes = classes
+    this.layout = layout
+    this.control = tables.control
+    this.states = tables.states
+    this.central = central
+  }
+
+  /**
+   * Moves up to `want` free objects of a class to a thread slot: their granules to `area` from `at` on, their states to
+   * `state`. Returns how many; 0 only where there is no memory.
+   */
+  fetch(sizeClass: number, want: number, area: Int32Array, at: number, state: number): number {
+    const { control, states } = this
+    const length = control[Control.TransferLengths + sizeClass]!
+    if (length === 0) return this.central.fetch(sizeClass, want, area, at, state)
+    const count = Math.min(want, length)
+    const from = this.layout.base[sizeClass]! + 1 + length - count
+    for (let i = 0; i < count; i++) {
+      const granule = control[from + i]!
+      states[granule] = state
+      area[at + i] = granule
+    }
+    control[Control.TransferLengths + sizeClass] = length - count
+    return count
+  }
+
+  /** Takes `count` objects back whose granules are in `area` from `at` on. */
+  giveBack(sizeClass: number, area: Int32Array, at: number, count: number): void {
+    const { control, states } = this
+    const length = control[Control.TransferLengths + sizeClass]!
+    if (length + count > this.layout.capacity[sizeClass]!) {
+      this.central.giveBack(sizeClass, area, at, count)
+      return
+    }
+    const to = this.layout.base[sizeClass]! + 1 + length
+    for (let i = 0; i < count; i++) {
+      const granule = area[at + i]!
+      states[granule] = ObjectState.Transfer
+      control[to + i] = granule
+    }
+    control[Control.TransferLengths + sizeClass] = length + count
+  }
+
+  /** Gives everything back to the spans. */
+  flush(): void {
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      const length = this.control[Control.TransferLengths + sizeClass]!
+      if (length === 0) continue
+      this.control[Control.TransferLengths + sizeClass] = 0
+      this.central.giveBack(sizeClass, this.control, this.layout.base[sizeClass]! + 1, length)
+    }
+  }
+
+  /** Bytes on the stacks. */
+  bytes(): number {
+    let bytes = 0
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      bytes += this.control[Control.TransferLengths + sizeClass]! * this.classes.size[sizeClass]!
+    }
+    return bytes
+  }
+
+  /** The granules on the stack of a class; for audits. */
+  entries(sizeClass: number): Int32Array {
+    const first = this.layout.base[sizeClass]! + 1
+    return this.control.slice(first, first + this.control[Control.TransferLengths + sizeClass]!)
+  }
+}

@@ -1,0 +1,119 @@
+import { constants } from 'node:os'
+import type { Address, Allocator } from '../allocator.ts'
+import { AllocatorError } from '../errors.ts'
+import { CALLOC, FREE, MALLOC, type Trace } from './trace.ts'
+
+/** Where a design couldn't go on: one mapping per block ends at the system's limit of mappings. */
+export interface Stop {
+  event: number
+  errno: string
+}
+
+/** Plays a trace's events on something that allocates. */
+export interface Player {
+  /** Plays the events `[from, to)`; says where it had to stop, or null. */
+  play(from: number, to: number): Stop | null
+  /** Frees everything live. */
+  freeAll(): void
+}
+
+/** How blocks are written to, where a replay is to touch them: one byte in every 64. */
+export type Touch = (address: Address, size: number) => void
+
+const STRIDE = 64
+
+/**
+ * Plays on a heap. The heap is a constant of the closures, as it is in a program that keeps its heap in a `const`: V8 then
+ * knows its tables when it compiles them. Addresses are kept in 32 bits where all of the heap's fit.
+ */
+export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefined, addresses32: boolean): Player {
+  const { operation, alignmentLog2, slot, size } = trace
+  const slots = addresses32 ? new Int32Array(trace.slots) : new Float64Array(trace.slots)
+
+  const playFrom = (position: { event: number }, to: number): void => {
+    for (let event = position.event; event < to; event++) {
+      const kind = operation[event]!
+      const at = slot[event]!
+      const bytes = size[event]!
+      position.event = event
+      if (kind === FREE) {
+        heap.free(slots[at]!)
+        slots[at] = 0
+        continue
+      }
+      if (kind === MALLOC) {
+        slots[at] = alignmentLog2[event] === 0 ? heap.malloc(bytes) : heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
+      } else if (kind === CALLOC) {
+        slots[at] = heap.calloc(1, bytes)
+      } else {
+        slots[at] = heap.realloc(slots[at]!, bytes)
+      }
+      if (touch !== undefined) touch(slots[at]!, bytes)
+    }
+  }
+
+  return {
+    play: (from, to) => {
+      const position = { event: from }
+      try {
+        playFrom(position, to)
+        return null
+      } catch (error) {
+        if (error instanceof AllocatorError && error.errno === constants.errno.ENOMEM) {
+          return { event: position.event, errno: 'ENOMEM' }
+        }
+        throw error
+      }
+    },
+    freeAll: () => {
+      for (let at = 0; at < slots.length; at++) {
+        if (slots[at] === 0) continue
+        heap.free(slots[at]!)
+        slots[at] = 0
+      }
+    },
+  }
+}
+
+/** Writes through a view of all of a heap's memory below 2 GiB, and through a view of the block above. */
+export function touchThrough(heap: Allocator, buffer: SharedArrayBuffer | ArrayBuffer): Touch {
+  const low = new Uint8Array(buffer, 0, Math.min(buffer.byteLength, 2 ** 31 - 1))
+  return (address, size) => {
+    const end = address + size
+    if (end <= low.length) {
+      for (let at = address; at < end; at += STRIDE) low[at] = 1
+    } else {
+      const view = heap.view(address, size)
+      for (let at = 0; at < size; at += STRIDE) view[at] = 1
+    }
+  }
+}
+
+/** Plays on Node's own buffers: `Buffer.allocUnsafeSlow`, and the garbage collector to take them back. */
+export function bufferPlayer(trace: Trace, touch: boolean): Player {
+  const { operation, slot, size } = trace
+  const none = Buffer.allocUnsafeSlow(0)
+  const slots: Buffer[] = Array.from({ length: trace.slots }, () => none)
+
+  return {
+    play: (from, to) => {
+      for (let event = from; event < to; event++) {
+        const kind = operation[event]!
+        const at = slot[event]!
+        const bytes = size[event]!
+        if (kind === FREE) {
+          slots[at] = none
+          continue
+        }
+        const buffer = kind === CALLOC ? Buffer.alloc(bytes) : Buffer.allocUnsafeSlow(bytes)
+        if (kind !== MALLOC && kind !== CALLOC) slots[at]!.copy(buffer)
+        if (touch) for (let i = 0; i < bytes; i += STRIDE) buffer[i] = 1
+        slots[at] = buffer
+      }
+      return null
+    },
+    freeAll: () => {
+      slots.fill(none)
+    },
+  }
+}
