@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import type { Address, Allocator } from '../allocator.ts'
 import { AllocatorError } from '../errors.ts'
-import { CALLOC, FREE, MALLOC, type Trace } from './trace.ts'
+import { Operation, type Trace } from './trace.ts'
 
 /** Where a design couldn't go on: one mapping per block ends at the system's limit of mappings. */
 export interface Stop {
@@ -30,38 +30,33 @@ export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefin
   const { operation, alignmentLog2, slot, size } = trace
   const slots = addresses32 ? new Int32Array(trace.slots) : new Float64Array(trace.slots)
 
-  const playFrom = (position: { event: number }, to: number): void => {
-    for (let event = position.event; event < to; event++) {
-      const kind = operation[event]!
-      const at = slot[event]!
-      const bytes = size[event]!
-      position.event = event
-      if (kind === FREE) {
-        heap.free(slots[at]!)
-        slots[at] = 0
-        continue
-      }
-      if (kind === MALLOC) {
-        slots[at] = alignmentLog2[event] === 0 ? heap.malloc(bytes) : heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
-      } else if (kind === CALLOC) {
-        slots[at] = heap.calloc(1, bytes)
-      } else {
-        slots[at] = heap.realloc(slots[at]!, bytes)
-      }
-      if (touch !== undefined) touch(slots[at]!, bytes)
-    }
-  }
-
   return {
     play: (from, to) => {
-      const position = { event: from }
+      let event = from
       try {
-        playFrom(position, to)
+        for (; event < to; event++) {
+          const kind = operation[event]!
+          const at = slot[event]!
+          if (kind === Operation.Free) {
+            heap.free(slots[at]!)
+            slots[at] = 0
+            continue
+          }
+          const bytes = size[event]!
+          // A store in each branch: where they met in one variable, V8 would keep it as a tagged value or a double.
+          if (kind === Operation.Malloc) {
+            if (alignmentLog2[event] === 0) slots[at] = heap.malloc(bytes)
+            else slots[at] = heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
+          } else if (kind === Operation.Realloc) {
+            slots[at] = heap.realloc(slots[at]!, bytes)
+          } else {
+            slots[at] = heap.calloc(1, bytes)
+          }
+          if (touch !== undefined) touch(slots[at]!, bytes)
+        }
         return null
       } catch (error) {
-        if (error instanceof AllocatorError && error.errno === constants.errno.ENOMEM) {
-          return { event: position.event, errno: 'ENOMEM' }
-        }
+        if (error instanceof AllocatorError && error.errno === constants.errno.ENOMEM) return { event, errno: 'ENOMEM' }
         throw error
       }
     },
@@ -101,12 +96,12 @@ export function bufferPlayer(trace: Trace, touch: boolean): Player {
         const kind = operation[event]!
         const at = slot[event]!
         const bytes = size[event]!
-        if (kind === FREE) {
+        if (kind === Operation.Free) {
           slots[at] = none
           continue
         }
-        const buffer = kind === CALLOC ? Buffer.alloc(bytes) : Buffer.allocUnsafeSlow(bytes)
-        if (kind !== MALLOC && kind !== CALLOC) slots[at]!.copy(buffer)
+        const buffer = kind === Operation.Calloc ? Buffer.alloc(bytes) : Buffer.allocUnsafeSlow(bytes)
+        if (kind === Operation.Realloc) slots[at]!.copy(buffer)
         if (touch) for (let i = 0; i < bytes; i += STRIDE) buffer[i] = 1
         slots[at] = buffer
       }

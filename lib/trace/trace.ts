@@ -14,10 +14,12 @@ const HEADER_WORDS = 8
 const RECORD_WORDS = 3
 
 /** What an event asks for. */
-export const MALLOC = 0
-export const FREE = 1
-export const REALLOC = 2
-export const CALLOC = 3
+export const enum Operation {
+  Malloc = 0,
+  Free = 1,
+  Realloc = 2,
+  Calloc = 3,
+}
 
 /** A trace, event by event, in columns. */
 export interface Trace {
@@ -100,10 +102,10 @@ class LiveBlocks {
     const slot = trace.slot[event]!
     const operation = trace.operation[event]!
     const before = sizes[slot]!
-    const takes = operation === MALLOC || operation === CALLOC
+    const takes = operation === Operation.Malloc || operation === Operation.Calloc
     if (takes && before >= 0) return `allocates into slot ${slot}, which is full`
-    if (!takes && before < 0) return `${operation === FREE ? 'frees' : 'reallocates'} slot ${slot}, which is empty`
-    const after = operation === FREE ? -1 : trace.size[event]!
+    if (!takes && before < 0) return `${operation === Operation.Free ? 'frees' : 'reallocates'} slot ${slot}, which is empty`
+    const after = operation === Operation.Free ? -1 : trace.size[event]!
     this.bytes += Math.max(0, after) - Math.max(0, before)
     sizes[slot] = after
     if (this.bytes > trace.peakLiveBytes) {
@@ -115,7 +117,7 @@ class LiveBlocks {
 }
 
 function faultOf(trace: Trace, event: number, slot: number): string | undefined {
-  if (trace.operation[event]! > CALLOC) return `has the unknown operation ${trace.operation[event]}`
+  if (trace.operation[event]! > Operation.Calloc) return `has the unknown operation ${trace.operation[event]}`
   if (trace.thread[event]! >= trace.threads) return `is of thread ${trace.thread[event]}, of ${trace.threads}`
   if (slot >= trace.slots) return `names slot ${slot}, of ${trace.slots}`
   if (trace.alignmentLog2[event]! > 26) return `asks for an alignment of 2^${trace.alignmentLog2[event]}`

@@ -1,0 +1,84 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
+
+/** A native allocator: what to preload, or nothing for the C library's own. */
+export interface Peer {
+  name: string
+  library: string | undefined
+}
+
+/** The root of the package, seen from dist/bench. */
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+export const TRACES = ['jq', 'sqlite', 'perl', 'node', 'redis', 'gcc']
+
+const LIBRARIES = [
+  { name: 'gperftools', soname: 'libtcmalloc_minimal.so.4' },
+  { name: 'jemalloc', soname: 'libjemalloc.so.2' },
+  { name: 'mimalloc', soname: 'libmimalloc.so.2' },
+]
+
+/** The allocators that this machine has. Debian: libtcmalloc-minimal4, libjemalloc2, libmimalloc2.0. */
+export function findPeers(): Peer[] {
+  const cache = execFileSync('/sbin/ldconfig', ['-p'], { encoding: 'utf8' })
+  const peers: Peer[] = [{ name: 'glibc', library: undefined }]
+  for (const { name, soname } of LIBRARIES) {
+    const found = cache.match(new RegExp(`^\\s*${soname.replaceAll('.', '\\.')} .*=> (.*)$`, 'm'))
+    if (found === null) console.warn(`${name} isn't installed (${soname}): it is left out`)
+    else peers.push({ name, library: found[1]! })
+  }
+  return peers
+}
+
+/** The yardstick, built from bench/native/replay.c, and traces unpacked for it; gone when the process ends. */
+export class Yardstick {
+  private readonly folder = mkdtempSync(join(tmpdir(), 'spanheap-bench-'))
+  private readonly program = join(this.folder, 'replay')
+
+  constructor() {
+    process.once('exit', () => rmSync(this.folder, { recursive: true, force: true }))
+    execFileSync('cc', ['-O2', '-o', this.program, join(ROOT, 'bench/native/replay.c')], { stdio: 'inherit' })
+  }
+
+  /** Runs the yardstick on a peer's malloc; its figures. */
+  run(peer: Peer, ...args: string[]): Figures {
+    const env = peer.library === undefined ? process.env : { ...process.env, LD_PRELOAD: peer.library }
+    return JSON.parse(execFileSync(this.program, args, { env, encoding: 'utf8' })) as Figures
+  }
+
+  unpack(trace: string): string {
+    const path = join(this.folder, trace)
+    writeFileSync(path, gunzipSync(readFileSync(join(ROOT, `traces/${trace}.mtrc.gz`))))
+    return path
+  }
+}
+
+/** What one run measured. */
+export interface Figures {
+  nsPerEvent: number
+  coldNsPerEvent?: number
+  peakResidentBytes?: number | null
+}
+
+/** Runs this package in a process of its own; its figures. */
+export function runOurs(script: string, ...args: string[]): Figures {
+  return JSON.parse(execFileSync(process.execPath, [join(ROOT, script), ...args], { encoding: 'utf8' })) as Figures
+}
+
+/** The best of two runs, figure by figure; of resident bytes the highest, since fewer samples may have missed the peak. */
+export function better(a: Figures | undefined, b: Figures): Figures {
+  if (a === undefined) return b
+  return {
+    nsPerEvent: Math.min(a.nsPerEvent, b.nsPerEvent),
+    coldNsPerEvent: Math.min(a.coldNsPerEvent ?? Number.POSITIVE_INFINITY, b.coldNsPerEvent ?? Number.POSITIVE_INFINITY),
+    peakResidentBytes: Math.max(a.peakResidentBytes ?? 0, b.peakResidentBytes ?? 0),
+  }
+}
+
+/** The geometric mean. */
+export function geometricMean(values: number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
+}
