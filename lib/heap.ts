@@ -18,7 +18,7 @@ const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
 const MOST_CACHE_BYTES = 2 ** 30
 /** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
 const enum Address32 {
-  Granules = 0x8000000,
+  MostGranule = 0x7ffffff,
   /** The bits that are 0 in every address of a block. */
   Wrong = 0x8000000f,
 }
@@ -80,10 +80,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   malloc(size: number): Address {
-    if ((size | 0) === size && size >= 0 && size <= Small.MostBytes) {
+    if ((size | 0) === size && size >>> 0 <= Small.MostBytes) {
       const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
-      if (granule > 0 && granule < Address32.Granules) return granule << Granule.Shift
-      if (granule > 0) return granule * Granule.Bytes
+      // One comparison for both: it is an object, and its address a small integer.
+      if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
+      if (granule !== 0) return granule * Granule.Bytes
     }
     return this.mallocSlow(size)
   }

@@ -9,7 +9,7 @@ import type { SizeClassTable } from './size-class.ts'
 /** Spans with free objects are kept in this many lists by how full they are (google/tcmalloc's kNumLists). */
 const OCCUPANCY_LISTS = 8
 const OCCUPANCY_SHIFT = 3
-const FULL = -1
+const UNLISTED = -1
 
 // A class's words of the control section: heads of its lists, fullest first, then two counts.
 const CLASS_SHIFT = 4
@@ -21,8 +21,9 @@ const FREE_COUNT = OCCUPANCY_LISTS + 1
  * states of its objects alone. Spans that are nearly full are used first, so that nearly empty ones can become empty and go
  * back to the page heap, which they do at once.
  *
- * INVARIANT: a span's FREE_OBJECTS is the number of its objects in state FREE; it is in the list of its occupancy, or in
- * none when that number is 0. Only the holder of the class writes any of it.
+ * INVARIANT: a span's FreeObjects is the number of its objects in state Free; it is in the list that its Occupancy names,
+ * that of its occupancy now or earlier, or in none when that number is 0. Only the holder of the class writes
+ * any of it.
  */
 export class CentralCache {
   private readonly classes: SizeClassTable
@@ -66,18 +67,22 @@ export class CentralCache {
   giveBack(sizeClass: number, area: Int32Array, at: number, count: number): void {
     const { states, spans } = this
     const end = at + count
-    let i = at
-    while (i < end) {
-      // Neighbours on a stack are often of one span, whose list then changes once.
-      const span = spans[((area[i]! >>> Page.GranuleShift) << Span.Shift) + Span.Start]!
-      let freed = 0
-      do {
-        states[area[i]!] = ObjectState.Free
-        freed++
-        i++
-      } while (i < end && spans[((area[i]! >>> Page.GranuleShift) << Span.Shift) + Span.Start] === span)
-      this.addFree(span, sizeClass, freed)
+    this.control[wordsOf(sizeClass) + FREE_COUNT]! += count
+    let span = 0
+    let freed = 0
+    for (let i = at; i < end; i++) {
+      const granule = area[i]!
+      states[granule] = ObjectState.Free
+      const owner = spans[((granule >>> Page.GranuleShift) << Span.Shift) + Span.Start]!
+      // Neighbours on a stack are often of one span, whose count then changes once.
+      if (owner !== span) {
+        if (freed !== 0) this.addFree(span, sizeClass, freed)
+        span = owner
+        freed = 0
+      }
+      freed++
     }
+    if (freed !== 0) this.addFree(span, sizeClass, freed)
   }
 
   /** Bytes that are free here, and what spans lose at their ends. */
@@ -107,19 +112,27 @@ export class CentralCache {
     return { spans: this.control[words + SPAN_COUNT]!, freeObjects: this.control[words + FREE_COUNT]!, lists }
   }
 
-  /** The occupancy list that a span with so many free objects belongs to. */
-  static occupancyOf(freeObjects: number, objects: number): number {
-    if (freeObjects === 0) return FULL
-    return Math.min(OCCUPANCY_LISTS - 1, ((freeObjects << OCCUPANCY_SHIFT) / objects) | 0)
-  }
-
-  /** The span with the fewest free objects, but at least one; 0 where all are full. */
+  /**
+   * The span with the fewest free objects, but at least one; 0 where all are full. A span stays in its list while objects
+   * are taken from it and freed into it; the first that doesn't belong to its list any more moves now, once for many of them.
+   */
   private fullest(sizeClass: number): number {
+    const { control, spans } = this
     const words = wordsOf(sizeClass)
-    if (this.control[words + FREE_COUNT] === 0) return 0
-    let list = words
-    while (this.control[list] === 0) list++
-    return this.control[list]!
+    if (control[words + FREE_COUNT] === 0) return 0
+    const objects = this.classes.objects[sizeClass]!
+    for (let list = 0; ; ) {
+      const span = control[words + list]!
+      if (span === 0) {
+        list++
+        continue
+      }
+      const occupancy = occupancyOf(spans[(span << Span.Shift) + Span.FreeObjects]!, objects)
+      if (occupancy === list) return span
+      this.unlink(span, words)
+      this.link(span, words, occupancy)
+      list = Math.min(list, occupancy)
+    }
   }
 
   /** Takes free objects of one span, in address order from where the last search ended; returns the new `next`. */
@@ -152,34 +165,28 @@ export class CentralCache {
       }
     }
     spans[entry + Span.Hint] = object
-    this.control[wordsOf(sizeClass) + FREE_COUNT]! -= count
-    this.setFree(span, sizeClass, freeObjects - count)
+    spans[entry + Span.FreeObjects] = freeObjects - count
+    const words = wordsOf(sizeClass)
+    this.control[words + FREE_COUNT]! -= count
+    if (freeObjects === count) this.unlink(span, words)
     return end
   }
 
+  /** Counts objects that were freed into a span. One whose objects are all free goes back to the page heap. */
   private addFree(span: number, sizeClass: number, count: number): void {
-    const freeObjects = this.spans[(span << Span.Shift) + Span.FreeObjects]! + count
+    const entry = span << Span.Shift
+    const before = this.spans[entry + Span.FreeObjects]!
     const words = wordsOf(sizeClass)
-    if (freeObjects === this.classes.objects[sizeClass]) {
+    const objects = this.classes.objects[sizeClass]!
+    this.spans[entry + Span.FreeObjects] = before + count
+    if (before + count === objects) {
       this.unlink(span, words)
-      this.control[words + FREE_COUNT]! -= freeObjects - count
+      this.control[words + FREE_COUNT]! -= objects
       this.control[words + SPAN_COUNT]!--
       this.wipe(span, sizeClass)
-    } else {
-      this.control[words + FREE_COUNT]! += count
-      this.setFree(span, sizeClass, freeObjects)
+    } else if (before === 0) {
+      this.link(span, words, occupancyOf(count, objects))
     }
-  }
-
-  /** Sets a span's number of free objects, and moves it to the list of its occupancy. */
-  private setFree(span: number, sizeClass: number, freeObjects: number): void {
-    const entry = span << Span.Shift
-    this.spans[entry + Span.FreeObjects] = freeObjects
-    const occupancy = CentralCache.occupancyOf(freeObjects, this.classes.objects[sizeClass]!)
-    if (occupancy === this.spans[entry + Span.Occupancy]) return
-    const words = wordsOf(sizeClass)
-    this.unlink(span, words)
-    if (occupancy !== FULL) this.link(span, words, occupancy)
   }
 
   private link(span: number, words: number, occupancy: number): void {
@@ -197,13 +204,13 @@ export class CentralCache {
     const { control, spans } = this
     const entry = span << Span.Shift
     const occupancy = spans[entry + Span.Occupancy]!
-    if (occupancy === FULL) return
+    if (occupancy === UNLISTED) return
     const next = spans[entry + Span.Next]!
     const previous = spans[entry + Span.Previous]!
     if (previous === 0) control[words + occupancy] = next
     else spans[(previous << Span.Shift) + Span.Next] = next
     if (next !== 0) spans[(next << Span.Shift) + Span.Previous] = previous
-    spans[entry + Span.Occupancy] = FULL
+    spans[entry + Span.Occupancy] = UNLISTED
   }
 
   /** Gets a span from the page heap and makes objects of it; 0 where there is no memory. */
@@ -222,7 +229,7 @@ export class CentralCache {
     const entry = span << Span.Shift
     spans[entry + Span.FreeObjects] = objects
     spans[entry + Span.Hint] = 0
-    spans[entry + Span.Occupancy] = FULL
+    spans[entry + Span.Occupancy] = UNLISTED
     spans[entry + Span.Location] = Location.Central
     const words = wordsOf(sizeClass)
     this.control[words + SPAN_COUNT]!++
@@ -241,6 +248,11 @@ export class CentralCache {
     for (let page = span; page < end; page++) this.pageClass[page] = 0
     this.pageHeap.free(span)
   }
+}
+
+/** The occupancy list for a span with so many free objects: 0 for the fullest. */
+function occupancyOf(freeObjects: number, objects: number): number {
+  return Math.min(OCCUPANCY_LISTS - 1, ((freeObjects << OCCUPANCY_SHIFT) / objects) | 0)
 }
 
 function wordsOf(sizeClass: number): number {

@@ -9,6 +9,8 @@ import type { TransferCache } from './transfer-cache.ts'
 /** A stack holds at most this many batches, and at most 4 MiB: a slot's stacks then take 340 KiB when all are full. */
 const MOST_BATCHES = 64
 const MOST_STACK_BYTES = 4 * 2 ** 20
+/** A trip to the central cache moves a quarter of what the stack may hold, or a batch where that is more. */
+const TRIP_SHIFT = 2
 /** A cache that needs more room takes at least this much of the common budget (gperftools' kStealAmount). */
 const BUDGET_STEP_BYTES = 64 * 1024
 /** What a new cache takes at once, if there is so much (kMinThreadCacheSize). */
@@ -121,7 +123,7 @@ export class ThreadCache {
     if (area[sizeClass << 1] === base) {
       const batch = this.classes.batch[sizeClass]!
       const limit = area[(sizeClass << 1) + Cache.Limit]! - base
-      const want = Math.max(1, Math.min(limit, batch))
+      const want = Math.max(1, Math.min(limit, Math.max(batch, limit >> TRIP_SHIFT)))
       const got = this.transfer.fetch(sizeClass, want, area, base + 1, this.state)
       if (got === 0) return 0
       area[sizeClass << 1] = base + got
@@ -140,7 +142,8 @@ export class ThreadCache {
     if (limit === 0) {
       this.raiseLimit(sizeClass, 1)
     } else {
-      this.giveBack(sizeClass, Math.min(batch, area[sizeClass << 1]! - base))
+      const length = area[sizeClass << 1]! - base
+      this.giveBack(sizeClass, Math.min(length, Math.max(batch, limit >> TRIP_SHIFT)))
       if (limit < batch) {
         this.raiseLimit(sizeClass, 1)
       } else if (limit > batch && ++area[Cache.Overages + sizeClass]! > MOST_OVERAGES) {

@@ -34,8 +34,8 @@ export interface Trace {
   /** log2 of the alignment asked for; 0 is the allocator's default. */
   alignmentLog2: Uint8Array
   slot: Int32Array
-  /** Bytes asked for; 0 for a free. */
-  size: Uint32Array
+  /** Bytes asked for; 0 for a free. In 32 signed bits where all fit: to V8 a small integer, as a program's sizes are. */
+  size: Int32Array | Float64Array
   /** The highest sum of the live blocks' sizes, and the event that reached it. */
   peakLiveBytes: number
   peakEvent: number
@@ -67,7 +67,7 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
     thread: new Uint8Array(events),
     alignmentLog2: new Uint8Array(events),
     slot: new Int32Array(events),
-    size: new Uint32Array(events),
+    size: new Float64Array(events),
     peakLiveBytes: 0,
     peakEvent: 0,
   }
@@ -83,6 +83,7 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
     const fault = faultOf(trace, event, word(at + 1)) ?? live.apply(event)
     if (fault !== undefined) throw invalid(path, at * 4, `event ${event} ${fault}`)
   }
+  if (trace.size.every((size) => size < 2 ** 31)) trace.size = Int32Array.from(trace.size)
   return trace
 }
 
