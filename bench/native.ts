@@ -34,7 +34,18 @@ function measure(touch: boolean): Results {
     const best = new Map<string, Figures>()
     const note = (name: string, figures: Figures) => best.set(name, better(best.get(name), figures))
     for (let process = 0; process < Number(values.processes); process++) {
-      note(OURS, runOurs('dist/lib/cli/main.js', 'replay', `traces/${trace}.mtrc.gz`, '--allocator', 'tcmalloc', '--json', ...(touch ? ['--touch'] : [])))
+      note(
+        OURS,
+        runOurs(
+          'dist/lib/cli/main.js',
+          'replay',
+          `traces/${trace}.mtrc.gz`,
+          '--allocator',
+          'tcmalloc',
+          '--json',
+          ...(touch ? ['--touch'] : [])
+        )
+      )
       if (values['second-heap']) note('second heap', runOurs('dist/bench/second-heap.js', trace, touch ? '1' : '0'))
       for (const peer of peers) note(peer.name, yardstick.run(peer, 'trace', unpacked, '5', touch ? '1' : '0'))
     }
@@ -47,7 +58,10 @@ type Figure = 'nsPerEvent' | 'coldNsPerEvent'
 
 function table(results: Results, figure: Figure): string {
   const names = [...results.values().next().value!.keys()]
-  const rows = new Table({ head: ['trace', ...names, `/ ${REFERENCE}`, '/ fastest'], style: { head: [], border: [], compact: true } })
+  const rows = new Table({
+    head: ['trace', ...names, `/ ${REFERENCE}`, '/ fastest'],
+    style: { head: [], border: [], compact: true },
+  })
   const toReference: number[] = []
   const toFastest: number[] = []
   for (const [trace, best] of results) {
@@ -58,7 +72,12 @@ function table(results: Results, figure: Figure): string {
     toFastest.push(fastest)
     rows.push([trace, ...names.map((name) => ns(name).toFixed(1)), reference.toFixed(2), fastest.toFixed(2)])
   }
-  rows.push(['geometric mean', ...names.map(() => ''), geometricMean(toReference).toFixed(3), geometricMean(toFastest).toFixed(3)])
+  rows.push([
+    'geometric mean',
+    ...names.map(() => ''),
+    geometricMean(toReference).toFixed(3),
+    geometricMean(toFastest).toFixed(3),
+  ])
   return rows.toString()
 }
 
@@ -67,7 +86,12 @@ function residentTable(results: Results): string {
   for (const [trace, best] of results) {
     const ours = best.get(OURS)!.peakResidentBytes!
     const theirs = best.get(REFERENCE)!.peakResidentBytes!
-    rows.push([trace, `${(ours / 2 ** 20).toFixed(1)} MiB`, `${(theirs / 2 ** 20).toFixed(1)} MiB`, (ours / theirs).toFixed(2)])
+    rows.push([
+      trace,
+      `${(ours / 2 ** 20).toFixed(1)} MiB`,
+      `${(theirs / 2 ** 20).toFixed(1)} MiB`,
+      (ours / theirs).toFixed(2),
+    ])
   }
   return rows.toString()
 }
@@ -75,7 +99,9 @@ function residentTable(results: Results): string {
 for (const touch of values.untouched ? [false] : [false, true]) {
   const results = measure(touch)
   const blocks = touch ? 'blocks written to' : 'blocks untouched'
-  console.log(`ns per event, ${blocks}, best of 5 rounds in each of ${values.processes} processes\n${table(results, 'nsPerEvent')}`)
+  console.log(
+    `ns per event, ${blocks}, best of 5 rounds in each of ${values.processes} processes\n${table(results, 'nsPerEvent')}`
+  )
   console.log(`the same, first round of a process (cold)\n${table(results, 'coldNsPerEvent')}`)
   if (touch) console.log(`resident at the peak, tables included\n${residentTable(results)}`)
 }

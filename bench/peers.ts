@@ -73,7 +73,10 @@ export function better(a: Figures | undefined, b: Figures): Figures {
   if (a === undefined) return b
   return {
     nsPerEvent: Math.min(a.nsPerEvent, b.nsPerEvent),
-    coldNsPerEvent: Math.min(a.coldNsPerEvent ?? Number.POSITIVE_INFINITY, b.coldNsPerEvent ?? Number.POSITIVE_INFINITY),
+    coldNsPerEvent: Math.min(
+      a.coldNsPerEvent ?? Number.POSITIVE_INFINITY,
+      b.coldNsPerEvent ?? Number.POSITIVE_INFINITY
+    ),
     peakResidentBytes: Math.max(a.peakResidentBytes ?? 0, b.peakResidentBytes ?? 0),
   }
 }

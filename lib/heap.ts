@@ -2,8 +2,8 @@ import type { Address, Allocator, HeapStats } from './allocator.ts'
 import { checkAlignment, checkBoolean, checkChoice, checkCount, checkNumber } from './arguments.ts'
 import { AllocatorError, closedError, outOfRange } from './errors.ts'
 import { BlockBytes } from './memory/block-bytes.ts'
-import { ObjectState, isCached } from './memory/object-state.ts'
-import { Page, Granule, MOST_HEAP_BYTES } from './memory/page.ts'
+import { isCached, ObjectState } from './memory/object-state.ts'
+import { Granule, MOST_HEAP_BYTES, Page } from './memory/page.ts'
 import { machineMemory, openMapper } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
@@ -99,7 +99,14 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   calloc(count: number, size: number): Address {
     const bytes = count * size
-    if ((bytes | 0) === bytes && bytes <= Small.MostBytes && count >= 0 && size >= 0 && (count | 0) === count && (size | 0) === size) {
+    if (
+      (bytes | 0) === bytes &&
+      bytes <= Small.MostBytes &&
+      count >= 0 &&
+      size >= 0 &&
+      (count | 0) === count &&
+      (size | 0) === size
+    ) {
       const address = this.malloc(bytes)
       this.bytes.zero(address, bytes)
       return address
@@ -113,7 +120,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       if (usable > 0) {
         if (this.tiers.servesWell(usable, size)) return address
         const moved = this.malloc(size)
-        this.bytes.copy(moved, address, size < usable ? size : usable)
+        this.bytes.copy(moved, address, Math.min(size, usable))
         this.free(address)
         return moved
       }

@@ -20,9 +20,7 @@ namespace spanheap {
 
 namespace {
 
-Napi::Value OpenLedger(const Napi::CallbackInfo& info) {
-  return Hold(info.Env(), std::make_shared<Ledger>());
-}
+Napi::Value OpenLedger(const Napi::CallbackInfo& info) { return Hold(info.Env(), std::make_shared<Ledger>()); }
 
 // ledgerCounts(ledger): [mmap, munmap, madvise, failed]
 Napi::Value LedgerCounts(const Napi::CallbackInfo& info) {
@@ -38,8 +36,7 @@ Napi::Value LedgerCounts(const Napi::CallbackInfo& info) {
 void KeepRing(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->KeepRing(SizeAt(info, 1)); }
 
 Napi::Value WriteLedgerTo(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           HeldAt<Ledger>(info, 0)->WriteTo(info[1].As<Napi::String>().Utf8Value()));
+  return Napi::Number::New(info.Env(), HeldAt<Ledger>(info, 0)->WriteTo(info[1].As<Napi::String>().Utf8Value()));
 }
 
 void CloseLedgerFile(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->CloseFile(); }
@@ -64,9 +61,8 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   int error = 0;
-  std::shared_ptr<Mapping> mapping =
-      Mapping::Reserve(HeldAt<Ledger>(info, 0), SizeAt(info, 1), SizeAt(info, 2),
-                       info[4].As<Napi::Boolean>().Value(), error);
+  std::shared_ptr<Mapping> mapping = Mapping::Reserve(HeldAt<Ledger>(info, 0), SizeAt(info, 1), SizeAt(info, 2),
+                                                      info[4].As<Napi::Boolean>().Value(), error);
   if (mapping == nullptr) return Napi::Number::New(env, error);
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
@@ -84,14 +80,14 @@ Napi::Value OnRange(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ClaimSlot(const Napi::CallbackInfo& info) {
-  const int slot = ClaimThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1),
-                                   static_cast<int>(SizeAt(info, 2)));
+  const int slot =
+      ClaimThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1), static_cast<int>(SizeAt(info, 2)));
   return Napi::Number::New(info.Env(), slot);
 }
 
 Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
-  const bool released = ReleaseThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1),
-                                          static_cast<int>(SizeAt(info, 2)));
+  const bool released =
+      ReleaseThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1), static_cast<int>(SizeAt(info, 2)));
   return Napi::Boolean::New(info.Env(), released);
 }
 
@@ -146,8 +142,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
 
 }  // namespace spanheap
 
-static Napi::Object InitSpanheap(Napi::Env env, Napi::Object exports) {
-  return spanheap::Init(env, exports);
-}
+static Napi::Object InitSpanheap(Napi::Env env, Napi::Object exports) { return spanheap::Init(env, exports); }
 
 NODE_API_MODULE(spanheap, InitSpanheap)

@@ -29,9 +29,8 @@ const std::shared_ptr<T>& HeldAt(const Napi::CallbackInfo& info, size_t index) {
 // A shared pointer as a JavaScript value that holds it until it is collected.
 template <typename T>
 Napi::Value Hold(Napi::Env env, std::shared_ptr<T> held) {
-  return Napi::External<std::shared_ptr<T>>::New(
-      env, new std::shared_ptr<T>(std::move(held)),
-      [](Napi::Env, std::shared_ptr<T>* pointer) { delete pointer; });
+  return Napi::External<std::shared_ptr<T>>::New(env, new std::shared_ptr<T>(std::move(held)),
+                                                 [](Napi::Env, std::shared_ptr<T>* pointer) { delete pointer; });
 }
 
 }  // namespace spanheap

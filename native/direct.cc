@@ -13,16 +13,14 @@ namespace {
 // map(ledger, length): the address, or minus errno.
 Napi::Value Map(const Napi::CallbackInfo& info) {
   const system::Mapped mapped = system::Map(*HeldAt<Ledger>(info, 0), SizeAt(info, 1));
-  const double result = mapped.address == nullptr
-                            ? -static_cast<double>(mapped.error)
-                            : static_cast<double>(reinterpret_cast<uintptr_t>(mapped.address));
+  const double result = mapped.address == nullptr ? -static_cast<double>(mapped.error)
+                                                  : static_cast<double>(reinterpret_cast<uintptr_t>(mapped.address));
   return Napi::Number::New(info.Env(), result);
 }
 
 // unmap(ledger, address, length): errno.
 Napi::Value Unmap(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           system::Unmap(*HeldAt<Ledger>(info, 0), AddressAt(info, 1), SizeAt(info, 2)));
+  return Napi::Number::New(info.Env(), system::Unmap(*HeldAt<Ledger>(info, 0), AddressAt(info, 1), SizeAt(info, 2)));
 }
 
 // buffer(address, length): an ArrayBuffer over a mapping.
@@ -31,9 +29,7 @@ Napi::Value Buffer(const Napi::CallbackInfo& info) {
 }
 
 // copy(to, from, length): bytes between two mappings, without a buffer over either.
-void Copy(const Napi::CallbackInfo& info) {
-  std::memcpy(AddressAt(info, 0), AddressAt(info, 1), SizeAt(info, 2));
-}
+void Copy(const Napi::CallbackInfo& info) { std::memcpy(AddressAt(info, 0), AddressAt(info, 1), SizeAt(info, 2)); }
 
 // touch(address, length, stride): writes one byte in every `stride`, as a program that uses the block would.
 void Touch(const Napi::CallbackInfo& info) {

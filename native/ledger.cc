@@ -53,8 +53,7 @@ void Ledger::Record(const Entry& entry) {
   if (!timed()) return;
   std::lock_guard<std::mutex> lock(mutex_);
   if (file_ != nullptr) {
-    std::fprintf(file_,
-                 "{\"call\":\"%s\",\"address\":\"0x%" PRIx64 "\",\"length\":%" PRIu64 ",\"ns\":%" PRIu64,
+    std::fprintf(file_, "{\"call\":\"%s\",\"address\":\"0x%" PRIx64 "\",\"length\":%" PRIu64 ",\"ns\":%" PRIu64,
                  NameOf(entry.call), entry.address, entry.length, entry.nanoseconds);
     if (entry.error != 0) std::fprintf(file_, ",\"errno\":%d", entry.error);
     std::fputs("}\n", file_);

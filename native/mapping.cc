@@ -41,8 +41,7 @@ std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t
   if (mapped.address == nullptr) return nullptr;
   const uintptr_t first = reinterpret_cast<uintptr_t>(mapped.address) + guard;
   char* base = mapped.address + guard + (alignment - first % alignment) % alignment;
-  return std::shared_ptr<Mapping>(
-      new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
+  return std::shared_ptr<Mapping>(new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
 }
 
 Mapping::~Mapping() {
@@ -59,9 +58,7 @@ int Mapping::Grow(size_t offset, size_t length) {
   return system::AvoidHugePages(*ledger_, base_ + offset, length);
 }
 
-int Mapping::Release(size_t offset, size_t length) {
-  return system::Release(*ledger_, base_ + offset, length);
-}
+int Mapping::Release(size_t offset, size_t length) { return system::Release(*ledger_, base_ + offset, length); }
 
 Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool shared) {
   char* base = mapping->base();
@@ -71,14 +68,12 @@ Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool sha
     // Native work in flight (a read from a file, say) holds the buffer object even when it is detached. So the
     // address space goes when the object is collected, and not before.
     auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
-    buffer.As<Napi::Object>().AddFinalizer(
-        [](Napi::Env, std::shared_ptr<Mapping>* held) { delete held; }, owner);
+    buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, std::shared_ptr<Mapping>* held) { delete held; }, owner);
     return buffer;
   }
   auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
   std::shared_ptr<v8::BackingStore> store = v8::SharedArrayBuffer::NewBackingStore(
-      base, length,
-      [](void*, size_t, void* held) { delete static_cast<std::shared_ptr<Mapping>*>(held); }, owner);
+      base, length, [](void*, size_t, void* held) { delete static_cast<std::shared_ptr<Mapping>*>(held); }, owner);
   return Napi::Value(env, ToNapi(v8::SharedArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
 }
 

@@ -28,8 +28,7 @@ class Mapping {
   int Release(size_t offset, size_t length);  // returns errno
 
  private:
-  Mapping(std::shared_ptr<Ledger> ledger, char* raw, size_t raw_length, char* base, size_t length,
-          bool huge_pages)
+  Mapping(std::shared_ptr<Ledger> ledger, char* raw, size_t raw_length, char* base, size_t length, bool huge_pages)
       : ledger_(std::move(ledger)),
         raw_(raw),
         raw_length_(raw_length),

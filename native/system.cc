@@ -40,8 +40,7 @@ Mapped MapAnywhere(Ledger& ledger, size_t length, int protection, int flags) {
 
 int MapFixed(Ledger& ledger, char* address, size_t length) {
   return Recorded(ledger, Call::kMmap, address, length, [&] {
-    void* mapped =
-        mmap(address, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    void* mapped = mmap(address, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     return mapped == MAP_FAILED ? errno : 0;
   });
 }
@@ -60,9 +59,7 @@ Mapped Reserve(Ledger& ledger, size_t length) {
 
 int Grow(Ledger& ledger, char* address, size_t length) { return MapFixed(ledger, address, length); }
 
-Mapped Map(Ledger& ledger, size_t length) {
-  return MapAnywhere(ledger, length, PROT_READ | PROT_WRITE, 0);
-}
+Mapped Map(Ledger& ledger, size_t length) { return MapAnywhere(ledger, length, PROT_READ | PROT_WRITE, 0); }
 
 int Release(Ledger& ledger, char* address, size_t length) {
 #if defined(__APPLE__)
@@ -86,8 +83,7 @@ int AvoidHugePages(Ledger& ledger, char* address, size_t length) {
 }
 
 int Unmap(Ledger& ledger, char* address, size_t length) {
-  return Recorded(ledger, Call::kMunmap, address, length,
-                  [&] { return munmap(address, length) == 0 ? 0 : errno; });
+  return Recorded(ledger, Call::kMunmap, address, length, [&] { return munmap(address, length) == 0 ? 0 : errno; });
 }
 
 }  // namespace spanheap::system

@@ -30,8 +30,7 @@ int ClaimThreadSlot(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offs
   auto* words = reinterpret_cast<int32_t*>(mapping->base() + offset);
   for (int index = 0; index < count; index++) {
     int32_t expected = kSlotFree;
-    if (!__atomic_compare_exchange_n(&words[index], &expected, kSlotLive, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_SEQ_CST)) {
+    if (!__atomic_compare_exchange_n(&words[index], &expected, kSlotLive, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
       continue;
     }
     claims.push_back(std::make_unique<Claim>(Claim{std::move(mapping), &words[index]}));
@@ -43,9 +42,8 @@ int ClaimThreadSlot(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offs
 
 bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index) {
   int32_t* word = reinterpret_cast<int32_t*>(mapping->base() + offset) + index;
-  const auto claim =
-      std::find_if(claims.begin(), claims.end(),
-                   [word](const std::unique_ptr<Claim>& held) { return held->word == word; });
+  const auto claim = std::find_if(claims.begin(), claims.end(),
+                                  [word](const std::unique_ptr<Claim>& held) { return held->word == word; });
   if (claim == claims.end()) return false;
   napi_remove_env_cleanup_hook(env, MarkDead, claim->get());
   __atomic_store_n(word, kSlotFree, __ATOMIC_SEQ_CST);

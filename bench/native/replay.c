@@ -1,5 +1,6 @@
-// The native yardstick: replays a trace through whatever malloc is preloaded, round by round, and prints one line of JSON.
-// Also the other patterns that spanheap is held against, so that both sides run the same thing in the same minute.
+// The native yardstick: replays a trace through whatever malloc is preloaded, round by round, and prints one line of
+// JSON. Also the other patterns that spanheap is held against, so that both sides run the same thing in the same
+// minute.
 //
 //   replay trace FILE ROUNDS TOUCH      FILE is an unpacked trace (docs/traces.md)
 //   replay pair COUNT                   free(malloc(64)) in a loop

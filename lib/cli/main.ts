@@ -10,7 +10,8 @@ const WRONG_USAGE = 2
 
 function positiveInteger(value: string): number {
   const number = Number(value)
-  if (!Number.isSafeInteger(number) || number < 1) throw new InvalidArgumentError('It must be a whole number from 1 on.')
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new InvalidArgumentError('It must be a whole number from 1 on.')
   return number
 }
 

@@ -18,7 +18,10 @@ export interface ReplayCommandOptions {
 /** `spanheap replay`: one trace, one allocator, this process. */
 export function runReplay(path: string, options: ReplayCommandOptions): void {
   const trace = readTrace(path, options.events)
-  const bar = options.json || !process.stderr.isTTY ? undefined : new SingleBar({ format: `${trace.name} {bar} {value}/{total} rounds` })
+  const bar =
+    options.json || !process.stderr.isTTY
+      ? undefined
+      : new SingleBar({ format: `${trace.name} {bar} {value}/{total} rounds` })
   bar?.start(options.rounds, 0)
   const report = replay(trace, {
     allocator: options.allocator,

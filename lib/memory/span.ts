@@ -1,15 +1,16 @@
 /**
  * Spans: runs of pages that belong together. A span *is* its entries in the span table: there are no span objects to
  * allocate. A page has one entry of eight words (32 bytes, half a cache line), and that of a span's first page holds what
- * is known of the span: `spans[(page << Span.Shift) + Span.Length]`.
+ * is known of the span: `spans[(page << SpanEntry.Shift) + Span.Length]`.
  */
-export const enum Span {
+export const enum SpanEntry {
   Shift = 3,
   Words = 8,
   Bytes = 32,
+}
 
-  // The words of an entry.
-
+/** The words of an entry. */
+export const enum Span {
   /**
    * The first page of the span that this page belongs to. INVARIANT: right in the first and the last page of every span,
    * so that neighbours can be found, and in all pages of a span of small objects, so that an object's span can be.

@@ -2,7 +2,7 @@ import { AllocatorError } from '../errors.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { ObjectState } from './object-state.ts'
 import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from './page.ts'
-import { Span } from './span.ts'
+import { SpanEntry } from './span.ts'
 
 /** Tables that grow with the heap do so in steps of 4 MiB: states for 64 MiB of heap, span entries for 1 GiB. */
 const STEP_BYTES = 4 * 2 ** 20
@@ -11,7 +11,7 @@ const STEP_BYTES = 4 * 2 ** 20
  * States reach at least this far whatever the limit: every address that is a small integer then has one, so that a wrong
  * address reads "no object" and is never out of the array's bounds. What hasn't grown costs nothing and reads as 0.
  */
-const LEAST_STATES = 2 ** 31 >>> Granule.Shift
+const LEAST_STATES = (2 ** 31) >>> Granule.Shift
 
 /** What the tables are sized by. */
 export interface TableSizes {
@@ -75,7 +75,7 @@ export class Tables {
     const fixed = end
     this.slotBytes = roundUp(slotBytes, MOST_SYSTEM_PAGE_BYTES)
     this.slotAreas = section(this.slotBytes * ObjectState.SlotCount)
-    this.spanSection = section(pages * Span.Bytes)
+    this.spanSection = section(pages * SpanEntry.Bytes)
     this.stateSection = section(Math.max(pages * Page.Granules, LEAST_STATES))
     this.reservedBytes = end
 
@@ -89,14 +89,14 @@ export class Tables {
     this.control = new Int32Array(buffer, control.offset, controlWords)
     this.pageClass = new Uint8Array(buffer, pageClass.offset, pages)
     this.pageDirty = new Uint8Array(buffer, pageDirty.offset, pages)
-    this.spans = new Int32Array(buffer, this.spanSection.offset, pages * Span.Words)
+    this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SpanEntry.Words)
     this.states = new Uint8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
   }
 
   /** Makes the tables cover the pages before `endPage`. Returns 0, or the system's error number. */
   cover(endPage: number): number {
     return (
-      this.extend(this.spanSection, SPAN_STEPS, endPage * Span.Bytes) ||
+      this.extend(this.spanSection, SPAN_STEPS, endPage * SpanEntry.Bytes) ||
       this.extend(this.stateSection, STATE_STEPS, endPage * Page.Granules)
     )
   }
@@ -104,7 +104,8 @@ export class Tables {
   /** Claims a thread slot for this thread, and its area. @throws AllocatorError */
   claimSlot(): { slot: number; area: Int32Array } {
     const slot = this.mapping.claimSlot(this.slotWords.offset, ObjectState.SlotCount)
-    if (slot < 0) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
+    if (slot < 0)
+      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
     const offset = this.slotAreas.offset + slot * this.slotBytes
     const errno = this.mapping.grow(offset, this.slotBytes)
     if (errno !== 0) {
@@ -126,7 +127,7 @@ export class Tables {
   trim(page: number, pages: number): void {
     if (!this.mapper.canRelease || !this.mapper.releaseZeroes) return
     this.releaseInner(this.stateSection, page * Page.Granules, (page + pages) * Page.Granules)
-    this.releaseInner(this.spanSection, (page + 1) * Span.Bytes, (page + pages - 1) * Span.Bytes)
+    this.releaseInner(this.spanSection, (page + 1) * SpanEntry.Bytes, (page + pages - 1) * SpanEntry.Bytes)
   }
 
   /** Gives all memory of the tables back; nobody may use them from now on. */

@@ -1,6 +1,6 @@
+import type { SyscallCounts } from '../allocator.ts'
 import { AllocatorError } from '../errors.ts'
 import type { Addon, LedgerHandle, MappingHandle } from './addon.ts'
-import type { SyscallCounts } from '../allocator.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 import { residentBytesOf } from './resident.ts'
 

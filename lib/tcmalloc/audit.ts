@@ -1,9 +1,9 @@
 import { AllocatorError } from '../errors.ts'
-import { ObjectState, isCached } from '../memory/object-state.ts'
+import { isCached, ObjectState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
-import { Location, Span } from '../memory/span.ts'
+import { Location, Span, SpanEntry } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
-import { CentralCache } from './central-cache.ts'
+import type { CentralCache } from './central-cache.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { SpanLists } from './span-lists.ts'
@@ -62,12 +62,15 @@ class HeapWalk {
     let before = -1
     let page = Page.First
     while (page < endPage) {
-      const entry = page << Span.Shift
+      const entry = page << SpanEntry.Shift
       const length = spans[entry + Span.Length]!
       const location = spans[entry + Span.Location]!
       this.check(spans[entry + Span.Start] === page, `page ${page} starts a span, but its entry names another`)
       this.check(length > 0 && page + length <= endPage, `the span at page ${page} is ${length} pages long`)
-      this.check(spans[((page + length - 1) << Span.Shift) + Span.Start] === page, `the span at ${page} has a wrong last page`)
+      this.check(
+        spans[((page + length - 1) << SpanEntry.Shift) + Span.Start] === page,
+        `the span at ${page} has a wrong last page`
+      )
       if (location === Location.Normal || location === Location.Released) {
         this.check(before !== location, `the free span at page ${page} wasn't joined with the one before it`)
         this.pages_[location] += length
@@ -77,7 +80,10 @@ class HeapWalk {
         this.centralSpan(page, length)
       } else {
         this.check(location === Location.Large, `the span at page ${page} is in no tier (${location})`)
-        this.check(this.tiers.tables.states[page << Page.GranuleShift] === ObjectState.Live, `the large block at page ${page} isn't live`)
+        this.check(
+          this.tiers.tables.states[page << Page.GranuleShift] === ObjectState.Live,
+          `the large block at page ${page} isn't live`
+        )
         this.objects(page, page + length, 1, 0)
         this.check(this.tiers.tables.pageClass[page] === 0, `the large block at page ${page} has a size class`)
         this.liveBytes += length * Page.Bytes
@@ -98,12 +104,21 @@ class HeapWalk {
       let spans = 0
       for (const { start, list } of lists) {
         this.check(start !== 0, `the bitmap and the head of page list ${list} disagree`)
-        const entry = start << Span.Shift
-        this.check(tables.spans[entry + Span.Location] === location, `page list ${list} holds the span at ${start}, which isn't free`)
-        this.check(SpanLists.holds(list, tables.spans[entry + Span.Length]!), `the span at ${start} is in the wrong list`)
+        const entry = start << SpanEntry.Shift
+        this.check(
+          tables.spans[entry + Span.Location] === location,
+          `page list ${list} holds the span at ${start}, which isn't free`
+        )
+        this.check(
+          SpanLists.holds(list, tables.spans[entry + Span.Length]!),
+          `the span at ${start} is in the wrong list`
+        )
         spans++
       }
-      this.check(spans === this.spans_[location as Location.Normal], `${spans} spans are listed as free, but others are`)
+      this.check(
+        spans === this.spans_[location as Location.Normal],
+        `${spans} spans are listed as free, but others are`
+      )
     }
     this.check(pageHeap.normalPages === this.pages_[Location.Normal], 'the count of free pages is wrong')
     this.check(pageHeap.releasedPages === this.pages_[Location.Released], 'the count of released pages is wrong')
@@ -116,13 +131,19 @@ class HeapWalk {
       const { spans, freeObjects, lists } = central.describe(sizeClass)
       const tally = this.tallies[sizeClass]!
       this.check(spans === tally.spans, `class ${sizeClass} counts ${spans} spans, there are ${tally.spans}`)
-      this.check(freeObjects === tally.free, `class ${sizeClass} counts ${freeObjects} free objects, there are ${tally.free}`)
+      this.check(
+        freeObjects === tally.free,
+        `class ${sizeClass} counts ${freeObjects} free objects, there are ${tally.free}`
+      )
       let listed = 0
       for (const [occupancy, list] of lists.entries()) {
         for (const span of list) {
-          const entry = span << Span.Shift
+          const entry = span << SpanEntry.Shift
           listed += tables.spans[entry + Span.FreeObjects]!
-          this.check(tables.spans[entry + Span.Occupancy] === occupancy, `the span at page ${span} is in the wrong list`)
+          this.check(
+            tables.spans[entry + Span.Occupancy] === occupancy,
+            `the span at page ${span} is in the wrong list`
+          )
         }
       }
       this.check(listed === freeObjects, `class ${sizeClass} lists ${listed} free objects and counts ${freeObjects}`)
@@ -145,8 +166,14 @@ class HeapWalk {
   private stack(entries: Int32Array, sizeClass: number, state: number, tallied: number): void {
     const { tables } = this.tiers
     for (const granule of entries) {
-      this.check(tables.states[granule] === state, `granule ${granule} is on the stack of state ${state}, but has another`)
-      this.check(tables.pageClass[granule >>> Page.GranuleShift] === sizeClass, `granule ${granule} is on a wrong stack`)
+      this.check(
+        tables.states[granule] === state,
+        `granule ${granule} is on the stack of state ${state}, but has another`
+      )
+      this.check(
+        tables.pageClass[granule >>> Page.GranuleShift] === sizeClass,
+        `granule ${granule} is on a wrong stack`
+      )
     }
     const distinct = new Set(entries).size
     this.check(
@@ -162,14 +189,20 @@ class HeapWalk {
     this.check(length === classes.pages[sizeClass], `the span at page ${page} has a wrong length for its class`)
     for (let i = page; i < page + length; i++) {
       this.check(tables.pageClass[i] === sizeClass, `page ${i} has another class than its span`)
-      this.check(tables.spans[(i << Span.Shift) + Span.Start] === page, `page ${i} names another span than its own`)
+      this.check(
+        tables.spans[(i << SpanEntry.Shift) + Span.Start] === page,
+        `page ${i} names another span than its own`
+      )
     }
     const tally = this.tallies[sizeClass]!
     const free = tally.free
     tally.spans++
     this.objects(page, page + length, classes.objects[sizeClass]!, sizeClass)
-    const { [(page << Span.Shift) + Span.FreeObjects]: counted } = tables.spans
-    this.check(tally.free - free === counted, `the span at page ${page} counts ${counted} free objects, not ${tally.free - free}`)
+    const { [(page << SpanEntry.Shift) + Span.FreeObjects]: counted } = tables.spans
+    this.check(
+      tally.free - free === counted,
+      `the span at page ${page} counts ${counted} free objects, not ${tally.free - free}`
+    )
   }
 
   /** Counts the objects of a span by state; anything where no object starts is an error. */
@@ -188,12 +221,14 @@ class HeapWalk {
       else if (state === ObjectState.Transfer) tally.transfer++
       else this.check(state === ObjectState.Live, `the object at granule ${granule} has state ${state}`)
       for (let inner = granule + 1; inner < granule + stride; inner++) {
-        if (states[inner] !== ObjectState.None) this.check(false, `granule ${inner} has a state, but no object starts there`)
+        if (states[inner] !== ObjectState.None)
+          this.check(false, `granule ${inner} has a state, but no object starts there`)
       }
       granule += stride
     }
     for (; granule < end; granule++) {
-      if (states[granule] !== ObjectState.None) this.check(false, `granule ${granule} has a state, but no object starts there`)
+      if (states[granule] !== ObjectState.None)
+        this.check(false, `granule ${granule} has a state, but no object starts there`)
     }
   }
 

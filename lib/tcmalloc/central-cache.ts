@@ -1,6 +1,6 @@
-import { ObjectState, fillStates } from '../memory/object-state.ts'
+import { fillStates, ObjectState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
-import { Location, Span } from '../memory/span.ts'
+import { Location, Span, SpanEntry } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import { Control } from './control.ts'
 import type { PageHeap } from './page-heap.ts'
@@ -73,7 +73,7 @@ export class CentralCache {
     for (let i = at; i < end; i++) {
       const granule = area[i]!
       states[granule] = ObjectState.Free
-      const owner = spans[((granule >>> Page.GranuleShift) << Span.Shift) + Span.Start]!
+      const owner = spans[((granule >>> Page.GranuleShift) << SpanEntry.Shift) + Span.Start]!
       // Neighbours on a stack are often of one span, whose count then changes once.
       if (owner !== span) {
         if (freed !== 0) this.addFree(span, sizeClass, freed)
@@ -105,7 +105,7 @@ export class CentralCache {
       const limit = this.control[words + SPAN_COUNT]!
       for (let span = this.control[words + list]!; span !== 0 && listed.length <= limit; ) {
         listed.push(span)
-        span = this.spans[(span << Span.Shift) + Span.Next]!
+        span = this.spans[(span << SpanEntry.Shift) + Span.Next]!
       }
       lists.push(listed)
     }
@@ -127,7 +127,7 @@ export class CentralCache {
         list++
         continue
       }
-      const occupancy = occupancyOf(spans[(span << Span.Shift) + Span.FreeObjects]!, objects)
+      const occupancy = occupancyOf(spans[(span << SpanEntry.Shift) + Span.FreeObjects]!, objects)
       if (occupancy === list) return span
       this.unlink(span, words)
       this.link(span, words, occupancy)
@@ -136,16 +136,9 @@ export class CentralCache {
   }
 
   /** Takes free objects of one span, in address order from where the last search ended; returns the new `next`. */
-  private take(
-    span: number,
-    sizeClass: number,
-    area: Int32Array,
-    at: number,
-    next: number,
-    state: number
-  ): number {
+  private take(span: number, sizeClass: number, area: Int32Array, at: number, next: number, state: number): number {
     const { spans, states } = this
-    const entry = span << Span.Shift
+    const entry = span << SpanEntry.Shift
     const stride = this.classes.stride[sizeClass]!
     const objects = this.classes.objects[sizeClass]!
     const freeObjects = spans[entry + Span.FreeObjects]!
@@ -174,7 +167,7 @@ export class CentralCache {
 
   /** Counts objects that were freed into a span. One whose objects are all free goes back to the page heap. */
   private addFree(span: number, sizeClass: number, count: number): void {
-    const entry = span << Span.Shift
+    const entry = span << SpanEntry.Shift
     const before = this.spans[entry + Span.FreeObjects]!
     const words = wordsOf(sizeClass)
     const objects = this.classes.objects[sizeClass]!
@@ -191,25 +184,25 @@ export class CentralCache {
 
   private link(span: number, words: number, occupancy: number): void {
     const { control, spans } = this
-    const entry = span << Span.Shift
+    const entry = span << SpanEntry.Shift
     const head = control[words + occupancy]!
     spans[entry + Span.Occupancy] = occupancy
     spans[entry + Span.Next] = head
     spans[entry + Span.Previous] = 0
-    if (head !== 0) spans[(head << Span.Shift) + Span.Previous] = span
+    if (head !== 0) spans[(head << SpanEntry.Shift) + Span.Previous] = span
     control[words + occupancy] = span
   }
 
   private unlink(span: number, words: number): void {
     const { control, spans } = this
-    const entry = span << Span.Shift
+    const entry = span << SpanEntry.Shift
     const occupancy = spans[entry + Span.Occupancy]!
     if (occupancy === UNLISTED) return
     const next = spans[entry + Span.Next]!
     const previous = spans[entry + Span.Previous]!
     if (previous === 0) control[words + occupancy] = next
-    else spans[(previous << Span.Shift) + Span.Next] = next
-    if (next !== 0) spans[(next << Span.Shift) + Span.Previous] = previous
+    else spans[(previous << SpanEntry.Shift) + Span.Next] = next
+    if (next !== 0) spans[(next << SpanEntry.Shift) + Span.Previous] = previous
     spans[entry + Span.Occupancy] = UNLISTED
   }
 
@@ -223,10 +216,10 @@ export class CentralCache {
     for (let page = span; page < span + pages; page++) {
       this.pageClass[page] = sizeClass
       this.pageDirty[page] = 1
-      spans[(page << Span.Shift) + Span.Start] = span
+      spans[(page << SpanEntry.Shift) + Span.Start] = span
     }
     fillStates(this.states, span << Page.GranuleShift, classes.stride[sizeClass]!, objects, ObjectState.Free)
-    const entry = span << Span.Shift
+    const entry = span << SpanEntry.Shift
     spans[entry + Span.FreeObjects] = objects
     spans[entry + Span.Hint] = 0
     spans[entry + Span.Occupancy] = UNLISTED
@@ -241,9 +234,15 @@ export class CentralCache {
   /** Makes pages of a span whose objects are all free. */
   private wipe(span: number, sizeClass: number): void {
     const { spans, classes } = this
-    const entry = span << Span.Shift
+    const entry = span << SpanEntry.Shift
     spans[entry + Span.Location] = Location.Transit
-    fillStates(this.states, span << Page.GranuleShift, classes.stride[sizeClass]!, classes.objects[sizeClass]!, ObjectState.None)
+    fillStates(
+      this.states,
+      span << Page.GranuleShift,
+      classes.stride[sizeClass]!,
+      classes.objects[sizeClass]!,
+      ObjectState.None
+    )
     const end = span + spans[entry + Span.Length]!
     for (let page = span; page < end; page++) this.pageClass[page] = 0
     this.pageHeap.free(span)

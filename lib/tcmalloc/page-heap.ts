@@ -1,5 +1,5 @@
 import { Page } from '../memory/page.ts'
-import { Span, Location } from '../memory/span.ts'
+import { Location, Span, SpanEntry } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { Control } from './control.ts'
@@ -101,7 +101,7 @@ export class PageHeap {
     const start = this.allocate(needed + alignment - 1)
     if (start === 0) return 0
     const aligned = Math.ceil(start / alignment) * alignment
-    const length = this.spans[(start << Span.Shift) + Span.Length]!
+    const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     const behind = start + length - (aligned + needed)
     this.setSpan(aligned, needed, Location.Transit)
     if (aligned > start) this.giveBack(start, aligned - start)
@@ -111,7 +111,7 @@ export class PageHeap {
 
   /** Takes a span back. REQUIRES: its object states are NONE, its class 0. */
   free(start: number): void {
-    const pages = this.spans[(start << Span.Shift) + Span.Length]!
+    const pages = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     this.giveBack(start, pages)
     if (this.releaseRate > 0) this.releaseSome(pages)
   }
@@ -119,7 +119,7 @@ export class PageHeap {
   /** Makes a span longer by pages of the free spans behind it; false where they aren't enough. */
   extend(start: number, pages: number): boolean {
     const { spans } = this
-    const entry = start << Span.Shift
+    const entry = start << SpanEntry.Shift
     const length = spans[entry + Span.Length]!
     const needed = this.roundToUnit(pages)
     const missing = needed - length
@@ -130,13 +130,13 @@ export class PageHeap {
     while (found < missing) {
       const next = this.freeSpanAt(last)
       if (next === 0) return false
-      found += spans[(next << Span.Shift) + Span.Length]!
+      found += spans[(next << SpanEntry.Shift) + Span.Length]!
       last = start + length + found
     }
     let taken = 0
     while (taken < missing) {
       const next = start + length + taken
-      const part = Math.min(spans[(next << Span.Shift) + Span.Length]!, missing - taken)
+      const part = Math.min(spans[(next << SpanEntry.Shift) + Span.Length]!, missing - taken)
       this.carve(next, part)
       taken += part
     }
@@ -146,10 +146,10 @@ export class PageHeap {
 
   /** Makes a span shorter and takes the rest back. */
   shrink(start: number, pages: number): void {
-    const length = this.spans[(start << Span.Shift) + Span.Length]!
+    const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     const kept = this.roundToUnit(pages)
     if (kept >= length) return
-    this.setSpan(start, kept, this.spans[(start << Span.Shift) + Span.Location]!)
+    this.setSpan(start, kept, this.spans[(start << SpanEntry.Shift) + Span.Location]!)
     this.giveBack(start + kept, length - kept)
   }
 
@@ -159,7 +159,7 @@ export class PageHeap {
     while (given < pages) {
       const start = this.normal.oldestFrom(this.control[RELEASE_CURSOR]!)
       if (start === 0) break
-      const length = this.spans[(start << Span.Shift) + Span.Length]!
+      const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
       this.control[RELEASE_CURSOR] = this.normal.listBehind(length)
       if (!this.releaseSpan(start, length)) break
       given += length
@@ -169,7 +169,8 @@ export class PageHeap {
 
   /** Gives the memory of the tables that describe released spans back too. */
   trimTables(): void {
-    for (const { start } of this.released) this.tables.trim(start, this.spans[(start << Span.Shift) + Span.Length]!)
+    for (const { start } of this.released)
+      this.tables.trim(start, this.spans[(start << SpanEntry.Shift) + Span.Length]!)
   }
 
   /** The lists by the location of the spans in them; for audits. */
@@ -193,13 +194,15 @@ export class PageHeap {
     if (normal === 0) return released
     if (released === 0) return normal
     const { spans } = this
-    return spans[(released << Span.Shift) + Span.Length]! < spans[(normal << Span.Shift) + Span.Length]! ? released : normal
+    return spans[(released << SpanEntry.Shift) + Span.Length]! < spans[(normal << SpanEntry.Shift) + Span.Length]!
+      ? released
+      : normal
   }
 
   /** Takes the first `pages` of a free span; what is left keeps its state. */
   private carve(start: number, pages: number): number {
     const { spans } = this
-    const entry = start << Span.Shift
+    const entry = start << SpanEntry.Shift
     const location = spans[entry + Span.Location]!
     const length = spans[entry + Span.Length]!
     const lists = this.unlink(start, location, length)
@@ -221,17 +224,17 @@ export class PageHeap {
     const { spans } = this
     let first = start
     let length = pages
-    const before = spans[((start - 1) << Span.Shift) + Span.Start]!
+    const before = spans[((start - 1) << SpanEntry.Shift) + Span.Start]!
     // Page 7, which is before the first one, has an entry of zeros, and so a location of nowhere.
-    if (spans[(before << Span.Shift) + Span.Location] === location) {
-      const merged = spans[(before << Span.Shift) + Span.Length]!
+    if (spans[(before << SpanEntry.Shift) + Span.Location] === location) {
+      const merged = spans[(before << SpanEntry.Shift) + Span.Length]!
       this.unlink(before, location, merged)
       first = before
       length += merged
     }
     const behind = start + pages
-    if (behind < this.control[END_PAGE]! && spans[(behind << Span.Shift) + Span.Location] === location) {
-      const merged = spans[(behind << Span.Shift) + Span.Length]!
+    if (behind < this.control[END_PAGE]! && spans[(behind << SpanEntry.Shift) + Span.Location] === location) {
+      const merged = spans[(behind << SpanEntry.Shift) + Span.Length]!
       this.unlink(behind, location, merged)
       length += merged
     }
@@ -250,22 +253,22 @@ export class PageHeap {
     lists.remove(start)
     this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! -= length
     // A stale entry inside a longer span must not look like a span of its own.
-    this.spans[(start << Span.Shift) + Span.Location] = Location.Transit
+    this.spans[(start << SpanEntry.Shift) + Span.Location] = Location.Transit
     return lists
   }
 
   private setSpan(start: number, pages: number, location: number): void {
     const { spans } = this
-    const entry = start << Span.Shift
+    const entry = start << SpanEntry.Shift
     spans[entry + Span.Start] = start
     spans[entry + Span.Length] = pages
     spans[entry + Span.Location] = location
-    spans[((start + pages - 1) << Span.Shift) + Span.Start] = start
+    spans[((start + pages - 1) << SpanEntry.Shift) + Span.Start] = start
   }
 
   private freeSpanAt(page: number): number {
     if (page >= this.control[END_PAGE]!) return 0
-    const location = this.spans[(page << Span.Shift) + Span.Location]!
+    const location = this.spans[(page << SpanEntry.Shift) + Span.Location]!
     return location === Location.Normal || location === Location.Released ? page : 0
   }
 
@@ -296,8 +299,7 @@ export class PageHeap {
     const start = this.control[END_PAGE]!
     this.lastErrno = 0
     if (start + pages > this.limitPage) return false
-    this.lastErrno =
-      this.tables.cover(start + pages) || this.mapping.grow(start * Page.Bytes, pages * Page.Bytes)
+    this.lastErrno = this.tables.cover(start + pages) || this.mapping.grow(start * Page.Bytes, pages * Page.Bytes)
     if (this.lastErrno !== 0) return false
     this.control[END_PAGE] = start + pages
     this.giveBack(start, pages)

@@ -1,4 +1,4 @@
-import { Span } from '../memory/span.ts'
+import { Span, SpanEntry } from '../memory/span.ts'
 
 /**
  * Free spans of one state by length: a list for each length up to 128 pages, and for longer ones bins that are a
@@ -47,7 +47,7 @@ export class SpanLists {
   /** Puts a span first in the list of its length. */
   insert(start: number): void {
     const { control, spans } = this
-    const entry = start << Span.Shift
+    const entry = start << SpanEntry.Shift
     const list = listOf(spans[entry + Span.Length]!)
     const head = control[this.heads + list]!
     if (head === 0) {
@@ -55,11 +55,11 @@ export class SpanLists {
       spans[entry + Span.Previous] = start
       control[this.bitmap + (list >>> 5)]! |= 1 << (list & 31)
     } else {
-      const last = spans[(head << Span.Shift) + Span.Previous]!
+      const last = spans[(head << SpanEntry.Shift) + Span.Previous]!
       spans[entry + Span.Next] = head
       spans[entry + Span.Previous] = last
-      spans[(last << Span.Shift) + Span.Next] = start
-      spans[(head << Span.Shift) + Span.Previous] = start
+      spans[(last << SpanEntry.Shift) + Span.Next] = start
+      spans[(head << SpanEntry.Shift) + Span.Previous] = start
     }
     control[this.heads + list] = start
   }
@@ -67,7 +67,7 @@ export class SpanLists {
   /** Takes a span out of the list of its length. */
   remove(start: number): void {
     const { control, spans } = this
-    const entry = start << Span.Shift
+    const entry = start << SpanEntry.Shift
     const list = listOf(spans[entry + Span.Length]!)
     const next = spans[entry + Span.Next]!
     const previous = spans[entry + Span.Previous]!
@@ -75,8 +75,8 @@ export class SpanLists {
       control[this.heads + list] = 0
       control[this.bitmap + (list >>> 5)]! &= ~(1 << (list & 31))
     } else {
-      spans[(previous << Span.Shift) + Span.Next] = next
-      spans[(next << Span.Shift) + Span.Previous] = previous
+      spans[(previous << SpanEntry.Shift) + Span.Next] = next
+      spans[(next << SpanEntry.Shift) + Span.Previous] = previous
       if (control[this.heads + list] === start) control[this.heads + list] = next
     }
     spans[entry + Span.Next] = 0
@@ -103,7 +103,7 @@ export class SpanLists {
     let found = this.nextList(list)
     if (found < 0) found = this.nextList(0)
     if (found < 0) return 0
-    return this.spans[(this.control[this.heads + found]! << Span.Shift) + Span.Previous]!
+    return this.spans[(this.control[this.heads + found]! << SpanEntry.Shift) + Span.Previous]!
   }
 
   /** The list behind the one that holds spans of this length; the first one behind the last. */
@@ -121,7 +121,7 @@ export class SpanLists {
       let start = head
       do {
         yield { start, list }
-        start = this.spans[(start << Span.Shift) + Span.Next]!
+        start = this.spans[(start << SpanEntry.Shift) + Span.Next]!
       } while (start !== head && start !== 0)
     }
   }
@@ -138,12 +138,12 @@ export class SpanLists {
     let bestLength = 0
     let start = head
     for (let compared = 0; compared < MOST_COMPARED; compared++) {
-      const length = spans[(start << Span.Shift) + Span.Length]!
+      const length = spans[(start << SpanEntry.Shift) + Span.Length]!
       if (length >= pages && (best === 0 || length < bestLength || (length === bestLength && start < best))) {
         best = start
         bestLength = length
       }
-      start = spans[(start << Span.Shift) + Span.Next]!
+      start = spans[(start << SpanEntry.Shift) + Span.Next]!
       if (start === head) break
     }
     return best

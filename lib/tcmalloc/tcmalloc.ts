@@ -2,15 +2,15 @@ import type { HeapStats } from '../allocator.ts'
 import { AllocatorError } from '../errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
 import { ObjectState } from '../memory/object-state.ts'
-import { Page, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
-import { Location, Span } from '../memory/span.ts'
+import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
+import { Location, Span, SpanEntry } from '../memory/span.ts'
 import { pagesFor, type TableSizes, Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
 import { CentralCache } from './central-cache.ts'
 import { Control } from './control.ts'
 import { leastSpanPages, PageHeap } from './page-heap.ts'
-import { Small, SizeClassTable } from './size-class.ts'
+import { SizeClassTable, Small } from './size-class.ts'
 import { initializeBudget, ThreadCache, threadCacheLayout } from './thread-cache.ts'
 import { TransferCache, transferLayout } from './transfer-cache.ts'
 
@@ -143,7 +143,7 @@ export class TCMalloc {
       return
     }
     this.tables.states[granule] = ObjectState.None
-    this.tables.spans[(page << Span.Shift) + Span.Location] = Location.Transit
+    this.tables.spans[(page << SpanEntry.Shift) + Span.Location] = Location.Transit
     this.pageHeap.free(page)
   }
 
@@ -152,7 +152,7 @@ export class TCMalloc {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
     if (sizeClass !== 0) return this.classes.size[sizeClass]!
-    return this.tables.spans[(page << Span.Shift) + Span.Length]! * Page.Bytes
+    return this.tables.spans[(page << SpanEntry.Shift) + Span.Length]! * Page.Bytes
   }
 
   /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
@@ -172,11 +172,11 @@ export class TCMalloc {
     const sizeClass = this.tables.pageClass[page]!
     if (sizeClass !== 0) return this.servesWell(this.classes.size[sizeClass]!, bytes)
     if (bytes <= Small.MostBytes || bytes > MOST_HEAP_BYTES) return false
-    const before = this.tables.spans[(page << Span.Shift) + Span.Length]!
+    const before = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     const pages = pagesFor(bytes)
     if (pages < before) this.pageHeap.shrink(page, pages)
     else if (!this.pageHeap.extend(page, pages)) return false
-    const after = this.tables.spans[(page << Span.Shift) + Span.Length]!
+    const after = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
     this.notePeaks()
     return true
@@ -197,8 +197,7 @@ export class TCMalloc {
     const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
     const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
     const mappedBytes = pageHeap.mappedPages * Page.Bytes
-    const liveBytes =
-      mappedBytes - threadCacheBytes - centralCacheBytes - pageHeapFreeBytes - pageHeapReleasedBytes
+    const liveBytes = mappedBytes - threadCacheBytes - centralCacheBytes - pageHeapFreeBytes - pageHeapReleasedBytes
     this.notePeakLive(liveBytes)
     return {
       liveBytes,
@@ -252,7 +251,7 @@ export class TCMalloc {
   private handOutSpan(start: number): number {
     const { tables } = this
     const granule = start << Page.GranuleShift
-    const entry = start << Span.Shift
+    const entry = start << SpanEntry.Shift
     tables.pageDirty.fill(1, start, start + tables.spans[entry + Span.Length]!)
     tables.states[granule] = ObjectState.Live
     tables.spans[entry + Span.Location] = Location.Large
@@ -300,7 +299,7 @@ export class TCMalloc {
   /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
   private metadataBytes(): number {
     const { endPage } = this.pageHeap
-    const perPage = Page.Granules + Span.Bytes + 2
+    const perPage = Page.Granules + SpanEntry.Bytes + 2
     return this.controlBytes + endPage * perPage + this.cache.touchedBytes()
   }
 }

@@ -105,7 +105,8 @@ class LiveBlocks {
     const before = sizes[slot]!
     const takes = operation === Operation.Malloc || operation === Operation.Calloc
     if (takes && before >= 0) return `allocates into slot ${slot}, which is full`
-    if (!takes && before < 0) return `${operation === Operation.Free ? 'frees' : 'reallocates'} slot ${slot}, which is empty`
+    if (!takes && before < 0)
+      return `${operation === Operation.Free ? 'frees' : 'reallocates'} slot ${slot}, which is empty`
     const after = operation === Operation.Free ? -1 : trace.size[event]!
     this.bytes += Math.max(0, after) - Math.max(0, before)
     sizes[slot] = after
