@@ -74,7 +74,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       releaseRate,
     })
     this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>
-    this.bytes = new BlockBytes(this.buffer)
+    this.bytes = new BlockBytes(this.tiers.mapping.unshared)
     this.cache = this.tiers.cache
     this.classBySize = this.tiers.classBySize
   }

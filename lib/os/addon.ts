@@ -27,7 +27,7 @@ export interface Addon {
     alignment: number,
     shared: boolean,
     hugePages: boolean
-  ): { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; address: number } | number
+  ): { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number } | number
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
   claimSlot(mapping: MappingHandle, offset: number, count: number): number

@@ -52,9 +52,11 @@ const SLOT_LIVE = 1
 
 class GrowableMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly unshared: SharedArrayBuffer | ArrayBuffer
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
     this.buffer = buffer
+    this.unshared = buffer
   }
 
   grow(): number {

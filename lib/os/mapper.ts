@@ -55,6 +55,11 @@ export interface Mapper {
 /** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
 export interface Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  /**
+   * The same memory as an ArrayBuffer where that can be had, else `buffer`: V8 fills and copies unshared bytes four times
+   * as fast. For bytes that nobody else may touch at the time; whoever holds it holds `buffer` too, which keeps it mapped.
+   */
+  readonly unshared: SharedArrayBuffer | ArrayBuffer
   /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
   grow(offset: number, length: number): number
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */

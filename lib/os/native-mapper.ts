@@ -33,7 +33,7 @@ export class NativeMapper implements Mapper {
     const reserved = this.addon.reserve(this.ledger, byteLength, alignment, kind === 'shared', hugePages)
     if (typeof reserved === 'number') return reserved
     this.ranges.push({ start: reserved.address, end: reserved.address + byteLength })
-    return new NativeMapping(this.addon, reserved.handle, reserved.buffer)
+    return new NativeMapping(this.addon, reserved)
   }
 
   syscalls(): SyscallCounts {
@@ -55,13 +55,18 @@ export class NativeMapper implements Mapper {
 
 class NativeMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly unshared: ArrayBuffer
   private readonly addon: Addon
   private readonly handle: MappingHandle
 
-  constructor(addon: Addon, handle: MappingHandle, buffer: SharedArrayBuffer | ArrayBuffer) {
+  constructor(
+    addon: Addon,
+    reserved: { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer }
+  ) {
     this.addon = addon
-    this.handle = handle
-    this.buffer = buffer
+    this.handle = reserved.handle
+    this.buffer = reserved.buffer
+    this.unshared = reserved.unshared
   }
 
   grow(offset: number, length: number): number {

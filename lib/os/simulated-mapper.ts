@@ -85,6 +85,7 @@ export class SimulatedMapper implements Mapper {
 
 class SimulatedMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly unshared: SharedArrayBuffer | ArrayBuffer
   private readonly system: SimulatedMapper
   private readonly inner: Mapping
 
@@ -92,6 +93,7 @@ class SimulatedMapping implements Mapping {
     this.system = system
     this.inner = inner
     this.buffer = inner.buffer
+    this.unshared = inner.unshared
   }
 
   grow(offset: number, length: number): number {

@@ -44,14 +44,10 @@ export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefin
           }
           const bytes = size[event]!
           // A store in each branch: where they met in one variable, V8 would keep it as a tagged value or a double.
-          if (kind === Operation.Malloc) {
-            if (alignmentLog2[event] === 0) slots[at] = heap.malloc(bytes)
-            else slots[at] = heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
-          } else if (kind === Operation.Realloc) {
-            slots[at] = heap.realloc(slots[at]!, bytes)
-          } else {
-            slots[at] = heap.calloc(1, bytes)
-          }
+          if (kind === Operation.Malloc) slots[at] = heap.malloc(bytes)
+          else if (kind === Operation.Realloc) slots[at] = heap.realloc(slots[at]!, bytes)
+          else if (kind === Operation.Calloc) slots[at] = heap.calloc(1, bytes)
+          else slots[at] = heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
           if (touch !== undefined) touch(slots[at]!, bytes)
         }
         return null

@@ -19,6 +19,8 @@ export const enum Operation {
   Free = 1,
   Realloc = 2,
   Calloc = 3,
+  /** In memory only: a malloc of the file that asks for an alignment. */
+  AlignedMalloc = 4,
 }
 
 /** A trace, event by event, in columns. */
@@ -82,6 +84,9 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
     trace.size[event] = word(at + 2)
     const fault = faultOf(trace, event, word(at + 1)) ?? live.apply(event)
     if (fault !== undefined) throw invalid(path, at * 4, `event ${event} ${fault}`)
+    if (trace.alignmentLog2[event] !== 0 && trace.operation[event] === Operation.Malloc) {
+      trace.operation[event] = Operation.AlignedMalloc
+    }
   }
   if (trace.size.every((size) => size < 2 ** 31)) trace.size = Int32Array.from(trace.size)
   return trace
@@ -103,7 +108,7 @@ class LiveBlocks {
     const slot = trace.slot[event]!
     const operation = trace.operation[event]!
     const before = sizes[slot]!
-    const takes = operation === Operation.Malloc || operation === Operation.Calloc
+    const takes = operation !== Operation.Free && operation !== Operation.Realloc
     if (takes && before >= 0) return `allocates into slot ${slot}, which is full`
     if (!takes && before < 0)
       return `${operation === Operation.Free ? 'frees' : 'reallocates'} slot ${slot}, which is empty`
