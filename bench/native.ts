@@ -1,12 +1,14 @@
 /**
  * spanheap beside the native allocators, on the same traces in the same run: interleaved, so that a slow minute hits all
- * alike; each figure is the best of five rounds in each of several processes. Ratios are what carries over to other machines.
+ * alike. Every allocator gets five processes in turn, in each of which a trace is replayed twenty times, and the best counts
+ * (V8 takes some replays until all is compiled; the first one is shown apart). Ratios are what carries over to other machines.
  *
- *     npm run bench:native [-- --processes N] [-- --traces jq,perl] [-- --second-heap]
+ *     npm run bench:native -- [--processes N] [--rounds N] [--traces jq,perl] [--untouched] [--second-heap]
  */
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
-import { better, type Figures, findPeers, geometricMean, type Peer, runOurs, TRACES, Yardstick } from './peers.ts'
+import { better, type Figures, findPeers, geometricMean, type Peer, ROOT, runOurs, TRACES, Yardstick } from './peers.ts'
 
 const OURS = 'spanheap'
 const REFERENCE = 'gperftools'
@@ -14,6 +16,7 @@ const REFERENCE = 'gperftools'
 const { values } = parseArgs({
   options: {
     processes: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '20' },
     traces: { type: 'string', default: TRACES.join(',') },
     'second-heap': { type: 'boolean', default: false },
     untouched: { type: 'boolean', default: false },
@@ -31,23 +34,16 @@ function measure(touch: boolean): Results {
   const results: Results = new Map()
   for (const trace of traces) {
     const unpacked = yardstick.unpack(trace)
+    const path = join(ROOT, `traces/${trace}.mtrc.gz`)
+    const replayArguments = ['replay', path, '--allocator', 'tcmalloc', '--json', '--rounds', values.rounds]
+    if (touch) replayArguments.push('--touch')
     const best = new Map<string, Figures>()
     const note = (name: string, figures: Figures) => best.set(name, better(best.get(name), figures))
     for (let process = 0; process < Number(values.processes); process++) {
-      note(
-        OURS,
-        runOurs(
-          'dist/lib/cli/main.js',
-          'replay',
-          `traces/${trace}.mtrc.gz`,
-          '--allocator',
-          'tcmalloc',
-          '--json',
-          ...(touch ? ['--touch'] : [])
-        )
-      )
+      note(OURS, runOurs('dist/lib/cli/main.js', ...replayArguments))
       if (values['second-heap']) note('second heap', runOurs('dist/bench/second-heap.js', trace, touch ? '1' : '0'))
-      for (const peer of peers) note(peer.name, yardstick.run(peer, 'trace', unpacked, '5', touch ? '1' : '0'))
+      for (const peer of peers)
+        note(peer.name, yardstick.run(peer, 'trace', unpacked, values.rounds, touch ? '1' : '0'))
     }
     results.set(trace, best)
   }
@@ -100,7 +96,7 @@ for (const touch of values.untouched ? [false] : [false, true]) {
   const results = measure(touch)
   const blocks = touch ? 'blocks written to' : 'blocks untouched'
   console.log(
-    `ns per event, ${blocks}, best of 5 rounds in each of ${values.processes} processes\n${table(results, 'nsPerEvent')}`
+    `ns per event, ${blocks}, best of ${values.rounds} replays in each of ${values.processes} processes\n${table(results, 'nsPerEvent')}`
   )
   console.log(`the same, first round of a process (cold)\n${table(results, 'coldNsPerEvent')}`)
   if (touch) console.log(`resident at the peak, tables included\n${residentTable(results)}`)

@@ -57,8 +57,8 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   return entries;
 }
 
-// reserve(ledger, length, alignment, shared, hugePages): { handle, buffer, unshared, address }, or errno. `unshared` is an
-// ArrayBuffer over the same memory, for whoever holds `buffer` too: V8 copies and fills it four times as fast.
+// reserve(ledger, length, alignment, shared, hugePages): { handle, buffer, unshared, address }, or errno. `unshared` is
+// an ArrayBuffer over the same memory, for whoever holds `buffer` too: V8 copies and fills it four times as fast.
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   int error = 0;

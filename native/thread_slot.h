@@ -15,7 +15,7 @@ enum SlotState : int32_t { kSlotFree = 0, kSlotLive = 1, kSlotDead = 2 };
 
 // Claims the first free one of `count` words at `offset`; returns its index, or -1 where all are taken. The claim and
 // the hook are one native call, which no terminate() can interrupt.
-int ClaimThreadSlot(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, int count);
+int ClaimThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int count);
 // Gives a slot of this thread back. False where this thread doesn't own it.
 bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index);
 

@@ -49,7 +49,7 @@ program
   .description('replays all traces on all allocators, each in a process of its own, and prints a table')
   .argument('[traces...]', 'trace files; by default those of this package')
   .addOption(memory())
-  .addOption(rounds(5))
+  .addOption(rounds(20))
   .addOption(events())
   .addOption(touch())
   .action(runCompare)
