@@ -22,6 +22,9 @@ export type Touch = (address: Address, size: number) => void
 
 const STRIDE = 64
 
+/** Events that are played by one call. */
+const CHUNK_EVENTS = 2048
+
 /**
  * Plays on a heap. The heap is a constant of the closures, as it is in a program that keeps its heap in a `const`: V8 then
  * knows its tables when it compiles them. Addresses are kept in 32 bits where all of the heap's fit.
@@ -30,31 +33,40 @@ export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefin
   const { operation, alignmentLog2, slot, size } = trace
   const slots = addresses32 ? new Int32Array(trace.slots) : new Float64Array(trace.slots)
 
-  return {
-    play: (from, to) => {
-      let event = from
-      try {
-        for (; event < to; event++) {
-          const kind = operation[event]!
-          const at = slot[event]!
-          if (kind === Operation.Free) {
-            heap.free(slots[at]!)
-            slots[at] = 0
-            continue
-          }
-          const bytes = size[event]!
-          // A store in each branch: where they met in one variable, V8 would keep it as a tagged value or a double.
-          if (kind === Operation.Malloc) slots[at] = heap.malloc(bytes)
-          else if (kind === Operation.Realloc) slots[at] = heap.realloc(slots[at]!, bytes)
-          else if (kind === Operation.Calloc) slots[at] = heap.calloc(1, bytes)
-          else slots[at] = heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
-          if (touch !== undefined) touch(slots[at]!, bytes)
+  const playChunk = (from: number, to: number): Stop | null => {
+    let event = from
+    try {
+      for (; event < to; event++) {
+        const kind = operation[event]!
+        const at = slot[event]!
+        if (kind === Operation.Free) {
+          heap.free(slots[at]!)
+          slots[at] = 0
+          continue
         }
-        return null
-      } catch (error) {
-        if (error instanceof AllocatorError && error.errno === constants.errno.ENOMEM) return { event, errno: 'ENOMEM' }
-        throw error
+        const bytes = size[event]!
+        // A store in each branch: where they met in one variable, V8 would keep it as a tagged value or a double.
+        if (kind === Operation.Malloc) slots[at] = heap.malloc(bytes)
+        else if (kind === Operation.Realloc) slots[at] = heap.realloc(slots[at]!, bytes)
+        else if (kind === Operation.Calloc) slots[at] = heap.calloc(1, bytes)
+        else slots[at] = heap.alignedAlloc(2 ** alignmentLog2[event]!, bytes)
+        if (touch !== undefined) touch(slots[at]!, bytes)
       }
+      return null
+    } catch (error) {
+      if (error instanceof AllocatorError && error.errno === constants.errno.ENOMEM) return { event, errno: 'ENOMEM' }
+      throw error
+    }
+  }
+
+  return {
+    // Chunk by chunk, since V8 compiles a function that is entered often better than one that it must replace in its loop.
+    play: (from, to) => {
+      for (let at = from; at < to; at += CHUNK_EVENTS) {
+        const stop = playChunk(at, Math.min(to, at + CHUNK_EVENTS))
+        if (stop !== null) return stop
+      }
+      return null
     },
     freeAll: () => {
       for (let at = 0; at < slots.length; at++) {
