@@ -39,3 +39,8 @@ export function checkNumber(name: string, value: unknown, least: number, most: n
   if (!(value >= least && value <= most)) throw outOfRange(name, `from ${least} to ${most}`, value)
   return value
 }
+
+/** Checks that a constructor was given an object, or nothing. */
+export function checkOptions(value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw wrongType('options', 'an object', value)
+}

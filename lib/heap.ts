@@ -1,5 +1,5 @@
 import type { Address, Allocator, HeapStats } from './allocator.ts'
-import { checkAlignment, checkBoolean, checkChoice, checkCount, checkNumber } from './arguments.ts'
+import { checkAlignment, checkBoolean, checkChoice, checkCount, checkNumber, checkOptions } from './arguments.ts'
 import { AllocatorError, closedError, outOfRange } from './errors.ts'
 import { BlockBytes } from './memory/block-bytes.ts'
 import { isCached, ObjectState } from './memory/object-state.ts'
@@ -59,6 +59,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: HeapOptions<Kind> = {}) {
+    checkOptions(options)
     const memory = checkChoice('memory', options.memory, ['shared', 'private'])
     const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
     const limitBytes = checkNumber('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
@@ -80,7 +81,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   malloc(size: number): Address {
-    if ((size | 0) === size && size >>> 0 <= Small.MostBytes) {
+    if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= Small.MostBytes) {
       const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
       // One comparison for both: it is an object, and its address a small integer.
       if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
@@ -91,22 +92,15 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   free(address: Address): void {
     // A small integer, not negative, a multiple of 16: its granule then has a state, whatever the limit.
-    if ((address | 0) === address && (address & Address32.Wrong) === 0) {
+    if (typeof address === 'number' && (address | 0) === address && (address & Address32.Wrong) === 0) {
       if (this.cache.push(address >>> Granule.Shift)) return
     }
     this.freeSlow(address)
   }
 
   calloc(count: number, size: number): Address {
-    const bytes = count * size
-    if (
-      (bytes | 0) === bytes &&
-      bytes <= Small.MostBytes &&
-      count >= 0 &&
-      size >= 0 &&
-      (count | 0) === count &&
-      (size | 0) === size
-    ) {
+    if (isNatural32(count) && isNatural32(size) && count * size <= Small.MostBytes) {
+      const bytes = count * size
       const address = this.malloc(bytes)
       this.bytes.zero(address, bytes)
       return address
@@ -115,7 +109,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   realloc(address: Address, size: number): Address {
-    if ((address | 0) === address && (address & Address32.Wrong) === 0 && (size | 0) === size && size >= 0) {
+    if (isNatural32(address) && (address & Address32.Wrong) === 0 && isNatural32(size)) {
       const usable = this.tiers.smallBytes(address >>> Granule.Shift)
       if (usable > 0) {
         if (this.tiers.servesWell(usable, size)) return address
@@ -286,4 +280,9 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
+}
+
+/** Whether a value is a small integer to V8, and not negative. */
+function isNatural32(value: unknown): value is number {
+  return typeof value === 'number' && (value | 0) === value && value >= 0
 }

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkCount, checkNumber } from '../arguments.ts'
+import { checkAlignment, checkCount, checkNumber, checkOptions } from '../arguments.ts'
 import { AllocatorError, closedError, outOfRange } from '../errors.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
 import { machineMemory } from '../os/machine.ts'
@@ -45,6 +45,7 @@ export class DirectHeap implements Allocator {
 
   /** @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the addon can't be loaded */
   constructor(options: DirectHeapOptions = {}) {
+    checkOptions(options)
     const addon = loadAddon()
     if (!isAddon(addon)) {
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a DirectHeap needs the addon (${addon.reason})`)

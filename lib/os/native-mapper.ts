@@ -1,5 +1,6 @@
 import type { SyscallCounts } from '../allocator.ts'
-import { AllocatorError } from '../errors.ts'
+import { checkCount } from '../arguments.ts'
+import { AllocatorError, wrongType } from '../errors.ts'
 import type { Addon, LedgerHandle, MappingHandle } from './addon.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 import { residentBytesOf } from './resident.ts'
@@ -92,6 +93,8 @@ class NativeMapping implements Mapping {
 
 /** A ledger with what the options ask for. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the file can't be written */
 export function openLedger(addon: Addon, { ring = 0, file }: LedgerOptions): LedgerHandle {
+  checkCount('ledger.ring', ring)
+  if (file !== undefined && typeof file !== 'string') throw wrongType('ledger.file', 'a string', file)
   const ledger = addon.openLedger()
   if (ring > 0) addon.keepRing(ledger, ring)
   if (file !== undefined) {

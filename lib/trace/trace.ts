@@ -12,6 +12,8 @@ const MAGIC = 0x4352544d // "MTRC", little-endian
 const VERSION = 1
 const HEADER_WORDS = 8
 const RECORD_WORDS = 3
+/** A slot that is used takes an event. So many may be unused before the header counts as wrong: they take memory here. */
+const MOST_IDLE_SLOTS = 2 ** 20
 
 /** What an event asks for. */
 export const enum Operation {
@@ -59,6 +61,7 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
   if (bytes.length < (HEADER_WORDS + recorded * RECORD_WORDS) * 4) {
     throw invalid(path, bytes.length, `it is cut short: the header promises ${recorded} events`)
   }
+  if (slots > recorded + MOST_IDLE_SLOTS) throw invalid(path, 12, `it promises ${slots} slots for ${recorded} events`)
   const events = Math.min(recorded, most)
   const trace: Trace = {
     name: basename(path).replace(/\.mtrc(\.gz)?$/, ''),
