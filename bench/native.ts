@@ -99,5 +99,6 @@ for (const touch of values.untouched ? [false] : [false, true]) {
     `ns per event, ${blocks}, best of ${values.rounds} replays in each of ${values.processes} processes\n${table(results, 'nsPerEvent')}`
   )
   console.log(`the same, first round of a process (cold)\n${table(results, 'coldNsPerEvent')}`)
-  if (touch) console.log(`resident at the peak, tables included\n${residentTable(results)}`)
+  if (touch && peers.some(({ name }) => name === REFERENCE))
+    console.log(`resident at the peak, tables included\n${residentTable(results)}`)
 }

@@ -29,7 +29,7 @@ export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
   memory?: Kind
   /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
   limitBytes?: number
-  /** False sends every call to the central cache: slower, but nothing is free where another thread can't have it. */
+  /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
   threadCache?: boolean
   /** What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. */
   cacheBytes?: number

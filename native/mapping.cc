@@ -6,9 +6,12 @@
 #include <v8.h>
 #pragma GCC diagnostic pop
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "system.h"
 
@@ -26,6 +29,32 @@ napi_value ToNapi(v8::Local<v8::Value> local) {
   return value;
 }
 
+// A private mapping whose buffer object is gone. V8's store may outlive that object: the sweeper runs later, and a
+// program may have transferred the buffer, which moves the store to another one.
+struct Unowned {
+  std::shared_ptr<Mapping> mapping;
+  std::weak_ptr<v8::BackingStore> store;
+};
+
+std::mutex unowned_mutex;
+std::vector<std::unique_ptr<Unowned>> unowned;  // waits for its store to go; guarded by the mutex
+
+// Unmaps what V8 has let go of.
+void UnmapExpired() {
+  std::lock_guard<std::mutex> lock(unowned_mutex);
+  unowned.erase(std::remove_if(unowned.begin(), unowned.end(),
+                               [](const std::unique_ptr<Unowned>& held) { return held->store.expired(); }),
+                unowned.end());
+}
+
+void UnmapLater(Unowned* held) {
+  {
+    std::lock_guard<std::mutex> lock(unowned_mutex);
+    unowned.emplace_back(held);
+  }
+  UnmapExpired();
+}
+
 }  // namespace
 
 void KeepMappingsFromNowOn() { keep_mappings = true; }
@@ -34,6 +63,7 @@ std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t
                                           bool huge_pages, int& error) {
   // A page on either side that never grows keeps the kernel from merging this mapping with a neighbour, so that its
   // resident size can be told. What the alignment leaves over stays reserved: it costs nothing, a trim two calls.
+  UnmapExpired();
   const size_t guard = system::PageSize();
   const size_t raw_length = guard + (alignment > guard ? alignment : guard) + length + guard;
   const system::Mapped mapped = system::Reserve(*ledger, raw_length);
@@ -64,11 +94,13 @@ Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool sha
   char* base = mapping->base();
   const size_t length = mapping->length();
   if (!shared) {
-    Napi::Value buffer = BorrowedBuffer(env, base, length);
+    std::shared_ptr<v8::BackingStore> store =
+        v8::ArrayBuffer::NewBackingStore(base, length, v8::BackingStore::EmptyDeleter, nullptr);
+    auto* held = new Unowned{std::move(mapping), store};
+    Napi::Value buffer(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
     // Native work in flight (a read from a file, say) holds the buffer object even when it is detached. So the
     // address space goes when the object is collected, and not before.
-    auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
-    buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, std::shared_ptr<Mapping>* held) { delete held; }, owner);
+    buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, Unowned* held) { UnmapLater(held); }, held);
     return buffer;
   }
   auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));

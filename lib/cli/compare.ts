@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { AllocatorError } from '../errors.ts'
+import { isAddon, loadAddon } from '../os/addon.ts'
 import type { MemoryKind } from '../os/mapper.ts'
 import { ALLOCATORS, type AllocatorName, type ReplayReport } from '../trace/replay.ts'
 import { nanoseconds } from './units.ts'
@@ -26,7 +27,8 @@ const run = promisify(execFile)
 /** `spanheap compare`: every trace on every allocator, each in a process of its own, then one table. */
 export async function runCompare(paths: string[], options: CompareOptions): Promise<void> {
   const traces = paths.length > 0 ? paths : ownTraces()
-  const jobs = traces.flatMap((path) => ALLOCATORS.map((allocator) => ({ path, allocator })))
+  const allocators = ALLOCATORS.filter((allocator) => allocator !== 'direct' || isAddon(loadAddon()))
+  const jobs = traces.flatMap((path) => allocators.map((allocator) => ({ path, allocator })))
   const bar = process.stderr.isTTY ? new SingleBar({ format: '{bar} {value}/{total} {job}' }) : undefined
   bar?.start(jobs.length, 0, { job: '' })
   const reports: ReplayReport[] = []

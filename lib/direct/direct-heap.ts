@@ -39,6 +39,8 @@ export class DirectHeap implements Allocator {
   private readonly ledger: LedgerHandle
   private readonly limitBytes: number
   private readonly blocks = new Map<Address, Block>()
+  private liveBytes = 0
+  private peakLiveBytes = 0
   private mappedBytes = 0
   private peakMappedBytes = 0
   private closed = false
@@ -80,8 +82,7 @@ export class DirectHeap implements Allocator {
 
   free(address: Address): void {
     const block = this.blockAt(address)
-    if (block.buffer !== undefined) this.addon.detach(block.buffer)
-    const errno = this.addon.unmap(this.ledger, block.start, block.length)
+    const errno = this.unmap(address, block)
     if (errno !== 0) {
       // In the middle of a mapping that the kernel had joined with its neighbours, an unmap can need one mapping more.
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to unmap the block at ${address}`, {
@@ -90,8 +91,6 @@ export class DirectHeap implements Allocator {
         errno,
       })
     }
-    this.blocks.delete(address)
-    this.mappedBytes -= block.length
   }
 
   usableSize(address: Address): number {
@@ -119,18 +118,16 @@ export class DirectHeap implements Allocator {
   }
 
   stats(): HeapStats {
-    let liveBytes = 0
-    for (const block of this.blocks.values()) liveBytes += block.usable
     return {
-      liveBytes,
+      liveBytes: this.liveBytes,
       mappedBytes: this.mappedBytes,
       reservedBytes: this.mappedBytes,
       threadCacheBytes: 0,
-      centralCacheBytes: this.mappedBytes - liveBytes, // what alignment leaves over
+      centralCacheBytes: this.mappedBytes - this.liveBytes, // what alignment leaves over
       pageHeapFreeBytes: 0,
       pageHeapReleasedBytes: 0,
       metadataBytes: this.blocks.size * BLOCK_METADATA_BYTES,
-      peakLiveBytes: this.peakMappedBytes,
+      peakLiveBytes: this.peakLiveBytes,
       peakMappedBytes: this.peakMappedBytes,
       syscalls: countsOf(this.addon, this.ledger),
       system: 'native',
@@ -170,7 +167,11 @@ export class DirectHeap implements Allocator {
 
   close(): void {
     if (this.closed) return
-    for (const address of [...this.blocks.keys()]) this.free(address)
+    // Where the system refuses to split a joined mapping, another block's unmap makes room: so go round again.
+    for (let before = -1; this.blocks.size !== before; ) {
+      before = this.blocks.size
+      for (const [address, block] of [...this.blocks]) this.unmap(address, block)
+    }
     this.closed = true
     this.addon.closeLedgerFile(this.ledger)
   }
@@ -194,8 +195,21 @@ export class DirectHeap implements Allocator {
     const address = alignment > pageSize ? Math.ceil(start / alignment) * alignment : start
     this.blocks.set(address, { start, length, usable, buffer: undefined })
     this.mappedBytes += length
+    this.liveBytes += usable
+    if (this.liveBytes > this.peakLiveBytes) this.peakLiveBytes = this.liveBytes
     if (this.mappedBytes > this.peakMappedBytes) this.peakMappedBytes = this.mappedBytes
     return address
+  }
+
+  /** Returns 0, or the system's error number; the block is then as it was. */
+  private unmap(address: Address, block: Block): number {
+    const errno = this.addon.unmap(this.ledger, block.start, block.length)
+    if (errno !== 0) return errno
+    if (block.buffer !== undefined) this.addon.detach(block.buffer)
+    this.blocks.delete(address)
+    this.mappedBytes -= block.length
+    this.liveBytes -= block.usable
+    return 0
   }
 
   private pagesOf(bytes: number): number {

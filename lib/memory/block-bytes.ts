@@ -3,6 +3,9 @@ import { Granule } from './page.ts'
 /** Below this, every address indexes a typed array as a small integer; above, Node 24 and 26 take 15 to 19 ns for a load. */
 const LOW_BYTES = 2 ** 31 - Granule.Bytes
 
+/** More than a loop can reach beyond where its block starts. */
+const LOOP_MARGIN = 4096
+
 /** Up to this a loop beats a call of the engine, which takes about 40 ns before it starts. */
 const enum Loop {
   MostBytes = 256,
@@ -24,8 +27,10 @@ export class BlockBytes {
     const length = Math.min(buffer.byteLength, LOW_BYTES)
     this.buffer = buffer
     this.bytes = new Uint8Array(buffer, 0, length)
-    this.words = new Int32Array(buffer, 0, length / 4)
-    this.doubles = new Float64Array(buffer, 0, length / 8)
+    // Their indices stay small well above 2 GiB: so a short loop may end there, whose block starts below.
+    const loopLength = Math.min(buffer.byteLength, LOW_BYTES + LOOP_MARGIN)
+    this.words = new Int32Array(buffer, 0, loopLength / 4)
+    this.doubles = new Float64Array(buffer, 0, loopLength / 8)
   }
 
   /** Clears `length` bytes from a block's address on, and up to 15 more that are the block's too. */

@@ -25,7 +25,7 @@ export const enum Span {
   Previous = 4,
   /** Central spans: objects that are free in the span (ObjectState.Free). */
   FreeObjects = 5,
-  /** Central spans: the object number at which the next search for free objects starts. */
+  /** Central spans: the object number at which the next search for free objects starts. Released ones: see PageHeap. */
   Hint = 6,
   /** Central spans: the occupancy list that it is in, from 0; -1 where it is in none. */
   Occupancy = 7,

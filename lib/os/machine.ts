@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { isAddon, loadAddon } from './addon.ts'
 import { GrowableMapper } from './growable-mapper.ts'
@@ -21,5 +22,7 @@ export function openMapper(ledger: LedgerOptions): Mapper {
     warned = true
     process.emitWarning(`no addon (${addon.reason}): heaps give no memory back to the system`, 'SpanheapWarning')
   }
+  // There are no system calls to write down, but the file is there.
+  if (ledger.file !== undefined) writeFileSync(ledger.file, '')
   return new GrowableMapper()
 }

@@ -15,6 +15,9 @@ const MOST_RELEASE_WAIT = 2 ** 20
 /** How long to wait when there was nothing to release. */
 const IDLE_RELEASE_WAIT = 2 ** 18
 
+/** What Span.Hint of a released span says once the tables that describe it were given back too. */
+const TRIMMED = 1
+
 // The page heap's words of the control section.
 const END_PAGE = Control.PageHeap // first page that hasn't grown
 const NORMAL_PAGES = Control.PageHeap + 1
@@ -28,7 +31,7 @@ const RELEASED_LISTS = NORMAL_LISTS + SPAN_LISTS_WORDS
  * The page heap: every page of the heap that no span in use holds, in spans as long as they can be. It alone grows the
  * heap and gives pages back.
  *
- * INVARIANT: the pages from FIRST_PAGE to the end are tiled by spans without a gap; no two neighbours are both normal, and
+ * INVARIANT: the pages from Page.First to the end are tiled by spans without a gap; no two neighbours are both normal, and
  * no two both released; object states of free spans are all NONE.
  */
 export class PageHeap {
@@ -86,13 +89,16 @@ export class PageHeap {
    */
   allocate(pages: number): number {
     const needed = this.roundToUnit(pages)
-    if (needed > this.limitPage) {
-      this.lastErrno = 0
-      return 0
-    }
+    if (needed > this.limitPage) return this.tooLarge()
     let found = this.bestFit(needed)
     if (found === 0 && this.grow(needed)) found = this.bestFit(needed)
     return found === 0 ? 0 : this.carve(found, needed)
+  }
+
+  /** Refuses more than any heap can have: no span, and no fault of the system's. */
+  tooLarge(): 0 {
+    this.lastErrno = 0
+    return 0
   }
 
   /** The same, starting at a multiple of `alignment` pages: a longer span, trimmed at both ends. */
@@ -167,10 +173,15 @@ export class PageHeap {
     return given
   }
 
-  /** Gives the memory of the tables that describe released spans back too. */
+  /** Gives the memory of the tables that describe released spans back too, once for each. */
   trimTables(): void {
-    for (const { start } of this.released)
-      this.tables.trim(start, this.spans[(start << SpanEntry.Shift) + Span.Length]!)
+    const { spans } = this
+    for (const { start } of this.released) {
+      const entry = start << SpanEntry.Shift
+      if (spans[entry + Span.Hint] === TRIMMED) continue
+      this.tables.trim(start, spans[entry + Span.Length]!)
+      spans[entry + Span.Hint] = TRIMMED
+    }
   }
 
   /** The lists by the location of the spans in them; for audits. */
@@ -208,6 +219,7 @@ export class PageHeap {
     const lists = this.unlink(start, location, length)
     if (length > pages) {
       this.setSpan(start + pages, length - pages, location)
+      spans[((start + pages) << SpanEntry.Shift) + Span.Hint] = spans[entry + Span.Hint]!
       lists.insert(start + pages)
       this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! += length - pages
     }
@@ -243,6 +255,7 @@ export class PageHeap {
       this.normal.insert(first)
       this.control[NORMAL_PAGES]! += length
     } else {
+      this.spans[(first << SpanEntry.Shift) + Span.Hint] = 0
       this.released.insert(first)
       this.control[RELEASED_PAGES]! += length
     }

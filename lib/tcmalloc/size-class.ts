@@ -38,7 +38,7 @@ export function batchOf(size: number): number {
   return Math.max(LEAST_BATCH, Math.min(MOST_BATCH, Math.floor(BATCH_BYTES / size)))
 }
 
-/** How far apart sizes may be: an eighth of the size at most, so that no more than 12.5 % is lost to rounding up. */
+/** How far apart sizes may be: an eighth of the size at most. (Merging widens some: rounding up loses 20 % at worst.) */
 function alignmentOf(size: number): number {
   if (size < 16) return 8
   if (size < 128) return 16
@@ -98,7 +98,7 @@ export class SizeClassTable {
     this.batch = column(({ batch }) => batch)
   }
 
-  /** The class that serves each size up to MOST_SMALL_BYTES, by the size in granules, rounded up. */
+  /** The class that serves each size up to Small.MostBytes, by the size in granules, rounded up. */
   classBySize(): Uint8Array {
     const table = new Uint8Array(Small.MostBytes / Granule.Bytes + 1)
     let sizeClass = 1

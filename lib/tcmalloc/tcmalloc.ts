@@ -39,7 +39,7 @@ export interface TCMallocOptions {
 export class TCMalloc {
   readonly mapping: Mapping
   readonly cache: ThreadCache
-  /** The class that serves each size up to MOST_SMALL_BYTES, by the size in granules. */
+  /** The class that serves each size up to Small.MostBytes, by the size in granules. */
   readonly classBySize: Uint8Array
   private readonly classes: SizeClassTable
   private readonly tables: Tables
@@ -103,7 +103,7 @@ export class TCMalloc {
 
   /** A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already. */
   allocateLarge(bytes: number, zeroed: BlockBytes | undefined): number {
-    if (bytes > MOST_HEAP_BYTES) return 0
+    if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     const pages = pagesFor(bytes)
     let start = this.pageHeap.allocate(pages)
     if (start === 0) {
@@ -117,7 +117,7 @@ export class TCMalloc {
 
   /** A block whose address is a multiple of `alignment`, which is more than a granule. */
   allocateAligned(alignment: number, bytes: number): number {
-    if (bytes > MOST_HEAP_BYTES) return 0
+    if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     if (alignment <= Page.Bytes && bytes <= Small.MostBytes) {
       // Spans start at pages: so the objects of a class are aligned to whatever divides its size.
       let sizeClass = this.classBySize[Math.ceil(bytes / Granule.Bytes)]!
@@ -158,7 +158,9 @@ export class TCMalloc {
   /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
   smallBytes(granule: number): number {
     const { states, pageClass } = this.tables
-    return states[granule] === ObjectState.Live ? this.classes.size[pageClass[granule >>> Page.GranuleShift]!]! : 0
+    return states[granule] === ObjectState.Live && this.cache.open
+      ? this.classes.size[pageClass[granule >>> Page.GranuleShift]!]!
+      : 0
   }
 
   /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */
@@ -184,10 +186,12 @@ export class TCMalloc {
 
   /** Gives free pages back to the system, what is cached first; returns bytes. Without a number, tables shrink too. */
   release(bytes: number | undefined): number {
-    this.flush()
-    const pages = this.pageHeap.release(bytes === undefined ? this.pageHeap.normalPages : pagesFor(bytes))
+    const before = this.pageHeap.releasedPages
+    this.flush() // which may release some by itself
+    const wanted = bytes === undefined ? this.pageHeap.mappedPages : pagesFor(bytes)
+    this.pageHeap.release(wanted - (this.pageHeap.releasedPages - before))
     if (bytes === undefined) this.pageHeap.trimTables()
-    return pages * Page.Bytes
+    return (this.pageHeap.releasedPages - before) * Page.Bytes
   }
 
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {

@@ -6,7 +6,7 @@ import type { SizeClassTable } from './size-class.ts'
 import { StackLayout } from './stack-layout.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
-/** A stack holds at most this many batches, and at most 4 MiB: a slot's stacks then take 340 KiB when all are full. */
+/** A stack holds at most this many batches, and at most 4 MiB: a slot's stacks then take 347 KiB when all are full. */
 const MOST_BATCHES = 64
 const MOST_STACK_BYTES = 4 * 2 ** 20
 /** A trip to the central cache moves a quarter of what the stack may hold, or a batch where that is more. */
@@ -25,12 +25,12 @@ const enum Cache {
   // Per class a pair, which shares a line: the index of the top entry, and the index that it may not pass.
   Limit = 1,
   // Per class, of which there are 127 at most, from these on:
-  LowWater = 256, // the least length that a trip has seen since the last scavenge; Missed if that wasn't enough
+  LowWater = 256, // the length at the last scavenge; Missed if the stack was found empty since
   Overages = 384,
   // Once:
   ClaimedBytes = 512, // of all limits together
   BudgetBytes = 513, // what they may come to
-  Trips = 514, // to the central cache since the last scavenge
+  Trips = 514, // that wanted a limit raised, since the last scavenge
   Stacks = 528,
   /** A low-water mark below 0: there were too few. */
   Missed = -1,
@@ -171,6 +171,11 @@ export class ThreadCache {
    */
   close(): void {
     this.area.fill(0, 0, Cache.Stacks)
+  }
+
+  /** Whether it hasn't been closed: an open one's limit for large objects is negative. */
+  get open(): boolean {
+    return this.area[Cache.Limit]! < 0
   }
 
   /** Bytes on the stacks. */
