@@ -41,7 +41,8 @@ function measure(touch: boolean): Results {
     const note = (name: string, figures: Figures) => best.set(name, better(best.get(name), figures))
     for (let process = 0; process < Number(values.processes); process++) {
       note(OURS, runOurs('dist/lib/cli/main.js', ...replayArguments))
-      if (values['second-heap']) note('second heap', runOurs('dist/bench/second-heap.js', trace, touch ? '1' : '0'))
+      if (values['second-heap'])
+        note('second heap', runOurs('dist/bench/second-heap.js', trace, touch ? '1' : '0', values.rounds))
       for (const peer of peers)
         note(peer.name, yardstick.run(peer, 'trace', unpacked, values.rounds, touch ? '1' : '0'))
     }

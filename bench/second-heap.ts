@@ -1,0 +1,34 @@
+/**
+ * A trace on a heap while a second heap is alive and used in the same process, with the same functions: does V8 still do as
+ * well when it has seen two? Prints one line of JSON; `bench/native.ts --second-heap` shows it beside the rest.
+ *
+ *     node dist/bench/second-heap.js TRACE TOUCH ROUNDS
+ */
+import { join } from 'node:path'
+import { Heap } from '../lib/heap.ts'
+import { replay } from '../lib/trace/replay.ts'
+import { readTrace } from '../lib/trace/trace.ts'
+import { ROOT } from './peers.ts'
+
+const [name = 'jq', touch = '0', rounds = '20'] = process.argv.slice(2)
+const other = new Heap({ memory: 'private' })
+const blocks: number[] = []
+
+/** Some of everything, on the second heap. */
+function useOther(): void {
+  for (let i = 0; i < 20_000; i++) blocks.push(other.malloc((i * 37) % 5000))
+  for (let i = 0; i < blocks.length; i += 3) blocks[i] = other.realloc(blocks[i]!, (i * 53) % 9000)
+  for (let i = 0; i < 1000; i++) other.free(other.calloc(3, i))
+  while (blocks.length > 500) other.free(blocks.pop()!)
+}
+
+useOther()
+const report = replay(readTrace(join(ROOT, `traces/${name}.mtrc.gz`)), {
+  allocator: 'tcmalloc',
+  memory: 'shared',
+  rounds: Number(rounds),
+  touch: touch === '1',
+  onRound: useOther,
+})
+other.audit()
+console.log(JSON.stringify(report))
