@@ -18,6 +18,7 @@ const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
 const MOST_CACHE_BYTES = 2 ** 30
 /** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
 const enum Address32 {
+  Most = 0x7fffffff,
   MostGranule = 0x7ffffff,
   /** The bits that are 0 in every address of a block. */
   Wrong = 0x8000000f,
@@ -56,6 +57,8 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   // What the usual path reads; the same objects as the tiers'.
   private readonly cache: TCMalloc['cache']
   private readonly classBySize: Uint8Array
+  /** The first address behind the heap. */
+  private readonly endAddress: number
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: HeapOptions<Kind> = {}) {
@@ -78,6 +81,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.bytes = new BlockBytes(this.tiers.mapping.unshared)
     this.cache = this.tiers.cache
     this.classBySize = this.tiers.classBySize
+    this.endAddress = this.buffer.byteLength
   }
 
   malloc(size: number): Address {
@@ -94,6 +98,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     // A small integer, not negative, a multiple of 16: its granule then has a state, whatever the limit.
     if (typeof address === 'number' && (address | 0) === address && (address & Address32.Wrong) === 0) {
       if (this.cache.push(address >>> Granule.Shift)) return
+    }
+    if (typeof address === 'number' && address > Address32.Most && address < this.endAddress) {
+      // The slow twin, for addresses above 2 GiB: the granule is a small integer again.
+      const granule = (address / Granule.Bytes) | 0
+      if (granule * Granule.Bytes === address && this.cache.push(granule)) return
     }
     this.freeSlow(address)
   }
