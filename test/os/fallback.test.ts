@@ -1,0 +1,39 @@
+import test from 'ava'
+import type { FallbackReport } from '../children/fallback.ts'
+import { reportOf, run, runChild } from '../support/child.ts'
+
+test('without the addon a heap works over a growable SharedArrayBuffer, gives nothing back, and says so once', async (t) => {
+  const ended = await runChild('fallback', [], ['--no-addons'])
+  const { shared, private: unshared, alignment, direct } = reportOf<FallbackReport>(ended)
+  t.like(shared, { buffer: 'SharedArrayBuffer', growable: true, released: 0 })
+  t.like(shared.stats, {
+    system: 'growable',
+    pageHeapReleasedBytes: 0,
+    syscalls: { mmap: 0, munmap: 0, madvise: 0 },
+  })
+  t.true(shared.stats.pageHeapFreeBytes > 0)
+  t.like(shared.closed, { liveBytes: 0, mappedBytes: 0 })
+  t.deepEqual(unshared, { buffer: 'ArrayBuffer', viewLengthAfterClose: 0 })
+  t.is(alignment, 'ERR_HEAP_UNSUPPORTED')
+  t.is(direct, 'ERR_HEAP_UNSUPPORTED')
+  t.is(ended.stderr.match(/SpanheapWarning: /g)?.length, 1, ended.stderr)
+  t.regex(ended.stderr, /no addon .*: heaps give no memory back to the system/)
+})
+
+test('with the addon nothing is said, and the system is the real one', async (t) => {
+  const ended = await runChild('fallback')
+  t.regex(ended.stdout, /"system":"native"/)
+  t.is(ended.stderr, '')
+})
+
+test('an addon that was built for another version of Node is refused, with what to do about it', async (t) => {
+  // Another Node isn't at hand here: this one claims to be one before the library looks.
+  const pretend = "Object.defineProperty(process, 'versions', { value: { ...process.versions, modules: '1' } })"
+  const use = `const { Heap } = await import(${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)})`
+  const report = 'try { new Heap() } catch ({ name, code, message }) { console.log(JSON.stringify({ name, code, message })) }'
+  const ended = await run(process.execPath, ['--input-type=module', '-e', [pretend, use, report].join('\n')])
+  const error = reportOf<{ name: string; code: string; message: string }>(ended)
+  t.like(error, { name: 'AllocatorError', code: 'ERR_HEAP_UNSUPPORTED' })
+  t.true(error.message.includes(`ABI ${process.versions.modules}, this is 1`), error.message)
+  t.regex(error.message, /npm rebuild spanheap/)
+})

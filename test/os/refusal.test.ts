@@ -1,0 +1,188 @@
+import { constants } from 'node:os'
+import test, { type ExecutionContext } from 'ava'
+import { AllocatorError, Heap, type MemoryKind, SimulatedMapper, type SimulatedSystem } from '../../lib/index.ts'
+import { openMapper } from '../../lib/os/machine.ts'
+import { collectGarbage } from '../support/garbage.ts'
+import { HeapModel, type Occupancy, occupancyFor } from '../support/model.ts'
+import type { Operation } from '../support/operations.ts'
+import { WatchedMapper } from '../support/watched-mapper.ts'
+
+const KIB = 1024
+const MIB = 2 ** 20
+const LIMIT_BYTES = 2 ** 30
+
+/** Small, medium and large blocks, realloc, alignment, frees and releases: every place that asks the system for something. */
+const workload = (largest: number): Operation[] => [
+  { kind: 'malloc', size: 100, pick: 0 },
+  { kind: 'mallocRun', size: 3000, pick: 31 },
+  { kind: 'mallocRun', size: 30 * KIB, pick: 20 },
+  { kind: 'malloc', size: 300 * KIB, pick: 0 },
+  { kind: 'malloc', size: 900 * KIB, pick: 0 },
+  { kind: 'malloc', size: 5 * MIB, pick: 0 },
+  { kind: 'calloc', size: 3 * MIB, pick: 0 },
+  { kind: 'freeRun', size: 0, pick: 31 },
+  { kind: 'release', size: 0, pick: 0 },
+  { kind: 'alignedAlloc', size: 40 * KIB, pick: 12 },
+  { kind: 'realloc', size: 6 * MIB, pick: 255 },
+  { kind: 'realloc', size: 2 * MIB, pick: 128 },
+  { kind: 'realloc', size: 700, pick: 10 },
+  { kind: 'mallocRun', size: 20 * KIB, pick: 31 },
+  { kind: 'free', size: 0, pick: 255 },
+  { kind: 'free', size: 0, pick: 250 },
+  { kind: 'calloc', size: 200 * KIB, pick: 1 },
+  { kind: 'release', size: 2 * MIB, pick: 8 },
+  { kind: 'malloc', size: largest, pick: 0 },
+  { kind: 'wrongFree', size: 0, pick: 3 },
+  { kind: 'freeRun', size: 0, pick: 159 },
+  { kind: 'mallocRun', size: 100, pick: 31 },
+  { kind: 'release', size: 0, pick: 16 },
+]
+
+interface Scene {
+  name: string
+  system: SimulatedSystem
+  /** Bytes of the largest block. Beyond 64 MiB the tables grow a second time, but the simulated system releases slowly. */
+  largest: number
+}
+
+const scenes: Scene[] = [
+  { name: '4 KiB pages', system: { systemPageSize: 4 * KIB }, largest: 66 * MIB },
+  {
+    name: '64 KiB pages that come back with undefined contents',
+    system: { systemPageSize: 64 * KIB, releaseZeroes: false },
+    largest: 8 * MIB,
+  },
+]
+
+const outOfMemory = { instanceOf: AllocatorError, code: 'ERR_HEAP_OUT_OF_MEMORY' }
+
+/** How much the system refuses: a single call, for which the heap may find another way, or all until an operation has failed. */
+type Refusal = 'one call' | 'all calls from one on'
+
+const refusals: Refusal[] = ['one call', 'all calls from one on']
+
+type Outcome = 'construction failed' | 'an operation failed' | 'all went well'
+
+/** Runs the workload while calls from `first` on, and before `until`, are refused; how many calls there were, and what came of it. */
+function runRefusing(t: ExecutionContext, { system, largest }: Scene, first: number, until: number, occupied: Occupancy) {
+  const mapper = new WatchedMapper(new SimulatedMapper(system), first, until)
+  let outcome: Outcome = 'all went well'
+  let heap: Heap<MemoryKind>
+  try {
+    heap = new Heap({ limitBytes: LIMIT_BYTES, releaseRate: 1000, mapper })
+  } catch (error) {
+    t.like(error, { code: 'ERR_HEAP_OUT_OF_MEMORY', syscall: 'mmap', errno: constants.errno.ENOMEM })
+    t.is(mapper.open, 0, `call ${first}: mappings stay open`)
+    outcome = 'construction failed'
+    return { calls: mapper.calls, outcome }
+  }
+  const model = new HeapModel(heap, mapper.maxAlignment, occupied)
+  model.reliable = false
+  for (const operation of workload(largest)) {
+    if (model.attempt(operation)) continue
+    t.is(outcome, 'all went well', `call ${first}: an operation failed though memory was back`)
+    outcome = 'an operation failed'
+    mapper.refuseUntil = mapper.calls
+    t.true(model.attempt(operation), `call ${first}: ${operation.kind} failed again when memory was back`)
+  }
+  if (until === Number.POSITIVE_INFINITY) mapper.refuseUntil = mapper.calls
+  model.finish()
+  heap.close()
+  t.is(mapper.open, 0)
+  return { calls: mapper.calls, outcome }
+}
+
+for (const scene of scenes) {
+  for (const refusal of refusals) {
+    test.serial(`the system refuses ${refusal}, whichever: the heap is as it was and goes on; ${scene.name}`, async (t) => {
+      const occupied = occupancyFor(LIMIT_BYTES)
+      const { calls, outcome } = runRefusing(t, scene, 0, 0, occupied)
+      t.is(outcome, 'all went well')
+      const outcomes = new Map<Outcome, number>()
+      for (let first = 1; first <= calls; first++) {
+        const until = refusal === 'one call' ? first + 1 : Number.POSITIVE_INFINITY
+        const { outcome } = runRefusing(t, scene, first, until, occupied)
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+        // Shared buffers don't weigh on V8, which would let them pile up.
+        if (first % 4 === 0) await collectGarbage()
+      }
+      t.log(`${calls} calls: ${[...outcomes].map(([what, count]) => `${what} ${count}`).join(', ')}`)
+      t.true(outcomes.get('construction failed')! >= 3)
+      if (refusal !== 'one call') t.true(outcomes.get('an operation failed')! >= 10)
+    })
+  }
+}
+
+for (const memory of ['shared', 'private'] as const) {
+  test.serial(`a construction that fails leaves nothing mapped: ${memory} memory`, async (t) => {
+    let failures = 0
+    for (let refuseCall = 1; ; refuseCall++) {
+      const mapper = new WatchedMapper(openMapper({}), refuseCall)
+      let code: string | undefined
+      try {
+        new Heap({ memory, limitBytes: 16 * MIB, mapper }).close()
+      } catch (error) {
+        code = (error as AllocatorError).code
+      }
+      await collectGarbage()
+      // What was private goes with the next reservation, once V8 has let go of its buffer.
+      new Heap({ limitBytes: 16 * MIB }).close()
+      t.is(mapper.open, 0)
+      const { mmap, munmap } = mapper.syscalls()
+      if (code === undefined) break
+      failures++
+      t.is(code, 'ERR_HEAP_OUT_OF_MEMORY')
+      t.is(munmap, Math.min(mmap, refuseCall - 1, 2), `after call ${refuseCall} was refused`)
+    }
+    t.is(failures, 4, 'two reservations, the fixed tables and the first slot can be refused')
+  })
+}
+
+test('a system with little memory refuses what is beyond it, and serves what fits', (t) => {
+  const mapper = new SimulatedMapper()
+  const heap = new Heap({ limitBytes: LIMIT_BYTES, mapper })
+  const small = heap.malloc(1000)
+  heap.view(small).fill(7)
+  mapper.limitBytes = mapper.pagesGrown * mapper.systemPageSize + 8 * MIB
+
+  const before = heap.stats()
+  const error = t.throws(() => heap.malloc(20 * MIB), outOfMemory)
+  t.like(error, { requested: 20 * MIB, syscall: 'mmap', errno: constants.errno.ENOMEM })
+  heap.audit()
+  t.is(heap.stats().liveBytes, before.liveBytes)
+  t.true(heap.view(small).every((byte) => byte === 7))
+
+  const fits = heap.malloc(4 * MIB)
+  t.throws(() => heap.calloc(1, 6 * MIB), outOfMemory)
+  t.throws(() => heap.realloc(fits, 20 * MIB), outOfMemory)
+  t.is(heap.usableSize(fits), 4 * MIB)
+  heap.audit()
+
+  mapper.limitBytes = Number.POSITIVE_INFINITY
+  heap.free(heap.malloc(20 * MIB))
+  heap.audit()
+  heap.close()
+})
+
+test('pages that the system refuses to take back stay in the heap, and go with the next release', (t) => {
+  const mapper = new SimulatedMapper()
+  const heap = new Heap({ limitBytes: LIMIT_BYTES, releaseRate: 0, mapper })
+  const kept = heap.malloc(MIB)
+  heap.view(kept).fill(9)
+  heap.free(heap.malloc(3 * MIB))
+  const free = heap.stats().pageHeapFreeBytes
+  t.true(free >= 3 * MIB)
+
+  mapper.refuseCall = mapper.ring().length + 1
+  t.is(heap.releaseFreeMemory(), 0)
+  t.is(mapper.ring().at(-1)?.call, 'madvise')
+  t.is(mapper.ring().at(-1)?.errno, constants.errno.ENOMEM)
+  t.like(heap.stats(), { pageHeapFreeBytes: free, pageHeapReleasedBytes: 0 })
+  heap.audit()
+
+  t.is(heap.releaseFreeMemory(), free)
+  t.like(heap.stats(), { pageHeapFreeBytes: 0, pageHeapReleasedBytes: free })
+  t.true(heap.view(kept).every((byte) => byte === 9))
+  heap.audit()
+  heap.close()
+})

@@ -1,0 +1,97 @@
+import { constants } from 'node:os'
+import type { Mapper, Mapping, Reservation, SystemCall } from '../../lib/index.ts'
+
+/** A door to the system that counts what it opens, and refuses some calls without making them. */
+export class WatchedMapper implements Mapper {
+  readonly name: string
+  readonly systemPageSize: number
+  readonly canRelease: boolean
+  readonly releaseZeroes: boolean
+  readonly maxAlignment: number
+  /** Calls so far; a refused one counts. */
+  calls = 0
+  /** Mappings that weren't closed yet. */
+  open = 0
+  /** The numbers, from 1, of the first call to refuse and of the first one behind it to allow again. */
+  refuseFrom: number
+  refuseUntil: number
+  private readonly inner: Mapper
+
+  constructor(inner: Mapper, refuseFrom = 0, refuseUntil = refuseFrom + 1) {
+    this.inner = inner
+    this.refuseFrom = refuseFrom
+    this.refuseUntil = refuseUntil
+    this.name = inner.name
+    this.systemPageSize = inner.systemPageSize
+    this.canRelease = inner.canRelease
+    this.releaseZeroes = inner.releaseZeroes
+    this.maxAlignment = inner.maxAlignment
+  }
+
+  reserve(reservation: Reservation): Mapping | number {
+    if (this.refuses()) return constants.errno.ENOMEM
+    const mapping = this.inner.reserve(reservation)
+    if (typeof mapping === 'number') return mapping
+    this.open++
+    return new WatchedMapping(this, mapping)
+  }
+
+  /** Counts a call; whether it is the one to refuse. */
+  refuses(): boolean {
+    this.calls++
+    return this.calls >= this.refuseFrom && this.calls < this.refuseUntil
+  }
+
+  syscalls() {
+    return this.inner.syscalls()
+  }
+
+  ring(): SystemCall[] {
+    return this.inner.ring()
+  }
+
+  residentBytes(): number | null {
+    return this.inner.residentBytes()
+  }
+
+  flush(): void {
+    this.inner.flush()
+  }
+}
+
+class WatchedMapping implements Mapping {
+  readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly unshared: SharedArrayBuffer | ArrayBuffer
+  private readonly mapper: WatchedMapper
+  private readonly inner: Mapping
+  private closed = false
+
+  constructor(mapper: WatchedMapper, inner: Mapping) {
+    this.mapper = mapper
+    this.inner = inner
+    this.buffer = inner.buffer
+    this.unshared = inner.unshared
+  }
+
+  grow(offset: number, length: number): number {
+    return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.grow(offset, length)
+  }
+
+  release(offset: number, length: number): number {
+    return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.release(offset, length)
+  }
+
+  claimSlot(offset: number, count: number): number {
+    return this.inner.claimSlot(offset, count)
+  }
+
+  releaseSlot(offset: number, index: number): void {
+    this.inner.releaseSlot(offset, index)
+  }
+
+  close(): void {
+    if (!this.closed) this.mapper.open--
+    this.closed = true
+    this.inner.close()
+  }
+}
