@@ -1,6 +1,7 @@
 // Uses heaps where the addon can't be loaded, and reports how they behave.
-import { AllocatorError, Heap, type HeapStats } from '../../lib/index.ts'
+
 import { DirectHeap } from '../../lib/direct/index.ts'
+import { AllocatorError, Heap, type HeapStats } from '../../lib/index.ts'
 
 export interface FallbackReport {
   shared: { buffer: string; growable: boolean; stats: HeapStats; released: number; closed: HeapStats }

@@ -77,7 +77,10 @@ test('blocks just below, across and above 2 GiB keep their bytes', (t) => {
     }
     for (const [i, address] of blocks.entries()) {
       const moved = heap.realloc(address, size + 700)
-      t.true(heap.view(moved, size).every((value) => value === (i & 0xff)), `${address} of ${size}`)
+      t.true(
+        heap.view(moved, size).every((value) => value === (i & 0xff)),
+        `${address} of ${size}`
+      )
       heap.free(moved)
     }
   }

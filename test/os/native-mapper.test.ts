@@ -6,8 +6,8 @@ import test, { type ExecutionContext } from 'ava'
 import { Heap, type Mapping, type MemoryKind } from '../../lib/index.ts'
 import { isAddon, loadAddon } from '../../lib/os/addon.ts'
 import { type LedgerOptions, NativeMapper } from '../../lib/os/native-mapper.ts'
-import { childScript, reportOf, run } from '../support/child.ts'
 import type { HalvingReport } from '../children/halving.ts'
+import { childScript, reportOf, run } from '../support/child.ts'
 
 const KIB = 1024
 const MIB = 2 ** 20
@@ -54,7 +54,10 @@ for (const kind of ['shared', 'private'] as const) {
     t.is(mapping.release(2 * MIB, 4 * MIB), 0)
     t.is(mapper.residentBytes(), 4 * MIB)
     t.is(bytes[2 * MIB - 1], 5)
-    t.is(bytes.subarray(2 * MIB, 6 * MIB).findIndex((byte) => byte !== 0), -1)
+    t.is(
+      bytes.subarray(2 * MIB, 6 * MIB).findIndex((byte) => byte !== 0),
+      -1
+    )
     t.is(bytes[6 * MIB], 5)
     bytes.fill(6, 2 * MIB, 3 * MIB)
     t.is(bytes[3 * MIB - 1], 6)
@@ -187,7 +190,10 @@ test('slots are claimed in order, given back by their owner only, and refused wh
   const mapping = reserve(nativeMapper(), MIB)
   t.is(mapping.grow(0, 64 * KIB), 0)
   const words = new Int32Array(mapping.buffer, 128, 3)
-  t.deepEqual([0, 1, 2, 3].map(() => mapping.claimSlot(128, 3)), [0, 1, 2, -1])
+  t.deepEqual(
+    [0, 1, 2, 3].map(() => mapping.claimSlot(128, 3)),
+    [0, 1, 2, -1]
+  )
   t.deepEqual([...words], [LIVE, LIVE, LIVE])
   mapping.releaseSlot(128, 1)
   t.deepEqual([...words], [LIVE, FREE, LIVE])

@@ -64,7 +64,13 @@ const refusals: Refusal[] = ['one call', 'all calls from one on']
 type Outcome = 'construction failed' | 'an operation failed' | 'all went well'
 
 /** Runs the workload while calls from `first` on, and before `until`, are refused; how many calls there were, and what came of it. */
-function runRefusing(t: ExecutionContext, { system, largest }: Scene, first: number, until: number, occupied: Occupancy) {
+function runRefusing(
+  t: ExecutionContext,
+  { system, largest }: Scene,
+  first: number,
+  until: number,
+  occupied: Occupancy
+) {
   const mapper = new WatchedMapper(new SimulatedMapper(system), first, until)
   let outcome: Outcome = 'all went well'
   let heap: Heap<MemoryKind>
@@ -94,22 +100,25 @@ function runRefusing(t: ExecutionContext, { system, largest }: Scene, first: num
 
 for (const scene of scenes) {
   for (const refusal of refusals) {
-    test.serial(`the system refuses ${refusal}, whichever: the heap is as it was and goes on; ${scene.name}`, async (t) => {
-      const occupied = occupancyFor(LIMIT_BYTES)
-      const { calls, outcome } = runRefusing(t, scene, 0, 0, occupied)
-      t.is(outcome, 'all went well')
-      const outcomes = new Map<Outcome, number>()
-      for (let first = 1; first <= calls; first++) {
-        const until = refusal === 'one call' ? first + 1 : Number.POSITIVE_INFINITY
-        const { outcome } = runRefusing(t, scene, first, until, occupied)
-        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
-        // Shared buffers don't weigh on V8, which would let them pile up.
-        if (first % 4 === 0) await collectGarbage()
+    test.serial(
+      `the system refuses ${refusal}, whichever: the heap is as it was and goes on; ${scene.name}`,
+      async (t) => {
+        const occupied = occupancyFor(LIMIT_BYTES)
+        const { calls, outcome } = runRefusing(t, scene, 0, 0, occupied)
+        t.is(outcome, 'all went well')
+        const outcomes = new Map<Outcome, number>()
+        for (let first = 1; first <= calls; first++) {
+          const until = refusal === 'one call' ? first + 1 : Number.POSITIVE_INFINITY
+          const { outcome } = runRefusing(t, scene, first, until, occupied)
+          outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+          // Shared buffers don't weigh on V8, which would let them pile up.
+          if (first % 4 === 0) await collectGarbage()
+        }
+        t.log(`${calls} calls: ${[...outcomes].map(([what, count]) => `${what} ${count}`).join(', ')}`)
+        t.true(outcomes.get('construction failed')! >= 3)
+        if (refusal !== 'one call') t.true(outcomes.get('an operation failed')! >= 10)
       }
-      t.log(`${calls} calls: ${[...outcomes].map(([what, count]) => `${what} ${count}`).join(', ')}`)
-      t.true(outcomes.get('construction failed')! >= 3)
-      if (refusal !== 'one call') t.true(outcomes.get('an operation failed')! >= 10)
-    })
+    )
   }
 }
 

@@ -46,9 +46,7 @@ const tunings: fc.Arbitrary<Tuning> = fc.record({
   releaseRate: fc.constantFrom(1, 1000, 0),
 })
 /** Lengths are drawn evenly, without fast-check's preference for short ones: so the number of cases tells that of calls. */
-const scripts = fc.noBias(
-  fc.array(fc.integer({ min: 0, max: MOST_CODE }), { maxLength: MOST_OPERATIONS, size: 'max' })
-)
+const scripts = fc.noBias(fc.array(fc.integer({ min: 0, max: MOST_CODE }), { maxLength: MOST_OPERATIONS, size: 'max' }))
 
 for (const { name, memory, simulate } of systems) {
   test.serial(`a heap does what the reference does: ${name}`, async (t) => {

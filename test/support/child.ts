@@ -35,7 +35,11 @@ export function childScript(name: string): string {
 }
 
 /** Runs a script of test/children with Node. */
-export function runChild(name: string, args: readonly string[] = [], nodeOptions: readonly string[] = []): Promise<Ended> {
+export function runChild(
+  name: string,
+  args: readonly string[] = [],
+  nodeOptions: readonly string[] = []
+): Promise<Ended> {
   return run(process.execPath, [...nodeOptions, childScript(name), ...args])
 }
 

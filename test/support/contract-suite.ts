@@ -48,7 +48,10 @@ export function contractSuite(test: TestFn, { name, open, maxAlignment }: Candid
         heap.free(used)
         if (round === 1) heap.releaseFreeMemory()
         const address = heap.calloc(size, 1)
-        t.true(heap.view(address, size).every((value) => value === 0), `${size} bytes in round ${round}`)
+        t.true(
+          heap.view(address, size).every((value) => value === 0),
+          `${size} bytes in round ${round}`
+        )
         heap.free(address)
       }
     }

@@ -229,7 +229,10 @@ export class HeapModel {
   /** Frees what must not be freed: each must be refused, and leave everything as it was. */
   private wrongFree(pick: number): void {
     const invalid = ['ERR_HEAP_INVALID_ADDRESS']
-    const wrong = [{ address: 0, codes: invalid }, { address: this.heap.buffer.byteLength + 4096, codes: invalid }]
+    const wrong = [
+      { address: 0, codes: invalid },
+      { address: this.heap.buffer.byteLength + 4096, codes: invalid },
+    ]
     if (this.blocks.length > 0) {
       const { address, usable } = this.blocks[this.indexOf(pick)]!
       wrong.push({ address: address + 8, codes: invalid })

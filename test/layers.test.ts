@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test from 'ava'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** The layers, lowest first: a file imports from its own, or from one before. Files of lib itself are named one by one. */
+const LAYERS: readonly (readonly string[])[] = [
+  ['errors.ts', 'allocator.ts'],
+  ['arguments.ts'],
+  ['os/'],
+  ['memory/'],
+  ['tcmalloc/'],
+  ['direct/'],
+  ['heap.ts'],
+  ['index.ts'],
+  ['trace/'],
+  ['cli/'],
+]
+/** Folders that don't know each other, whatever their order. */
+const STRANGERS = [
+  ['direct/', 'tcmalloc/'],
+  ['direct/', 'memory/'],
+]
+
+const sources = (folder: string, endings: RegExp) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((name) => endings.test(name))
+
+function layerOf(file: string): number {
+  return LAYERS.findIndex((members) =>
+    members.some((member) => file === member || (member.endsWith('/') && file.startsWith(member)))
+  )
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, 'lib', file), 'utf8')
+  return [...text.matchAll(/(?:from|import) '([^']+)'/g)].map(([, path]) => path!)
+}
+
+test('imports point downwards only', (t) => {
+  const files = sources('lib', /\.ts$/)
+  t.true(files.length > 20)
+  for (const file of files) {
+    const own = layerOf(file)
+    t.not(own, -1, `${file} is in no layer`)
+    for (const path of importsOf(file).filter((candidate) => candidate.startsWith('.'))) {
+      const target = posix.join(posix.dirname(file), path)
+      t.true(layerOf(target) !== -1 && layerOf(target) <= own, `${file} imports ${target}`)
+      for (const [one, other] of STRANGERS) {
+        t.false(file.startsWith(one!) && target.startsWith(other!), `${file} imports ${target}`)
+      }
+    }
+  }
+})
+
+test('one file loads the addon, and the library needs nothing else from outside', (t) => {
+  for (const file of sources('lib', /\.ts$/)) {
+    const text = readFileSync(join(root, 'lib', file), 'utf8')
+    t.is(text.includes("'bindings'"), file === 'os/addon.ts', file)
+    const outside = importsOf(file).filter((path) => !path.startsWith('.') && !path.startsWith('node:'))
+    if (!file.startsWith('cli/'))
+      t.deepEqual(
+        outside.filter((path) => path !== 'bindings'),
+        [],
+        file
+      )
+  }
+})
+
+test('one file of the shim makes system calls for memory', (t) => {
+  for (const file of sources('native', /\.(cc|h)$/)) {
+    const code = readFileSync(join(root, 'native', file), 'utf8').replace(/\/\/.*/g, '')
+    t.is(/\b(mmap|munmap|madvise|mprotect|mremap|syscall)\(/.test(code), file === 'system.cc', file)
+  }
+})
+
+test('no source file is longer than 500 lines', (t) => {
+  for (const folder of ['lib', 'native', 'bench', 'test']) {
+    for (const file of sources(folder, /\.(ts|cc|h|c)$/)) {
+      t.true(readFileSync(join(root, folder, file), 'utf8').split('\n').length <= 500, `${folder}/${file}`)
+    }
+  }
+})

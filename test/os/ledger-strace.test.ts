@@ -1,0 +1,66 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { firstDifference, parseStrace, type ReplayRequest, straceReplay } from '../support/strace.ts'
+
+/** Enough for growth and releases. With all events: bench/ledger-strace.ts. */
+const EVENTS = 60_000
+/** A stack trace for each call takes strace long: two processes at a time. */
+const AT_A_TIME = 2
+
+const TRACES = ['jq', 'sqlite', 'perl', 'node', 'redis', 'gcc']
+
+test.serial('the ledger has just the calls that strace sees the library make, in order, on every trace', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'spanheap-test-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const requests = TRACES.flatMap((trace) =>
+    (['shared', 'private'] as const).map((memory): ReplayRequest => ({ trace, memory, events: EVENTS }))
+  )
+  requests.push({ trace: 'gcc', memory: 'shared', allocator: 'direct', events: 100, rounds: 1 })
+  let releases = 0
+  const work = async () => {
+    for (let request = requests.pop(); request !== undefined; request = requests.pop()) {
+      releases += await compare(t, folder, request)
+    }
+  }
+  await Promise.all(Array.from({ length: AT_A_TIME }, work))
+  t.true(releases > 0, 'nothing was released before the heaps were closed')
+})
+
+/** Replays under strace and compares; how often the heap released pages before its close. */
+async function compare(t: ExecutionContext, folder: string, request: ReplayRequest): Promise<number> {
+  const name = `${request.trace}, ${request.memory}, ${request.allocator ?? 'tcmalloc'}`
+  const replay = await straceReplay(folder, request)
+  t.is(firstDifference(replay), undefined, name)
+  const counts = { mmap: 0, munmap: 0, madvise: 0 }
+  for (const { call, errno } of replay.ledger) if (errno === undefined) counts[call as keyof typeof counts]++
+  t.deepEqual(replay.report.syscalls, counts, name)
+  t.true(counts.mmap > 2, name)
+  // The close gives back the heap at once and its tables in two or three parts.
+  const released = replay.traced.filter(({ advice }) => advice === 'MADV_DONTNEED').length
+  t.log(`${name}: mmap ${counts.mmap}, munmap ${counts.munmap}, madvise ${counts.madvise}, ${released} of them releases`)
+  return Math.max(0, released - 4)
+}
+
+test('calls that another thread interrupts, that failed, or whose stack starts in the C library are understood', (t) => {
+  const output = [
+    '100 mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0 <unfinished ...>',
+    '101 madvise(0x7f0000002000, 4096, MADV_DONTNEED) = 0',
+    ' > /usr/lib/libc.so.6(__madvise+0x7) [0x1]',
+    ' > /somewhere/spanheap.node(spanheap::system::Release()+0x1) [0x2]',
+    ' > /usr/bin/node(_start+0x2e) [0x3]',
+    '100 <... mmap resumed>)               = 0x7f0000000000',
+    ' > /usr/lib/ld-linux-x86-64.so.2(_dl_catch_error+0x1) [0x4]',
+    '101 mmap(NULL, 1125899906842624, PROT_READ, MAP_PRIVATE, -1, 0) = -1 ENOMEM (Cannot allocate memory)',
+    ' > /usr/bin/node(main+0x2e) [0x5]',
+    '101 munmap(0x7f0000002000, 4096)      = 0',
+    '101 +++ exited with 0 +++',
+  ].join('\n')
+  t.deepEqual(parseStrace(output), [
+    { call: 'madvise', address: '0x7f0000002000', length: 4096, advice: 'MADV_DONTNEED', from: '/somewhere/spanheap.node' },
+    { call: 'mmap', address: '0x7f0000000000', length: 8192, advice: undefined, from: '' },
+    { call: 'mmap', address: '0x0', length: 2 ** 50, errno: 'ENOMEM', advice: undefined, from: '/usr/bin/node' },
+    { call: 'munmap', address: '0x7f0000002000', length: 4096, advice: undefined, from: '' },
+  ])
+})
