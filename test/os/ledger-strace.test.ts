@@ -39,7 +39,9 @@ async function compare(t: ExecutionContext, folder: string, request: ReplayReque
   t.true(counts.mmap > 2, name)
   // The close gives back the heap at once and its tables in two or three parts.
   const released = replay.traced.filter(({ advice }) => advice === 'MADV_DONTNEED').length
-  t.log(`${name}: mmap ${counts.mmap}, munmap ${counts.munmap}, madvise ${counts.madvise}, ${released} of them releases`)
+  t.log(
+    `${name}: mmap ${counts.mmap}, munmap ${counts.munmap}, madvise ${counts.madvise}, ${released} of them releases`
+  )
   return Math.max(0, released - 4)
 }
 
@@ -58,7 +60,13 @@ test('calls that another thread interrupts, that failed, or whose stack starts i
     '101 +++ exited with 0 +++',
   ].join('\n')
   t.deepEqual(parseStrace(output), [
-    { call: 'madvise', address: '0x7f0000002000', length: 4096, advice: 'MADV_DONTNEED', from: '/somewhere/spanheap.node' },
+    {
+      call: 'madvise',
+      address: '0x7f0000002000',
+      length: 4096,
+      advice: 'MADV_DONTNEED',
+      from: '/somewhere/spanheap.node',
+    },
     { call: 'mmap', address: '0x7f0000000000', length: 8192, advice: undefined, from: '' },
     { call: 'mmap', address: '0x0', length: 2 ** 50, errno: 'ENOMEM', advice: undefined, from: '/usr/bin/node' },
     { call: 'munmap', address: '0x7f0000002000', length: 4096, advice: undefined, from: '' },

@@ -100,7 +100,17 @@ export async function straceReplay(folder: string, request: ReplayRequest): Prom
     join(ROOT, 'dist/lib/cli/main.js'),
     'replay',
     join(ROOT, `traces/${trace}.mtrc.gz`),
-    ...['--allocator', allocator, '--memory', memory, '--rounds', String(rounds), '--json', '--ledger', `${file}.ledger`],
+    ...[
+      '--allocator',
+      allocator,
+      '--memory',
+      memory,
+      '--rounds',
+      String(rounds),
+      '--json',
+      '--ledger',
+      `${file}.ledger`,
+    ],
     ...(events === undefined ? [] : ['--events', String(events)]),
   ])
   return {
@@ -115,11 +125,13 @@ export async function straceReplay(folder: string, request: ReplayRequest): Prom
 
 /** The first place where ledger and trace differ, in words; undefined where they are the same, call by call. */
 export function firstDifference({ traced, ledger }: TracedReplay): string | undefined {
-  const tell = (call: Call | undefined) => (call === undefined ? 'nothing' : `${call.call}(${call.address}, ${call.length})`)
+  const tell = (call: Call | undefined) =>
+    call === undefined ? 'nothing' : `${call.call}(${call.address}, ${call.length})`
   for (let i = 0; i < Math.max(traced.length, ledger.length); i++) {
     const [seen, written] = [tell(traced[i]), tell(ledger[i])]
     if (seen !== written) return `call ${i + 1}: strace saw ${seen}, the ledger has ${written}`
-    if ((traced[i]!.errno === undefined) !== (ledger[i]!.errno === undefined)) return `call ${i + 1} failed in one of them`
+    if ((traced[i]!.errno === undefined) !== (ledger[i]!.errno === undefined))
+      return `call ${i + 1} failed in one of them`
   }
   return undefined
 }
