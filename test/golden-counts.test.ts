@@ -1,0 +1,112 @@
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import test from 'ava'
+import { Heap } from '../lib/heap.ts'
+
+/**
+ * What each operation takes on its usual path. These are the product's speed, so they are written down: a change that needs
+ * one load more has to say so here. Loads and stores are of the heap's tables; words are those of the block itself.
+ */
+const GOLDEN = {
+  malloc: { loads: 4, stores: 2 },
+  free: { loads: 4, stores: 3 },
+  'realloc in place': { loads: 4, stores: 0 },
+  'realloc that moves': { loads: 12, stores: 5 },
+  'calloc(1, 64)': { loads: 4, stores: 2 },
+}
+
+interface Counts {
+  loads: number
+  stores: number
+}
+
+/** Stands in for a typed array and counts what is done to it. */
+function counted<T extends Uint8Array | Int32Array>(array: T, counts: Counts): T {
+  return new Proxy(array, {
+    get: (target, key) => {
+      if (typeof key === 'string' && /^\d+$/.test(key)) counts.loads++
+      const value = Reflect.get(target, key, target) as unknown
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+    set: (target, key, value) => {
+      counts.stores++
+      return Reflect.set(target, key, value, target)
+    },
+  })
+}
+
+/** The fields through which a heap reaches its tables on the usual path. */
+interface Insides {
+  classBySize: Uint8Array
+  cache: { area: Int32Array; states: Uint8Array; pageClass: Uint8Array }
+  tiers: { tables: { states: Uint8Array; pageClass: Uint8Array }; classes: { size: Int32Array } }
+}
+
+function watch(heap: Heap, counts: Counts): void {
+  const insides = heap as unknown as Insides
+  insides.classBySize = counted(insides.classBySize, counts)
+  for (const part of [insides.cache, insides.tiers.tables, insides.tiers.classes]) {
+    for (const [name, value] of Object.entries(part)) {
+      if (value instanceof Uint8Array || value instanceof Int32Array) {
+        Object.assign(part, { [name]: counted(value, counts) })
+      }
+    }
+  }
+}
+
+test.serial('loads, stores, Atomics and system calls of the usual path', (t) => {
+  const heap = new Heap({ limitBytes: 2 ** 28 })
+  // Both classes have something in their stacks, and room.
+  for (const size of [64, 128]) for (let round = 0; round < 6; round++) heap.free(heap.malloc(size))
+  const warm = [64, 64, 64, 128, 128, 128].map((size) => heap.malloc(size))
+  for (const address of warm) heap.free(address)
+  const counts = { loads: 0, stores: 0 }
+  watch(heap, counts)
+
+  let atomics = 0
+  const original = { ...Object.getOwnPropertyDescriptors(Atomics) }
+  for (const name of Object.getOwnPropertyNames(Atomics)) {
+    const operation = (Atomics as unknown as Record<string, unknown>)[name]
+    if (typeof operation !== 'function') continue
+    Object.defineProperty(Atomics, name, {
+      configurable: true,
+      value: (...args: unknown[]) => {
+        atomics++
+        return Reflect.apply(operation, Atomics, args)
+      },
+    })
+  }
+  const calls = heap.stats().syscalls
+  const measured: Record<string, Counts> = {}
+  const measure = <T>(name: string, operation: () => T): T => {
+    counts.loads = 0
+    counts.stores = 0
+    const result = operation()
+    measured[name] = { ...counts }
+    return result
+  }
+  try {
+    const address = measure('malloc', () => heap.malloc(64))
+    measure('realloc in place', () => heap.realloc(address, 60))
+    const moved = measure('realloc that moves', () => heap.realloc(address, 128))
+    measure('free', () => heap.free(moved))
+    measure('calloc(1, 64)', () => heap.calloc(1, 64))
+  } finally {
+    Object.defineProperties(Atomics, original)
+  }
+  for (const [name, { loads, stores }] of Object.entries(GOLDEN)) {
+    t.true(measured[name]!.loads <= loads, `${name}: ${measured[name]!.loads} loads`)
+    t.true(measured[name]!.stores <= stores, `${name}: ${measured[name]!.stores} stores`)
+    t.true(measured[name]!.loads > 0, `${name} was counted`)
+  }
+  t.is(atomics, 0)
+  t.deepEqual(heap.stats().syscalls, calls)
+})
+
+test('ten million pairs make no garbage: not one collection', (t) => {
+  const child = fileURLToPath(new URL('./children/pairs.js', import.meta.url))
+  const run = (kind: string) =>
+    Number(execFileSync(process.execPath, ['--max-semi-space-size=1', child, kind], { encoding: 'utf8' }))
+  t.is(run('heap'), 0)
+  t.true(run('garbage') > 0, 'the count can be other than 0')
+})
