@@ -82,7 +82,10 @@ export class Tables {
     const mapping = mapper.reserve({ byteLength: end, kind: 'shared', alignment: 4096, hugePages: false })
     if (typeof mapping === 'number') throw refused(mapping, end)
     const errno = mapping.grow(0, fixed)
-    if (errno !== 0) throw refused(errno, fixed)
+    if (errno !== 0) {
+      mapping.close()
+      throw refused(errno, fixed)
+    }
     this.mapper = mapper
     this.mapping = mapping
     const { buffer } = mapping
