@@ -32,6 +32,13 @@ export function checkBoolean(name: string, value: unknown, fallback: boolean): b
   return value
 }
 
+/** Checks that `value` is a whole number from `least` to `most`; `undefined` gives `fallback`. */
+export function checkInteger(name: string, value: unknown, least: number, most: number, fallback: number): number {
+  const number = checkNumber(name, value, least, most, fallback)
+  if (!Number.isInteger(number)) throw outOfRange(name, 'a whole number', value)
+  return number
+}
+
 /** Checks that `value` is a number from `least` to `most`; `undefined` gives `fallback`. */
 export function checkNumber(name: string, value: unknown, least: number, most: number, fallback: number): number {
   if (value === undefined) return fallback

@@ -1,5 +1,13 @@
 import type { Address, Allocator, HeapStats } from './allocator.ts'
-import { checkAlignment, checkBoolean, checkChoice, checkCount, checkNumber, checkOptions } from './arguments.ts'
+import {
+  checkAlignment,
+  checkBoolean,
+  checkChoice,
+  checkCount,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+} from './arguments.ts'
 import { AllocatorError, closedError, outOfRange } from './errors.ts'
 import { BlockBytes } from './memory/block-bytes.ts'
 import { isCached, ObjectState } from './memory/object-state.ts'
@@ -65,16 +73,16 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     checkOptions(options)
     const memory = checkChoice('memory', options.memory, ['shared', 'private'])
     const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-    const limitBytes = checkNumber('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+    const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
     const threadCache = checkBoolean('threadCache', options.threadCache, true)
-    const cacheBytes = checkNumber('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
+    const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
     const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
     this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
     this.tiers = new TCMalloc(this.mapper, {
       memory,
       limitBytes,
       alignment: Math.min(MOST_ALIGNMENT, this.mapper.maxAlignment),
-      cacheBytes: threadCache ? Math.floor(cacheBytes) : 0,
+      cacheBytes: threadCache ? cacheBytes : 0,
       releaseRate,
     })
     this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>

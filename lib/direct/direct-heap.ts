@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkCount, checkNumber, checkOptions } from '../arguments.ts'
+import { checkAlignment, checkCount, checkInteger, checkOptions } from '../arguments.ts'
 import { AllocatorError, closedError, outOfRange } from '../errors.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
 import { machineMemory } from '../os/machine.ts'
@@ -53,7 +53,7 @@ export class DirectHeap implements Allocator {
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a DirectHeap needs the addon (${addon.reason})`)
     }
     this.addon = addon
-    this.limitBytes = checkNumber('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
+    this.limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
     this.ledger = openLedger(addon, options.ledger ?? {})
   }
 

@@ -53,8 +53,8 @@ export class SimulatedMapper implements Mapper {
   }
 
   /** Makes a call, or refuses it: the system's error number. */
-  record(call: SystemCall['call'], address: number, length: number): number {
-    const errno = this.calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
+  record(call: SystemCall['call'], address: number, length: number, tooMuch = false): number {
+    const errno = tooMuch || this.calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
     this.calls.push({ call, address, length, ns: 0, ...(errno === 0 ? {} : { errno }) })
     return errno
   }
@@ -98,13 +98,10 @@ class SimulatedMapping implements Mapping {
 
   grow(offset: number, length: number): number {
     const pages = this.wholePages(offset, length)
-    const errno = this.system.record('mmap', offset, length)
-    if (errno !== 0) return errno
-    if ((this.system.pagesGrown + pages) * this.system.systemPageSize > this.system.limitBytes) {
-      return constants.errno.ENOMEM
-    }
-    this.system.pagesGrown += pages
-    return 0
+    const { limitBytes, pagesGrown, systemPageSize } = this.system
+    const errno = this.system.record('mmap', offset, length, (pagesGrown + pages) * systemPageSize > limitBytes)
+    if (errno === 0) this.system.pagesGrown += pages
+    return errno
   }
 
   release(offset: number, length: number): number {

@@ -292,10 +292,19 @@ export class PageHeap {
       if (this.bestFit(pages) !== 0) return true
     }
     if (this.growBy(Math.max(pages, least)) || (pages < least && this.growBy(pages))) return true
+    const tail = this.freeTail()
+    if (tail > 0 && this.growBy(pages - tail)) return true
     // Nothing more to be had. Where free neighbours of both states lie side by side, releasing all makes them one.
     if (this.control[NORMAL_PAGES] === 0 || this.control[RELEASED_PAGES] === 0) return false
     this.release(this.control[NORMAL_PAGES]!)
     return this.bestFit(pages) !== 0
+  }
+
+  /** Pages of the normal span that ends the heap; 0 where it is in use, or released. */
+  private freeTail(): number {
+    const { spans } = this
+    const last = spans[((this.control[END_PAGE]! - 1) << SpanEntry.Shift) + Span.Start]! << SpanEntry.Shift
+    return spans[last + Span.Location] === Location.Normal ? spans[last + Span.Length]! : 0
   }
 
   private forcedReleaseIsDue(pages: number): boolean {
@@ -333,7 +342,7 @@ export class PageHeap {
     this.unlink(start, Location.Normal, pages)
     // The call is made while the span is in no list: others may go on with the rest meanwhile.
     const errno = this.mapping.release(start * Page.Bytes, pages * Page.Bytes)
-    if (errno === 0 && this.mapper.releaseZeroes) this.tables.pageDirty.fill(0, start, start + pages)
+    if (errno === 0) this.tables.pageDirty.fill(this.mapper.releaseZeroes ? 0 : 1, start, start + pages)
     this.insertCoalesced(start, pages, errno === 0 ? Location.Released : Location.Normal)
     return errno === 0
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { constants, gunzipSync } from 'node:zlib'
 import { AllocatorError } from '../errors.ts'
 
 /**
@@ -141,8 +141,12 @@ function unpack(path: string): Buffer {
   try {
     return gunzipSync(packed)
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new AllocatorError('ERR_TRACE_INVALID', `${path}: it can't be unpacked (${reason})`, { cause })
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code === 'Z_BUF_ERROR') {
+      const whole = gunzipSync(packed, { finishFlush: constants.Z_SYNC_FLUSH }).length
+      throw invalid(path, whole, 'the packed file is cut short')
+    }
+    throw new AllocatorError('ERR_TRACE_INVALID', `${path}: it can't be unpacked (${message})`, { cause })
   }
 }
 

@@ -1,8 +1,8 @@
 import test from 'ava'
-import { openTiers } from '../support/tiers.ts'
+import { openTiers } from '../support/simulated-tiers.ts'
 
 test('the heap grows by 1 MiB at least, and by more only where more is asked for', (t) => {
-  const { pageHeap, mapper } = openTiers()
+  const { pageHeap, mapper } = openTiers({ limitPages: 65_536 })
   t.is(pageHeap.allocate(1), 8)
   t.is(pageHeap.mappedPages, 128)
   t.is(pageHeap.allocate(127), 9)
@@ -13,7 +13,7 @@ test('the heap grows by 1 MiB at least, and by more only where more is asked for
 })
 
 test('the best fit is taken, and what is left over can be had', (t) => {
-  const { pageHeap } = openTiers()
+  const { pageHeap } = openTiers({ limitPages: 65_536 })
   const spans = [40, 1, 20, 1, 30, 1].map((pages) => pageHeap.allocate(pages))
   for (const i of [0, 2, 4]) pageHeap.free(spans[i]!)
   t.is(pageHeap.allocate(20), spans[2], 'exactly as long')
@@ -23,7 +23,7 @@ test('the best fit is taken, and what is left over can be had', (t) => {
 })
 
 test('among long spans too the shortest that fits is taken', (t) => {
-  const { pageHeap } = openTiers()
+  const { pageHeap } = openTiers({ limitPages: 65_536 })
   const spans = [700, 1, 400, 1, 390, 1, 2000, 1].map((pages) => pageHeap.allocate(pages))
   for (const i of [0, 2, 4, 6]) pageHeap.free(spans[i]!)
   t.is(pageHeap.allocate(395), spans[2])
@@ -32,7 +32,7 @@ test('among long spans too the shortest that fits is taken', (t) => {
 })
 
 test('neighbours of one state are joined, those of two are not', (t) => {
-  const { pageHeap } = openTiers()
+  const { pageHeap } = openTiers({ limitPages: 65_536 })
   const [a, b, c] = [pageHeap.allocate(10), pageHeap.allocate(10), pageHeap.allocate(108)]
   pageHeap.free(a)
   t.is(pageHeap.release(10), 10)
@@ -47,7 +47,7 @@ test('neighbours of one state are joined, those of two are not', (t) => {
 })
 
 test('a released span is taken only where it is strictly shorter', (t) => {
-  const { pageHeap } = openTiers()
+  const { pageHeap } = openTiers({ limitPages: 65_536 })
   const spans = [20, 1, 20, 1, 15, 71].map((pages) => pageHeap.allocate(pages))
   pageHeap.free(spans[0]!)
   pageHeap.free(spans[4]!)
@@ -58,7 +58,7 @@ test('a released span is taken only where it is strictly shorter', (t) => {
 })
 
 test('an aligned span keeps nothing of what lay before and behind it', (t) => {
-  const { pageHeap } = openTiers()
+  const { pageHeap } = openTiers({ limitPages: 65_536 })
   for (const alignment of [2, 16, 512]) {
     const start = pageHeap.allocateAligned(3, alignment)
     t.is(start % alignment, 0)
@@ -70,7 +70,7 @@ test('an aligned span keeps nothing of what lay before and behind it', (t) => {
 })
 
 test('a span grows over free ones behind it, of both states, and shrinks', (t) => {
-  const { pageHeap } = openTiers()
+  const { pageHeap } = openTiers({ limitPages: 65_536 })
   const [a, b, c, d] = [10, 10, 10, 98].map((pages) => pageHeap.allocate(pages)) as [number, number, number, number]
   t.false(pageHeap.extend(a, 11))
   pageHeap.free(b)
@@ -87,7 +87,7 @@ test('a span grows over free ones behind it, of both states, and shrinks', (t) =
 })
 
 test('after enough frees a little is released, and the oldest of the next list first', (t) => {
-  const { pageHeap, mapper } = openTiers({ releaseRate: 1000 })
+  const { pageHeap, mapper } = openTiers({ releaseRate: 1000, limitPages: 65_536 })
   const spans = Array.from({ length: 40 }, () => pageHeap.allocate(2))
   for (let i = 0; i < spans.length; i += 2) pageHeap.free(spans[i]!)
   t.true(mapper.pagesReleased > 0)
@@ -95,7 +95,7 @@ test('after enough frees a little is released, and the oldest of the next list f
 })
 
 test('without a rate nothing is released but on demand', (t) => {
-  const { pageHeap, mapper } = openTiers({ releaseRate: 0 })
+  const { pageHeap, mapper } = openTiers({ releaseRate: 0, limitPages: 65_536 })
   const spans = Array.from({ length: 2000 }, () => pageHeap.allocate(2))
   for (const start of spans) pageHeap.free(start)
   t.is(mapper.pagesReleased, 0)
@@ -126,7 +126,7 @@ test('the limit and the system’s refusal are told apart, and nothing is lost',
 })
 
 test('where the system refuses to take pages back, they stay what they were', (t) => {
-  const { pageHeap, mapper } = openTiers()
+  const { pageHeap, mapper } = openTiers({ limitPages: 65_536 })
   pageHeap.free(pageHeap.allocate(100))
   mapper.refuseCall = mapper.ring().length + 1
   t.is(pageHeap.release(100), 0)

@@ -134,6 +134,8 @@ test('a packed file that is cut short, or damaged, is refused', (t) => {
   for (const bytes of [packed.subarray(0, packed.length / 2), packed.subarray(0, 5), damaged]) {
     t.throws(() => readTrace(fileOf(bytes)), { code: 'ERR_TRACE_INVALID' })
   }
+  const cut = t.throws(() => readTrace(fileOf(packed.subarray(0, packed.length / 2))))
+  t.regex(cut.message, /at offset [1-9]\d{5,}: the packed file is cut short/)
   const unpacked = gunzipSync(packed)
   t.throws(() => readTrace(fileOf(unpacked.subarray(0, unpacked.length - 1))), { code: 'ERR_TRACE_INVALID' })
 })

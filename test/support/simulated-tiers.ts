@@ -1,0 +1,82 @@
+import { Page } from '../../lib/memory/page.ts'
+import { Location, Span, SpanEntry } from '../../lib/memory/span.ts'
+import { Tables } from '../../lib/memory/tables.ts'
+import type { Mapping } from '../../lib/os/mapper.ts'
+import { SimulatedMapper, type SimulatedSystem } from '../../lib/os/simulated-mapper.ts'
+import { CentralCache } from '../../lib/tcmalloc/central-cache.ts'
+import { leastSpanPages, PageHeap } from '../../lib/tcmalloc/page-heap.ts'
+import { SizeClassTable } from '../../lib/tcmalloc/size-class.ts'
+import { initializeBudget, ThreadCache, threadCacheLayout } from '../../lib/tcmalloc/thread-cache.ts'
+import { TransferCache, transferLayout } from '../../lib/tcmalloc/transfer-cache.ts'
+
+export interface TiersOptions {
+  limitPages?: number
+  /** 0 unless asked for: then nothing is released that a test doesn't release. */
+  releaseRate?: number
+  budgetBytes?: number
+  system?: SimulatedSystem
+}
+
+/** TCMalloc's tiers one by one, over a simulated system. */
+export interface Tiers {
+  mapper: SimulatedMapper
+  mapping: Mapping
+  tables: Tables
+  classes: SizeClassTable
+  pageHeap: PageHeap
+  central: CentralCache
+  transfer: TransferCache
+  /** Another thread's cache over the same tiers. */
+  openCache(): ThreadCache
+}
+
+export function openTiers(options: TiersOptions = {}): Tiers {
+  const { limitPages = 4096, releaseRate = 0, budgetBytes = 32 * 2 ** 20, system = {} } = options
+  const mapper = new SimulatedMapper(system)
+  const classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
+  const stacks = threadCacheLayout(classes)
+  const transfers = transferLayout(classes)
+  const pages = Page.First + limitPages
+  const mapping = mapper.reserve({
+    byteLength: pages * Page.Bytes,
+    kind: 'shared',
+    alignment: mapper.maxAlignment,
+    hugePages: true,
+  })
+  if (typeof mapping === 'number') throw new Error(`the simulated system refused the reservation: ${mapping}`)
+  const tables = new Tables(mapper, { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 })
+  const pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate)
+  pageHeap.initialize()
+  initializeBudget(tables.control, budgetBytes)
+  const central = new CentralCache(tables, classes, pageHeap)
+  const transfer = new TransferCache(tables, classes, transfers, central)
+  const openCache = (): ThreadCache => {
+    const { slot, area } = tables.claimSlot()
+    return new ThreadCache(tables, classes, stacks, transfer, slot, area)
+  }
+  return { mapper, mapping, tables, classes, pageHeap, central, transfer, openCache }
+}
+
+/** The class of exactly this size. */
+export function classOf({ classes }: Pick<Tiers, 'classes'>, size: number): number {
+  const found = classes.size.indexOf(size)
+  if (found < 1) throw new Error(`there is no class of ${size} bytes`)
+  return found
+}
+
+/** One word of a span's entry. */
+export function spanWord({ tables }: Pick<Tiers, 'tables'>, start: number, word: Span): number {
+  return tables.spans[(start << SpanEntry.Shift) + word]!
+}
+
+/** The page heap's free spans, lowest first, each as `normal` or `released` with its first page and its length. */
+export function freeSpans({ pageHeap, tables }: Pick<Tiers, 'pageHeap' | 'tables'>): string[] {
+  const found: { start: number; text: string }[] = []
+  for (const [location, lists] of pageHeap.lists()) {
+    for (const { start } of lists) {
+      const length = tables.spans[(start << SpanEntry.Shift) + Span.Length]!
+      found.push({ start, text: `${location === Location.Normal ? 'normal' : 'released'} ${start}+${length}` })
+    }
+  }
+  return found.sort((a, b) => a.start - b.start).map(({ text }) => text)
+}
