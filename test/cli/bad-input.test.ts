@@ -30,7 +30,11 @@ const badInputs: [title: string, path: string, message: RegExp][] = [
   ['an empty file', fileOf('empty', Buffer.alloc(0)), /empty.*offset 0.*cut short/],
   ['no trace', fileOf('text', Buffer.from('a text of no interest, but long enough')), /text.*no trace/],
   ['a trace that is cut short', fileOf('cut', unpacked.subarray(0, unpacked.length - 5)), /cut.*offset 39.*cut short/],
-  ['a packed trace that is cut short', fileOf('cut.gz', readFileSync(packed).subarray(0, 40)), /cut\.gz.*offset 56.*cut short/],
+  [
+    'a packed trace that is cut short',
+    fileOf('cut.gz', readFileSync(packed).subarray(0, 40)),
+    /cut\.gz.*offset 56.*cut short/,
+  ],
   [
     'a free of an empty slot',
     writeTrace(join(folder, 'empty-slot.mtrc'), 2, [
