@@ -79,7 +79,7 @@ for (const allocator of ['tcmalloc', 'direct', 'buffer']) {
       }
       t.true(report.peakMappedBytes! >= 3_002_100)
       t.true(report.endMappedBytes! <= report.peakMappedBytes!)
-      t.true(report.peakResidentBytes! > 0)
+      t.true(report.peakResidentBytes! >= 0)
     })
   }
 }

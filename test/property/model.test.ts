@@ -12,7 +12,7 @@ const CALLS = Number(process.env.SPANHEAP_PROPERTY_OPERATIONS ?? 1_000_000)
 const SEED = process.env.SPANHEAP_PROPERTY_SEED
 
 const LIMIT_BYTES = 2 ** 30
-const MOST_OPERATIONS = 20_000
+const MOST_OPERATIONS = 12_000
 /** Some operations are runs of calls: about so many on average. */
 const CALLS_PER_OPERATION = 3.3
 const CALLS_PER_CASE = (MOST_OPERATIONS / 2) * CALLS_PER_OPERATION
@@ -22,11 +22,14 @@ interface System {
   memory: MemoryKind
   /** None: the real one. */
   simulate?: () => SimulatedMapper
+  /** Of a block that is there from first to last, in front of all others. */
+  heldBytes?: number
 }
 
 const systems: System[] = [
   { name: 'native, shared', memory: 'shared' },
   { name: 'native, private', memory: 'private' },
+  { name: 'native, addresses above 2 GiB', memory: 'shared', heldBytes: 2 ** 31 },
   { name: 'simulated, 4 KiB pages', memory: 'shared', simulate: () => new SimulatedMapper({ systemPageSize: 4096 }) },
   { name: 'simulated, 16 KiB pages', memory: 'shared', simulate: () => new SimulatedMapper({ systemPageSize: 16384 }) },
   {
@@ -48,19 +51,21 @@ const tunings: fc.Arbitrary<Tuning> = fc.record({
 /** Lengths are drawn evenly, without fast-check's preference for short ones: so the number of cases tells that of calls. */
 const scripts = fc.noBias(fc.array(fc.integer({ min: 0, max: MOST_CODE }), { maxLength: MOST_OPERATIONS, size: 'max' }))
 
-for (const { name, memory, simulate } of systems) {
+for (const { name, memory, simulate, heldBytes = 0 } of systems) {
   test.serial(`a heap does what the reference does: ${name}`, async (t) => {
     t.timeout(24 * 60 * 60 * 1000)
-    const occupied = occupancyFor(LIMIT_BYTES)
+    const limitBytes = LIMIT_BYTES + heldBytes
+    const occupied = occupancyFor(limitBytes)
     let calls = 0
 
     /** Plays on a new heap; what went wrong, if anything. */
     const fault = async (tuning: Tuning, operations: readonly Operation[]): Promise<unknown> => {
       const mapper = simulate?.()
-      const options = { ...tuning, memory, limitBytes: LIMIT_BYTES, ...(mapper === undefined ? {} : { mapper }) }
+      const options = { ...tuning, memory, limitBytes, ...(mapper === undefined ? {} : { mapper }) }
       const heap = new Heap<MemoryKind>(options)
-      const model = new HeapModel(heap, mapper?.maxAlignment ?? LIMIT_BYTES, occupied)
+      const model = new HeapModel(heap, mapper?.maxAlignment ?? limitBytes, occupied)
       try {
+        if (heldBytes > 0) model.hold(heldBytes)
         model.play(operations)
         model.finish()
         return undefined
