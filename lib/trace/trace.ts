@@ -134,8 +134,16 @@ function faultOf(trace: Trace, event: number, slot: number): string | undefined 
   return undefined
 }
 
+function read(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw new AllocatorError('ERR_TRACE_INVALID', `${path}: it can't be read (${(cause as Error).message})`, { cause })
+  }
+}
+
 function unpack(path: string): Buffer {
-  const packed = readFileSync(path)
+  const packed = read(path)
   const gzipped = packed[0] === 0x1f && packed[1] === 0x8b
   if (!gzipped) return packed
   try {

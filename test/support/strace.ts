@@ -50,7 +50,7 @@ export function parseStrace(text: string): TracedCall[] {
     if (thread === undefined || rest === undefined) continue
     last = undefined
     if (rest.endsWith('<unfinished ...>')) {
-      unfinished.set(thread, rest.slice(0, -'<unfinished ...>'.length))
+      unfinished.set(thread, rest.slice(0, -'<unfinished ...>'.length).trimEnd())
       continue
     }
     const resumed = rest.match(/^<\.\.\. \w+ resumed>(.*)$/)
