@@ -7,11 +7,14 @@ export function checkCount(name: string, value: unknown): number {
   return value
 }
 
-/** Checks that `value` is a power of two from 1 to `most`. */
-export function checkAlignment(value: unknown, most: number): number {
+/** The largest alignment that a heap promises, in bytes. */
+export const MOST_ALIGNMENT = 64 * 2 ** 20
+
+/** Checks that `value` is a power of two from 1 to MOST_ALIGNMENT. */
+export function checkAlignment(value: unknown): number {
   const alignment = checkCount('alignment', value)
-  if (alignment < 1 || alignment > most || 2 ** Math.round(Math.log2(alignment)) !== alignment) {
-    throw outOfRange('alignment', `a power of two from 1 to ${most}`, value)
+  if (alignment < 1 || alignment > MOST_ALIGNMENT || 2 ** Math.round(Math.log2(alignment)) !== alignment) {
+    throw outOfRange('alignment', `a power of two from 1 to ${MOST_ALIGNMENT}`, value)
   }
   return alignment
 }

@@ -7,6 +7,7 @@ import {
   checkInteger,
   checkNumber,
   checkOptions,
+  MOST_ALIGNMENT,
 } from './arguments.ts'
 import { AllocatorError, closedError, outOfRange } from './errors.ts'
 import { BlockBytes } from './memory/block-bytes.ts'
@@ -18,8 +19,6 @@ import type { LedgerOptions } from './os/native-mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 
-/** The largest alignment that a heap promises: its memory starts at a multiple of it. */
-const MOST_ALIGNMENT = 64 * 2 ** 20
 /** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
 const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
 /** What gperftools clips that budget to. */
@@ -140,7 +139,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   alignedAlloc(alignment: number, size: number): Address {
-    checkAlignment(alignment, MOST_ALIGNMENT)
+    checkAlignment(alignment)
     checkCount('size', size)
     this.checkOpen()
     if (alignment <= Granule.Bytes) return this.malloc(size)

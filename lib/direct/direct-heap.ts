@@ -8,7 +8,6 @@ import type { SystemCall } from '../os/mapper.ts'
 import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts'
 import { residentBytesOf } from '../os/resident.ts'
 
-const MOST_ALIGNMENT = 64 * 2 ** 20
 /** What the entry of one block takes in V8's map of blocks: the entry itself and the object that it names. */
 const BLOCK_METADATA_BYTES = 96
 
@@ -77,7 +76,7 @@ export class DirectHeap implements Allocator {
   }
 
   alignedAlloc(alignment: number, size: number): Address {
-    return this.map(checkCount('size', size), checkAlignment(alignment, MOST_ALIGNMENT))
+    return this.map(checkCount('size', size), checkAlignment(alignment))
   }
 
   free(address: Address): void {

@@ -348,9 +348,6 @@ export class PageHeap {
   }
 }
 
-/** The words of the control section that the page heap takes. */
-export const PAGE_HEAP_WORDS = 8 + 2 * SPAN_LISTS_WORDS
-
 /** The smallest span, in pages: a system page, where that is more than a page. */
 export function leastSpanPages(systemPageSize: number): number {
   return Math.max(1, systemPageSize >>> Page.Shift)
