@@ -21,7 +21,7 @@ interface Counts {
 }
 
 /** Stands in for a typed array and counts what is done to it. */
-function counted<T extends Uint8Array | Int32Array>(array: T, counts: Counts): T {
+function counted<T extends Int8Array | Int32Array>(array: T, counts: Counts): T {
   return new Proxy(array, {
     get: (target, key) => {
       if (typeof key === 'string' && /^\d+$/.test(key)) counts.loads++
@@ -37,9 +37,9 @@ function counted<T extends Uint8Array | Int32Array>(array: T, counts: Counts): T
 
 /** The fields through which a heap reaches its tables on the usual path. */
 interface Insides {
-  classBySize: Uint8Array
-  cache: { area: Int32Array; states: Uint8Array; pageClass: Uint8Array }
-  tiers: { tables: { states: Uint8Array; pageClass: Uint8Array }; classes: { size: Int32Array } }
+  classBySize: Int8Array
+  cache: { area: Int32Array; states: Int8Array; pageClass: Int8Array }
+  tiers: { tables: { states: Int8Array; pageClass: Int8Array }; classes: { size: Int32Array } }
 }
 
 function watch(heap: Heap, counts: Counts): void {
@@ -47,7 +47,7 @@ function watch(heap: Heap, counts: Counts): void {
   insides.classBySize = counted(insides.classBySize, counts)
   for (const part of [insides.cache, insides.tiers.tables, insides.tiers.classes]) {
     for (const [name, value] of Object.entries(part)) {
-      if (value instanceof Uint8Array || value instanceof Int32Array) {
+      if (value instanceof Int8Array || value instanceof Int32Array) {
         Object.assign(part, { [name]: counted(value, counts) })
       }
     }

@@ -6,9 +6,10 @@ const LOW_BYTES = 2 ** 31 - Granule.Bytes
 /** More than a loop can reach beyond where its block starts. */
 const LOOP_MARGIN = 4096
 
-/** Up to this a loop beats a call of the engine, which takes about 40 ns before it starts. */
+/** Up to this a loop beats a call of the engine, which takes 30 to 40 ns before it starts. */
 const enum Loop {
-  MostBytes = 256,
+  MostCleared = 512,
+  MostCopied = 256,
 }
 
 /**
@@ -35,21 +36,31 @@ export class BlockBytes {
 
   /** Clears `length` bytes from a block's address on, and up to 15 more that are the block's too. */
   zero(address: number, length: number): void {
-    if ((address | 0) !== address || length > Loop.MostBytes) {
+    if ((address | 0) !== address || length > Loop.MostCleared) {
       this.zeroLong(address, length)
       return
     }
     const { doubles } = this
-    const end = (address + length + 7) >>> 3
-    for (let i = address >>> 3; i < end; i = (i + 2) | 0) {
+    const granules = (length + (Granule.Bytes - 1)) >>> Granule.Shift
+    let i = address >>> 3
+    const end = (i + (granules << 1)) | 0
+    if ((granules & 1) !== 0) {
       doubles[i] = 0
       doubles[i + 1] = 0
+      i = (i + 2) | 0
+    }
+    while (i < end) {
+      doubles[i] = 0
+      doubles[i + 1] = 0
+      doubles[i + 2] = 0
+      doubles[i + 3] = 0
+      i = (i + 4) | 0
     }
   }
 
   /** Copies `length` bytes from one block to another, and up to 15 more that are theirs too. */
   copy(to: number, from: number, length: number): void {
-    if ((to | 0) !== to || (from | 0) !== from || length > Loop.MostBytes) {
+    if ((to | 0) !== to || (from | 0) !== from || length > Loop.MostCopied) {
       this.copyLong(to, from, length)
       return
     }

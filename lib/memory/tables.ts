@@ -42,11 +42,11 @@ const STATE_STEPS = 1
  */
 export class Tables {
   /** One state per granule; see object-state.ts. */
-  readonly states: Uint8Array
+  readonly states: Int8Array
   /** One size class per page; 0 in large and in free spans. */
-  readonly pageClass: Uint8Array
+  readonly pageClass: Int8Array
   /** One byte per page: 0 while it is as the system gave it, which is all zeros, 1 once it has been handed out. */
-  readonly pageDirty: Uint8Array
+  readonly pageDirty: Int8Array
   /** One entry of eight words per page; see span.ts. */
   readonly spans: Int32Array
   /** The tiers' own words; tcmalloc/control.ts says which are whose. */
@@ -90,10 +90,10 @@ export class Tables {
     this.mapping = mapping
     const { buffer } = mapping
     this.control = new Int32Array(buffer, control.offset, controlWords)
-    this.pageClass = new Uint8Array(buffer, pageClass.offset, pages)
-    this.pageDirty = new Uint8Array(buffer, pageDirty.offset, pages)
+    this.pageClass = new Int8Array(buffer, pageClass.offset, pages)
+    this.pageDirty = new Int8Array(buffer, pageDirty.offset, pages)
     this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SpanEntry.Words)
-    this.states = new Uint8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
+    this.states = new Int8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
   }
 
   /** Makes the tables cover the pages before `endPage`. Returns 0, or the system's error number. */

@@ -29,9 +29,9 @@ export class CentralCache {
   private readonly classes: SizeClassTable
   private readonly control: Int32Array
   private readonly spans: Int32Array
-  private readonly states: Uint8Array
-  private readonly pageClass: Uint8Array
-  private readonly pageDirty: Uint8Array
+  private readonly states: Int8Array
+  private readonly pageClass: Int8Array
+  private readonly pageDirty: Int8Array
   private readonly pageHeap: PageHeap
 
   constructor(tables: Tables, classes: SizeClassTable, pageHeap: PageHeap) {

@@ -99,8 +99,8 @@ export class SizeClassTable {
   }
 
   /** The class that serves each size up to Small.MostBytes, by the size in granules, rounded up. */
-  classBySize(): Uint8Array {
-    const table = new Uint8Array(Small.MostBytes / Granule.Bytes + 1)
+  classBySize(): Int8Array {
+    const table = new Int8Array(Small.MostBytes / Granule.Bytes + 1)
     let sizeClass = 1
     for (let granules = 0; granules < table.length; granules++) {
       while (this.size[sizeClass]! < granules * Granule.Bytes) sizeClass++

@@ -40,7 +40,7 @@ export class TCMalloc {
   readonly mapping: Mapping
   readonly cache: ThreadCache
   /** The class that serves each size up to Small.MostBytes, by the size in granules. */
-  readonly classBySize: Uint8Array
+  readonly classBySize: Int8Array
   private readonly classes: SizeClassTable
   private readonly tables: Tables
   private readonly mapper: Mapper

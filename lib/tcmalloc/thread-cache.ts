@@ -1,4 +1,4 @@
-import { ObjectState } from '../memory/object-state.ts'
+import { ObjectState, slotState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
 import type { Tables } from '../memory/tables.ts'
 import { Control } from './control.ts'
@@ -62,8 +62,8 @@ export class ThreadCache {
   /** This slot's state: that of every object on its stacks. */
   readonly state: number
   private readonly area: Int32Array
-  private readonly states: Uint8Array
-  private readonly pageClass: Uint8Array
+  private readonly states: Int8Array
+  private readonly pageClass: Int8Array
   private readonly control: Int32Array
   private readonly classes: SizeClassTable
   private readonly layout: StackLayout
@@ -80,7 +80,7 @@ export class ThreadCache {
     this.area = area
     this.states = tables.states
     this.pageClass = tables.pageClass
-    this.state = ObjectState.FirstSlot + slot
+    this.state = slotState(slot)
     this.control = tables.control
     this.classes = classes
     this.layout = layout

@@ -26,7 +26,7 @@ export class TransferCache {
   private readonly classes: SizeClassTable
   private readonly layout: StackLayout
   private readonly control: Int32Array
-  private readonly states: Uint8Array
+  private readonly states: Int8Array
   private readonly central: CentralCache
 
   constructor(tables: Tables, classes: SizeClassTable, layout: StackLayout, central: CentralCache) {

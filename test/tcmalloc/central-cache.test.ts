@@ -44,7 +44,7 @@ test('the first fetch carves a span: its pages, its objects, its states', (t) =>
   t.is(spanWord(tiers, 8, Span.Location), Location.Central)
   t.is(spanWord(tiers, 8, Span.FreeObjects), objects - 2)
 
-  const expected = new Uint8Array(pages * Page.Granules)
+  const expected = new Int8Array(pages * Page.Granules)
   for (let i = 0; i < objects; i++) expected[i * stride] = i < 2 ? SLOT : ObjectState.Free
   t.deepEqual(tiers.tables.states.slice(first, first + pages * Page.Granules), expected)
 })
