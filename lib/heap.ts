@@ -10,7 +10,7 @@ import {
   MOST_ALIGNMENT,
 } from './arguments.ts'
 import { AllocatorError, closedError, outOfRange } from './errors.ts'
-import { BlockBytes } from './memory/block-bytes.ts'
+import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isCached, ObjectState } from './memory/object-state.ts'
 import { Granule, MOST_HEAP_BYTES, Page } from './memory/page.ts'
 import { machineMemory, openMapper } from './os/machine.ts'
@@ -29,6 +29,15 @@ const enum Address32 {
   MostGranule = 0x7ffffff,
   /** The bits that are 0 in every address of a block. */
   Wrong = 0x8000000f,
+}
+
+/** The calls that have a slow path. */
+const enum Call {
+  Malloc,
+  Free,
+  Calloc,
+  Realloc,
+  AlignedAlloc,
 }
 
 /** How a {@link Heap} is made. */
@@ -99,7 +108,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       if (granule !== 0) return granule * Granule.Bytes
     }
     // The plus tells V8 that it is a number: where the caller wants an integer, none of the three goes through a double.
-    return +this.mallocSlow(size)
+    return +this.slow(Call.Malloc, size, 0)
   }
 
   free(address: Address): void {
@@ -112,17 +121,17 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       const granule = (address / Granule.Bytes) | 0
       if (granule * Granule.Bytes === address && this.cache.push(granule)) return
     }
-    this.freeSlow(address)
+    this.slow(Call.Free, address, 0)
   }
 
   calloc(count: number, size: number): Address {
-    if (isNatural32(count) && isNatural32(size) && count * size <= Small.MostBytes) {
+    if (isNatural32(count) && isNatural32(size) && count * size <= Loop.MostCleared) {
       const bytes = count * size
       const address = this.malloc(bytes)
-      this.bytes.zero(address, bytes)
+      this.bytes.zeroShort(address, bytes)
       return address
     }
-    return this.callocSlow(count, size)
+    return this.slow(Call.Calloc, count, size)
   }
 
   realloc(address: Address, size: number): Address {
@@ -132,24 +141,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         return this.tiers.servesWell(usable, size) ? address : this.move(address, size, usable)
       }
     }
-    return this.reallocSlow(address, size)
+    return this.slow(Call.Realloc, address, size)
   }
 
   alignedAlloc(alignment: number, size: number): Address {
-    checkAlignment(alignment)
-    checkCount('size', size)
-    this.checkOpen()
-    if (alignment <= Granule.Bytes) return this.malloc(size)
-    if (alignment > this.mapper.maxAlignment) {
-      throw new AllocatorError(
-        'ERR_HEAP_UNSUPPORTED',
-        `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
-        { requested: size }
-      )
-    }
-    const granule = this.tiers.allocateAligned(alignment, size)
-    if (granule === 0) throw this.outOfMemory(size)
-    return granule * Granule.Bytes
+    return this.slow(Call.AlignedAlloc, alignment, size)
   }
 
   usableSize(address: Address): number {
@@ -216,26 +212,67 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
   }
 
-  /** All that isn't the usual malloc: an empty stack, a large block, an address above 2 GiB, a wrong size, a closed heap. */
-  private mallocSlow(size: number): Address {
-    checkCount('size', size)
-    this.checkOpen()
-    const granule =
-      size <= Small.MostBytes
-        ? this.tiers.allocateSmall(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
-        : this.tiers.allocateLarge(size, undefined)
-    if (granule === 0) throw this.outOfMemory(size)
-    return granule * Granule.Bytes
-  }
-
-  /** What isn't a small block made of whole numbers. */
-  private callocSlow(count: number, size: number): Address {
-    const bytes = checkCount('count', count) * checkCount('size', size)
-    this.checkOpen()
-    if (bytes <= Small.MostBytes) return this.calloc(1, bytes)
-    const granule = this.tiers.allocateLarge(bytes, this.bytes)
-    if (granule === 0) throw this.outOfMemory(bytes)
-    return granule * Granule.Bytes
+  /**
+   * What isn't usual, of all five calls: an empty or a full stack, blocks that are large or above 2 GiB, wrong arguments, a
+   * closed heap. One function, and so one of more than 460 bytes of bytecode, which V8 inlines nowhere: as functions of their own
+   * they were inlined into malloc and free wherever these are called, and left no room for malloc and free themselves (V8 stops at
+   * 920 bytes a function). That made a replay 30 % slower, now and then with one heap, always with two.
+   */
+  private slow(call: Call, first: number, second: number): number {
+    switch (call) {
+      case Call.Malloc: {
+        checkCount('size', first)
+        this.checkOpen()
+        const granule =
+          first <= Small.MostBytes
+            ? this.tiers.allocateSmall(this.classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+            : this.tiers.allocateLarge(first, undefined)
+        if (granule === 0) throw this.outOfMemory(first)
+        return granule * Granule.Bytes
+      }
+      case Call.Free: {
+        this.tiers.free(this.liveGranule(first))
+        return 0
+      }
+      case Call.Calloc: {
+        const bytes = checkCount('count', first) * checkCount('size', second)
+        this.checkOpen()
+        if (bytes <= Small.MostBytes) {
+          const address = this.malloc(bytes)
+          this.bytes.zero(address, bytes)
+          return address
+        }
+        const granule = this.tiers.allocateLarge(bytes, this.bytes)
+        if (granule === 0) throw this.outOfMemory(bytes)
+        return granule * Granule.Bytes
+      }
+      case Call.Realloc: {
+        if (first === 0) return this.malloc(second)
+        const granule = this.liveGranule(first)
+        checkCount('size', second)
+        if (this.tiers.resize(granule, second)) return first
+        const moved = this.malloc(second)
+        this.bytes.copy(moved, first, Math.min(second, this.tiers.usableBytes(granule)))
+        this.free(first)
+        return moved
+      }
+      case Call.AlignedAlloc: {
+        checkAlignment(first)
+        checkCount('size', second)
+        this.checkOpen()
+        if (first <= Granule.Bytes) return this.malloc(second)
+        if (first > this.mapper.maxAlignment) {
+          throw new AllocatorError(
+            'ERR_HEAP_UNSUPPORTED',
+            `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
+            { requested: second }
+          )
+        }
+        const granule = this.tiers.allocateAligned(first, second)
+        if (granule === 0) throw this.outOfMemory(second)
+        return granule * Granule.Bytes
+      }
+    }
   }
 
   /** Moves a small block below 2 GiB. One function for all of it, so that V8 compiles it in one piece. */
@@ -245,23 +282,6 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     const granule = address >>> Granule.Shift
     if (!this.cache.push(granule)) this.tiers.free(granule)
     return moved
-  }
-
-  /** What isn't a small block below 2 GiB. */
-  private reallocSlow(address: Address, size: number): Address {
-    if (address === 0) return this.malloc(size)
-    const granule = this.liveGranule(address)
-    checkCount('size', size)
-    if (this.tiers.resize(granule, size)) return address
-    const moved = this.malloc(size)
-    this.bytes.copy(moved, address, Math.min(size, this.tiers.usableBytes(granule)))
-    this.free(address)
-    return moved
-  }
-
-  /** All that isn't the usual free: a full stack, a large block, an address above 2 GiB, a wrong address, a closed heap. */
-  private freeSlow(address: Address): void {
-    this.tiers.free(this.liveGranule(address))
   }
 
   /** The granule of a live block. @throws the error for what the address is instead */

@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
 const compiled = new URL('../lib/', import.meta.url)
@@ -17,4 +19,24 @@ test('fields are set in constructors only: V8 takes a field that is written once
   const body = code.slice(code.indexOf('export class ThreadCache'))
   t.notRegex(body, /^ {4}\w+;$/m)
   t.regex(body, /this\.states = /)
+})
+
+/** V8 inlines no function whose bytecode is longer than this (max_inlined_bytecode_size). */
+const MOST_INLINED = 460
+
+/** The length of a method's bytecode, as V8 compiles it when the script runs. */
+function bytecodeLength(method: string, script: string): number {
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['--print-bytecode', `--print-bytecode-filter=${method}`, '--input-type=module', '--eval', script],
+    { encoding: 'utf8', maxBuffer: 2 ** 28 }
+  )
+  return Number(/^Bytecode length: (\d+)$/m.exec(stdout)?.[1])
+}
+
+test('slow paths are in one function that V8 inlines nowhere: it would leave no room for malloc and free', (t) => {
+  const heap = JSON.stringify(fileURLToPath(new URL('index.js', compiled)))
+  const script = `const { Heap } = await import(${heap}); const heap = new Heap(); heap.free(heap.malloc(1))`
+  t.true(bytecodeLength('slow', script) > MOST_INLINED)
+  t.true(bytecodeLength('malloc', script) < MOST_INLINED)
 })

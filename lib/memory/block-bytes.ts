@@ -7,7 +7,7 @@ const LOW_BYTES = 2 ** 31 - Granule.Bytes
 const LOOP_MARGIN = 4096
 
 /** Up to this a loop beats a call of the engine, which takes 30 to 40 ns before it starts. */
-const enum Loop {
+export const enum Loop {
   MostCleared = 512,
   MostCopied = 256,
 }
@@ -36,8 +36,15 @@ export class BlockBytes {
 
   /** Clears `length` bytes from a block's address on, and up to 15 more that are the block's too. */
   zero(address: number, length: number): void {
-    if ((address | 0) !== address || length > Loop.MostCleared) {
-      this.zeroLong(address, length)
+    const end = Math.ceil((address + length) / 8) * 8
+    if (end > LOW_BYTES) new Float64Array(this.buffer, address, (end - address) / 8).fill(0)
+    else this.doubles.fill(0, address / 8, end / 8)
+  }
+
+  /** The same for a short block: at most `Loop.MostCleared` bytes. */
+  zeroShort(address: number, length: number): void {
+    if ((address | 0) !== address) {
+      this.zero(address, length)
       return
     }
     const { doubles } = this
@@ -76,12 +83,6 @@ export class BlockBytes {
       source = (source + 4) | 0
       target = (target + 4) | 0
     }
-  }
-
-  private zeroLong(address: number, length: number): void {
-    const end = Math.ceil((address + length) / 8) * 8
-    if (end > LOW_BYTES) new Float64Array(this.buffer, address, (end - address) / 8).fill(0)
-    else this.doubles.fill(0, address / 8, end / 8)
   }
 
   private copyLong(to: number, from: number, length: number): void {
