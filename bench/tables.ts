@@ -40,6 +40,10 @@ class SplitMapper implements Mapper {
     return (this.reservations++ === 0 ? this.memory : this.tables).reserve(reservation)
   }
 
+  adopt(): undefined {
+    return undefined
+  }
+
   syscalls() {
     return this.tables.syscalls()
   }

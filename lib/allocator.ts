@@ -74,6 +74,13 @@ export interface HeapStats {
   peakMappedBytes: number
   /** Successful calls by this heap since its construction. */
   syscalls: SyscallCounts
+  /** Threads that the heap is open in. */
+  threads: number
+  /**
+   * What threads that died had been handed and didn't free, less what they freed of others' blocks; in usable bytes. It is
+   * live still, since others may hold it.
+   */
+  deadThreadsBytes: number
   /** Where memory comes from: `native` is the system; `growable` a SharedArrayBuffer, which gives nothing back. */
   system: string
 }

@@ -4,6 +4,9 @@ export type AllocatorErrorCode =
   | 'ERR_HEAP_INVALID_ADDRESS'
   | 'ERR_HEAP_OUT_OF_MEMORY'
   | 'ERR_HEAP_CLOSED'
+  | 'ERR_HEAP_NOT_SHARED'
+  | 'ERR_HEAP_INVALID_TOKEN'
+  | 'ERR_HEAP_BUSY'
   | 'ERR_HEAP_TOO_MANY_WORKERS'
   | 'ERR_HEAP_CORRUPT'
   | 'ERR_HEAP_UNSUPPORTED'
@@ -54,6 +57,11 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
 /** The error for a call on a heap that was closed. */
 export function closedError(): AllocatorError {
   return new AllocatorError('ERR_HEAP_CLOSED', 'the heap is closed')
+}
+
+/** The error for what isn't the token of an open heap. */
+export function invalidToken(reason: string): AllocatorError {
+  return new AllocatorError('ERR_HEAP_INVALID_TOKEN', `the token can't be attached: ${reason}`)
 }
 
 function describe(value: unknown): string {

@@ -9,15 +9,16 @@ import {
   checkOptions,
   MOST_ALIGNMENT,
 } from './arguments.ts'
-import { AllocatorError, closedError, outOfRange } from './errors.ts'
+import { AllocatorError, closedError, outOfRange, wrongType } from './errors.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isCached, ObjectState } from './memory/object-state.ts'
 import { Granule, MOST_HEAP_BYTES, Page } from './memory/page.ts'
-import { machineMemory, openMapper } from './os/machine.ts'
+import { doorNamed, machineMemory, openMapper } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
+import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
 
 /** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
 const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
@@ -77,27 +78,64 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly endAddress: number
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
-  constructor(options: HeapOptions<Kind> = {}) {
-    checkOptions(options)
-    const memory = checkChoice('memory', options.memory, ['shared', 'private'])
-    const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-    const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
-    const threadCache = checkBoolean('threadCache', options.threadCache, true)
-    const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
-    const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
-    this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
-    this.tiers = new TCMalloc(this.mapper, {
-      memory,
-      limitBytes,
-      alignment: Math.min(MOST_ALIGNMENT, this.mapper.maxAlignment),
-      cacheBytes: threadCache ? cacheBytes : 0,
-      releaseRate,
-    })
-    this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>
-    this.bytes = new BlockBytes(this.tiers.mapping.unshared)
-    this.cache = this.tiers.cache
-    this.classBySize = this.tiers.classBySize
+  constructor(options?: HeapOptions<Kind>)
+  /** @internal One more thread of a heap that exists. */
+  constructor(options: Attachment)
+  constructor(options: HeapOptions<Kind> | Attachment = {}) {
+    const { mapper, tiers } = options instanceof Attachment ? options : createTiers(options)
+    this.mapper = mapper
+    this.tiers = tiers
+    this.buffer = tiers.mapping.buffer as BufferOf<Kind>
+    this.bytes = new BlockBytes(tiers.mapping.unshared)
+    this.cache = tiers.cache
+    this.classBySize = tiers.classBySize
     this.endAddress = this.buffer.byteLength
+  }
+
+  /**
+   * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it;
+   * the memory goes with the last close. A thread that ends without it is cleared up behind by the others.
+   * @param token what `share` gave, in this process
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` (no token, of another version, or of a heap that is closed),
+   * `ERR_HEAP_TOO_MANY_WORKERS`, `ERR_HEAP_UNSUPPORTED` (this thread can't load the addon that the heap was made with)
+   */
+  static attach(token: HeapToken): Heap {
+    checkToken(token)
+    const mapper = doorNamed(token.system)
+    if (mapper === undefined)
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a heap over ${token.system} memory can't be attached here`)
+    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token)))
+  }
+
+  /**
+   * A token by which other threads of this process attach: for `workerData` or `postMessage`. It holds the heap's addresses,
+   * and so does whoever holds it.
+   * @throws AllocatorError `ERR_HEAP_NOT_SHARED` where the heap's memory is private
+   */
+  share(): HeapToken {
+    this.checkOpen()
+    if (!(this.buffer instanceof SharedArrayBuffer))
+      throw new AllocatorError('ERR_HEAP_NOT_SHARED', 'private memory belongs to one thread')
+    return { spanheap: TOKEN_VERSION, system: this.mapper.name, ...this.tiers.share() }
+  }
+
+  /** Gives what this thread has cached back to the others. For a thread that will be idle: a worker that waits for work, say. */
+  threadIdle(): void {
+    this.checkOpen()
+    this.tiers.idle()
+  }
+
+  /** The address of the block that a view starts with; of any view of this heap's memory, also one that came by postMessage. */
+  addressOf(view: ArrayBufferView): Address {
+    if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
+    this.checkOpen()
+    if (view.buffer !== this.buffer && !this.tiers.mapping.isUnder(view.buffer)) throw notOurs(view.byteOffset)
+    return this.liveGranule(view.byteOffset) * Granule.Bytes
+  }
+
+  /** Takes back the block that a view starts with. Any thread may do it, with any view; others of the block read what comes next. */
+  freeBuffer(view: ArrayBufferView): void {
+    this.free(this.addressOf(view))
   }
 
   malloc(size: number): Address {
@@ -187,10 +225,13 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   close(): void {
     if (this.finalStats !== undefined) return
-    const last = this.currentStats()
-    this.tiers.close()
+    const stats = this.currentStats()
+    const last = this.tiers.close()
+    // The usual path has no check for this, and the slot's area may be another thread's next: so it is taken away.
+    for (const name of ['malloc', 'free', 'calloc', 'realloc'])
+      Object.defineProperty(this, name, { value: throwClosed })
     this.finalStats = {
-      ...last,
+      ...stats,
       liveBytes: 0,
       mappedBytes: 0,
       reservedBytes: 0,
@@ -199,9 +240,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       pageHeapFreeBytes: 0,
       pageHeapReleasedBytes: 0,
       metadataBytes: 0,
+      threads: 0,
+      deadThreadsBytes: 0,
       syscalls: this.mapper.syscalls(),
     }
-    this.mapper.flush()
+    if (last) this.mapper.flush()
   }
 
   [Symbol.dispose](): void {
@@ -231,7 +274,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         return granule * Granule.Bytes
       }
       case Call.Free: {
-        this.tiers.free(this.liveGranule(first))
+        if (!this.tiers.free(this.liveGranule(first))) throw this.wrongAddress(first)
         return 0
       }
       case Call.Calloc: {
@@ -299,6 +342,12 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     if (state === ObjectState.Free || state === ObjectState.Transfer || isCached(state)) {
       return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
     }
+    // It was live a moment ago, when this call looked: another thread has freed it since, and it was handed out again.
+    if (state === ObjectState.Live) {
+      return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `two threads freed the block at ${address} at once`, {
+        address,
+      })
+    }
     const page = Math.floor(granule / 2 ** Page.GranuleShift)
     const grown = page >= Page.First && page < this.tiers.endPage
     return new AllocatorError(
@@ -322,6 +371,44 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
+}
+
+/** A thread's part of a heap that another one made. */
+class Attachment {
+  readonly mapper: Mapper
+  readonly tiers: TCMalloc
+
+  constructor(mapper: Mapper, tiers: TCMalloc) {
+    this.mapper = mapper
+    this.tiers = tiers
+  }
+}
+
+function createTiers(options: HeapOptions): Attachment {
+  checkOptions(options)
+  const memory = checkChoice('memory', options.memory, ['shared', 'private'])
+  const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
+  const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+  const threadCache = checkBoolean('threadCache', options.threadCache, true)
+  const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
+  const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
+  const mapper = options.mapper ?? openMapper(options.ledger ?? {})
+  const tiers = TCMalloc.create(mapper, {
+    memory,
+    limitBytes,
+    alignment: Math.min(MOST_ALIGNMENT, mapper.maxAlignment),
+    cacheBytes: threadCache ? cacheBytes : 0,
+    releaseRate,
+  })
+  return new Attachment(mapper, tiers)
+}
+
+function throwClosed(): never {
+  throw closedError()
+}
+
+function notOurs(address: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', "the view is not of this heap's memory", { address })
 }
 
 /** Whether a value is a small integer to V8, and not negative. */

@@ -75,6 +75,20 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// adopt(buffer): { handle, unshared, address, ledger } of the mapping under a SharedArrayBuffer that came from another
+// thread, or undefined where the shim knows of none.
+Napi::Value Adopt(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const std::shared_ptr<Mapping> mapping = Mapping::At(BaseOf(info[0]));
+  if (mapping == nullptr) return env.Undefined();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
+  result.Set("unshared", BorrowedBuffer(env, mapping->base(), mapping->length()));
+  result.Set("ledger", Hold(env, mapping->ledger()));
+  result.Set("handle", Hold(env, mapping));
+  return result;
+}
+
 // grow(handle, offset, length), release(handle, offset, length): errno.
 template <int (Mapping::*Method)(size_t, size_t)>
 Napi::Value OnRange(const Napi::CallbackInfo& info) {
@@ -132,6 +146,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("closeLedgerFile", Napi::Function::New(env, CloseLedgerFile, "closeLedgerFile"));
   exports.Set("ledgerRing", Napi::Function::New(env, LedgerRing, "ledgerRing"));
   exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
+  exports.Set("adopt", Napi::Function::New(env, Adopt, "adopt"));
   exports.Set("grow", Napi::Function::New(env, OnRange<&Mapping::Grow>, "grow"));
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -35,6 +36,10 @@ struct Unowned {
   std::shared_ptr<Mapping> mapping;
   std::weak_ptr<v8::BackingStore> store;
 };
+
+// Every mapping by its base, so that another thread can find the one under a buffer that it was sent.
+std::mutex mappings_mutex;
+std::map<const void*, std::weak_ptr<Mapping>> mappings;  // guarded by the mutex
 
 std::mutex unowned_mutex;
 std::vector<std::unique_ptr<Unowned>> unowned;  // waits for its store to go; guarded by the mutex
@@ -71,10 +76,25 @@ std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t
   if (mapped.address == nullptr) return nullptr;
   const uintptr_t first = reinterpret_cast<uintptr_t>(mapped.address) + guard;
   char* base = mapped.address + guard + (alignment - first % alignment) % alignment;
-  return std::shared_ptr<Mapping>(new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
+  std::shared_ptr<Mapping> mapping(
+      new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
+  std::lock_guard<std::mutex> lock(mappings_mutex);
+  mappings[base] = mapping;
+  return mapping;
+}
+
+std::shared_ptr<Mapping> Mapping::At(const void* base) {
+  std::lock_guard<std::mutex> lock(mappings_mutex);
+  const auto found = mappings.find(base);
+  return found == mappings.end() ? nullptr : found->second.lock();
 }
 
 Mapping::~Mapping() {
+  {
+    // Before the addresses go: whoever gets them next puts a mapping of their own here.
+    std::lock_guard<std::mutex> lock(mappings_mutex);
+    mappings.erase(base_);
+  }
   if (!keep_mappings) system::Unmap(*ledger_, raw_, raw_length_);
 }
 
@@ -107,6 +127,13 @@ Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool sha
   std::shared_ptr<v8::BackingStore> store = v8::SharedArrayBuffer::NewBackingStore(
       base, length, [](void*, size_t, void* held) { delete static_cast<std::shared_ptr<Mapping>*>(held); }, owner);
   return Napi::Value(env, ToNapi(v8::SharedArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
+}
+
+const void* BaseOf(const Napi::Value& buffer) {
+  v8::Local<v8::Value> local;
+  const napi_value value = buffer;
+  std::memcpy(static_cast<void*>(&local), &value, sizeof value);
+  return local->IsSharedArrayBuffer() ? local.As<v8::SharedArrayBuffer>()->Data() : nullptr;
 }
 
 Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length) {

@@ -16,12 +16,15 @@ class Mapping {
   // Reserves `length` bytes at a multiple of `alignment`. Returns nullptr and sets `error` where the system refuses.
   static std::shared_ptr<Mapping> Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
                                           bool huge_pages, int& error);
+  // The mapping that starts at `base`, in whichever thread it was reserved; nullptr where there is none any more.
+  static std::shared_ptr<Mapping> At(const void* base);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
   char* base() const { return base_; }
   size_t length() const { return length_; }
+  const std::shared_ptr<Ledger>& ledger() const { return ledger_; }
   bool Contains(double offset, double length) const;
 
   int Grow(size_t offset, size_t length);     // returns errno
@@ -51,6 +54,8 @@ void KeepMappingsFromNowOn();
 // the mapping until the last view of any thread is collected. A private one is an ArrayBuffer with V8's empty deleter,
 // which isn't charged either (Node-API's own external ArrayBuffer would be, in full).
 Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool shared);
+// Where the bytes of a SharedArrayBuffer are; nullptr for anything else.
+const void* BaseOf(const Napi::Value& buffer);
 // The same over memory that somebody else unmaps, after having detached the buffer.
 Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length);
 

@@ -12,7 +12,8 @@ namespace {
 struct Claim {
   // Weak: a heap that was dropped without being closed takes its memory with it, and then there is nothing to mark.
   std::weak_ptr<Mapping> mapping;
-  int32_t* word;
+  uint32_t* word;
+  uint32_t* deaths;
 };
 
 using Claims = std::vector<std::unique_ptr<Claim>>;
@@ -23,7 +24,11 @@ thread_local Claims claims;
 void MarkDead(void* argument) {
   auto* claim = static_cast<Claim*>(argument);
   const std::shared_ptr<Mapping> mapping = claim->mapping.lock();
-  if (mapping != nullptr) __atomic_store_n(claim->word, kSlotDead, __ATOMIC_SEQ_CST);
+  if (mapping != nullptr) {
+    const uint32_t word = __atomic_load_n(claim->word, __ATOMIC_SEQ_CST);
+    __atomic_store_n(claim->word, (word & ~kSlotStateMask) | kSlotDead, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(claim->deaths, 1, __ATOMIC_SEQ_CST);
+  }
   claims.erase(std::remove_if(claims.begin(), claims.end(),
                               [claim](const std::unique_ptr<Claim>& held) { return held.get() == claim; }),
                claims.end());
@@ -40,13 +45,16 @@ int ClaimThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size
   for (auto claim = claims.begin(); claim != claims.end();) {
     claim = (*claim)->mapping.expired() ? Forget(env, claim) : claim + 1;
   }
-  auto* words = reinterpret_cast<int32_t*>(mapping->base() + offset);
+  auto* deaths = reinterpret_cast<uint32_t*>(mapping->base() + offset);
+  uint32_t* words = deaths + 1;
   for (int index = 0; index < count; index++) {
-    int32_t expected = kSlotFree;
-    if (!__atomic_compare_exchange_n(&words[index], &expected, kSlotLive, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    uint32_t word = __atomic_load_n(&words[index], __ATOMIC_SEQ_CST);
+    if ((word & kSlotStateMask) != kSlotFree) continue;
+    const uint32_t claimed = (word + kSlotClaim) | kSlotLive;
+    if (!__atomic_compare_exchange_n(&words[index], &word, claimed, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
       continue;
     }
-    claims.push_back(std::make_unique<Claim>(Claim{mapping, &words[index]}));
+    claims.push_back(std::make_unique<Claim>(Claim{mapping, &words[index], deaths}));
     napi_add_env_cleanup_hook(env, MarkDead, claims.back().get());
     return index;
   }
@@ -54,12 +62,12 @@ int ClaimThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size
 }
 
 bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index) {
-  int32_t* word = reinterpret_cast<int32_t*>(mapping->base() + offset) + index;
+  uint32_t* word = reinterpret_cast<uint32_t*>(mapping->base() + offset) + 1 + index;
   const auto claim = std::find_if(claims.begin(), claims.end(),
                                   [word](const std::unique_ptr<Claim>& held) { return held->word == word; });
   if (claim == claims.end()) return false;
   Forget(env, claim);
-  __atomic_store_n(word, kSlotFree, __ATOMIC_SEQ_CST);
+  __atomic_store_n(word, *word & ~kSlotStateMask, __ATOMIC_SEQ_CST);
   return true;
 }
 

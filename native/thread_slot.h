@@ -9,12 +9,15 @@
 
 namespace spanheap {
 
-// What a slot's word holds. Free -> live by its claimer; live -> free by its owner; live -> dead by the hook that
-// Node runs when the owner's environment ends, in whichever way it ends.
+// The two low bits of a slot's word. Free -> live by its claimer; live -> free by its owner; live -> dead by the hook
+// that Node runs when the owner's environment ends, in whichever way it ends; dead -> free by whoever has cleared up
+// behind it. The bits above count the claims of the slot, so that an owner can be told from an earlier one.
 enum SlotState : int32_t { kSlotFree = 0, kSlotLive = 1, kSlotDead = 2 };
+constexpr uint32_t kSlotStateMask = 3;
+constexpr uint32_t kSlotClaim = 4;
 
-// Claims the first free one of `count` words at `offset`; returns its index, or -1 where all are taken. The claim and
-// the hook are one native call, which no terminate() can interrupt.
+// At `offset` is a word that counts deaths; the slots' words follow it. Claims the first free one of `count`; returns
+// its index, or -1 where all are taken. The claim and the hook are one native call, which no terminate() can interrupt.
 int ClaimThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int count);
 // Gives a slot of this thread back. False where this thread doesn't own it.
 bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index);

@@ -63,6 +63,7 @@ test.serial('loads, stores, Atomics and system calls of the usual path', (t) => 
   const counts = { loads: 0, stores: 0 }
   watch(heap, counts)
 
+  const calls = heap.stats().syscalls
   let atomics = 0
   const original = { ...Object.getOwnPropertyDescriptors(Atomics) }
   for (const name of Object.getOwnPropertyNames(Atomics)) {
@@ -76,7 +77,6 @@ test.serial('loads, stores, Atomics and system calls of the usual path', (t) => 
       },
     })
   }
-  const calls = heap.stats().syscalls
   const measured: Record<string, Counts> = {}
   const measure = <T>(name: string, operation: () => T): T => {
     counts.loads = 0

@@ -13,6 +13,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['memory/'],
   ['tcmalloc/'],
   ['direct/'],
+  ['token.ts'],
   ['heap.ts'],
   ['index.ts'],
   ['trace/'],

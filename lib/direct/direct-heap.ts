@@ -129,6 +129,8 @@ export class DirectHeap implements Allocator {
       peakLiveBytes: this.peakLiveBytes,
       peakMappedBytes: this.peakMappedBytes,
       syscalls: countsOf(this.addon, this.ledger),
+      threads: 1,
+      deadThreadsBytes: 0,
       system: 'native',
     }
   }

@@ -25,6 +25,11 @@ export function slotState(slot: number): number {
   return ((ObjectState.FirstSlot + slot) << 24) >> 24
 }
 
+/** The thread slot in whose cache an object of this state is. REQUIRES: `isCached(state)`. */
+export function slotOfState(state: number): number {
+  return (state & 0xff) - ObjectState.FirstSlot
+}
+
 /** Whether a state is that of an object in a thread cache. */
 export function isCached(state: number): boolean {
   const bits = state & 0xff

@@ -28,3 +28,8 @@ export const MOST_HEAP_BYTES = 2 ** 35
 
 /** The largest system page that the layout is made for. Sections of the tables start at multiples of it. */
 export const MOST_SYSTEM_PAGE_BYTES = 65536
+
+/** The smallest span, in pages: a system page, where that is more than a page. */
+export function leastSpanPages(systemPageSize: number): number {
+  return Math.max(1, systemPageSize >>> Page.Shift)
+}

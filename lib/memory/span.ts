@@ -39,10 +39,24 @@ export const enum Location {
   Normal = 1,
   /** In the page heap, its pages given back to the system. */
   Released = 2,
-  /** On its way between two tiers, in no list. */
+  /** On its way between two tiers, in no list. With the slot that moves it, see {@link locationOf}. */
   Transit = 3,
   /** Carved into small objects of one size class: the central cache's. */
   Central = 4,
   /** One large object. */
   Large = 5,
+  /** In no list while the system takes its pages back, with the slot that asked it to. */
+  Releasing = 6,
+  /** The bits of a location that are none of a slot's. */
+  Mask = 0xff,
+}
+
+/** The location of a span that a thread slot is at work on. If the thread dies, a repair knows whose it was. */
+export function locationOf(location: Location, slot: number): number {
+  return location | ((slot + 1) << 8)
+}
+
+/** The slot in a location; -1 where there is none. */
+export function slotOf(location: number): number {
+  return (location >>> 8) - 1
 }

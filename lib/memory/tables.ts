@@ -1,8 +1,9 @@
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { ObjectState } from './object-state.ts'
 import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from './page.ts'
 import { SpanEntry } from './span.ts'
+import { ThreadSlots } from './thread-slots.ts'
 
 /** Tables that grow with the heap do so in steps of 4 MiB: states for 64 MiB of heap, span entries for 1 GiB. */
 const STEP_BYTES = 4 * 2 ** 20
@@ -51,8 +52,9 @@ export class Tables {
   readonly spans: Int32Array
   /** The tiers' own words; tcmalloc/control.ts says which are whose. */
   readonly control: Int32Array
+  readonly slots: ThreadSlots
+  readonly mapping: Mapping
   readonly reservedBytes: number
-  private readonly mapping: Mapping
   private readonly mapper: Mapper
   private readonly slotWords: Section
   private readonly slotAreas: Section
@@ -60,8 +62,11 @@ export class Tables {
   private readonly spanSection: Section
   private readonly stateSection: Section
 
-  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  constructor(mapper: Mapper, { pages, controlWords, slotBytes }: TableSizes) {
+  /**
+   * The tables of a new heap, or those in `adopted`, which another thread has made with the same sizes.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`
+   */
+  constructor(mapper: Mapper, { pages, controlWords, slotBytes }: TableSizes, adopted?: Mapping) {
     let end = 0
     const section = (byteLength: number): Section => {
       const offset = end
@@ -69,7 +74,7 @@ export class Tables {
       return { offset, byteLength }
     }
     const control = section(controlWords * 4)
-    this.slotWords = section(ObjectState.SlotCount * 4)
+    this.slotWords = section((1 + ObjectState.SlotCount) * 4)
     const pageClass = section(pages)
     const pageDirty = section(pages)
     const fixed = end
@@ -78,18 +83,14 @@ export class Tables {
     this.spanSection = section(pages * SpanEntry.Bytes)
     this.stateSection = section(Math.max(pages * Page.Granules, LEAST_STATES))
     this.reservedBytes = end
+    if (adopted !== undefined && adopted.buffer.byteLength !== end) throw invalidToken('its tables have another size')
 
-    const mapping = mapper.reserve({ byteLength: end, kind: 'shared', alignment: 4096, hugePages: false })
-    if (typeof mapping === 'number') throw refused(mapping, end)
-    const errno = mapping.grow(0, fixed)
-    if (errno !== 0) {
-      mapping.close()
-      throw refused(errno, fixed)
-    }
+    const mapping = adopted ?? reserve(mapper, end, fixed)
     this.mapper = mapper
     this.mapping = mapping
     const { buffer } = mapping
     this.control = new Int32Array(buffer, control.offset, controlWords)
+    this.slots = new ThreadSlots(new Int32Array(buffer, this.slotWords.offset, 1 + ObjectState.SlotCount))
     this.pageClass = new Int8Array(buffer, pageClass.offset, pages)
     this.pageDirty = new Int8Array(buffer, pageDirty.offset, pages)
     this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SpanEntry.Words)
@@ -109,13 +110,22 @@ export class Tables {
     const slot = this.mapping.claimSlot(this.slotWords.offset, ObjectState.SlotCount)
     if (slot < 0)
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
-    const offset = this.slotAreas.offset + slot * this.slotBytes
-    const errno = this.mapping.grow(offset, this.slotBytes)
+    const errno = this.mapping.grow(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
     if (errno !== 0) {
       this.releaseSlot(slot)
       throw refused(errno, this.slotBytes)
     }
-    return { slot, area: new Int32Array(this.mapping.buffer, offset, this.slotBytes / 4) }
+    return { slot, area: this.slotArea(slot) }
+  }
+
+  /** The area of a slot. One that was never claimed reads as zeros, and must not be written. */
+  slotArea(slot: number): Int32Array {
+    return new Int32Array(this.mapping.buffer, this.slotAreas.offset + slot * this.slotBytes, this.slotBytes / 4)
+  }
+
+  /** Gives the memory of a slot's area back. REQUIRES: nobody uses the slot. */
+  releaseArea(slot: number): void {
+    if (this.mapper.canRelease) this.mapping.release(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
   }
 
   /** Gives a slot that this thread claimed back. */
@@ -165,6 +175,16 @@ export class Tables {
     const end = to - (to % systemPageSize)
     if (end > start) this.mapping.release(section.offset + start, end - start)
   }
+}
+
+/** Address space for tables, and memory for the fixed part of them. */
+function reserve(mapper: Mapper, byteLength: number, fixed: number): Mapping {
+  const mapping = mapper.reserve({ byteLength, kind: 'shared', alignment: 4096, hugePages: false })
+  if (typeof mapping === 'number') throw refused(mapping, byteLength)
+  const errno = mapping.grow(0, fixed)
+  if (errno === 0) return mapping
+  mapping.close()
+  throw refused(errno, fixed)
 }
 
 /** The least multiple of `unit` that is `value` or more. */

@@ -28,8 +28,13 @@ export interface Addon {
     shared: boolean,
     hugePages: boolean
   ): { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number } | number
+  /** What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. */
+  adopt(
+    buffer: SharedArrayBuffer
+  ): { handle: MappingHandle; unshared: ArrayBuffer; address: number; ledger: LedgerHandle } | undefined
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
+  /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
   claimSlot(mapping: MappingHandle, offset: number, count: number): number
   releaseSlot(mapping: MappingHandle, offset: number, index: number): boolean
   detach(buffer: ArrayBuffer): void

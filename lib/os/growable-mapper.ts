@@ -29,6 +29,10 @@ export class GrowableMapper implements Mapper {
     }
   }
 
+  adopt(buffer: SharedArrayBuffer): Mapping | undefined {
+    return buffer.growable ? new GrowableMapping(buffer) : undefined
+  }
+
   syscalls(): SyscallCounts {
     return { mmap: 0, munmap: 0, madvise: 0 }
   }
@@ -46,9 +50,10 @@ export class GrowableMapper implements Mapper {
   }
 }
 
-/** A slot's word: free, or live. There is no shim here whose hook could mark one dead. */
-const SLOT_FREE = 0
+// A slot's word, as the shim writes it (native/thread_slot.h). There is no hook here that could mark one dead.
+const SLOT_STATE_MASK = 3
 const SLOT_LIVE = 1
+const SLOT_CLAIM = 4
 
 class GrowableMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
@@ -68,15 +73,22 @@ class GrowableMapping implements Mapping {
   }
 
   claimSlot(offset: number, count: number): number {
-    const words = new Int32Array(this.buffer, offset, count)
+    const words = new Int32Array(this.buffer, offset + 4, count)
     for (let index = 0; index < count; index++) {
-      if (Atomics.compareExchange(words, index, SLOT_FREE, SLOT_LIVE) === SLOT_FREE) return index
+      const word = Atomics.load(words, index)
+      if ((word & SLOT_STATE_MASK) !== 0) continue
+      if (Atomics.compareExchange(words, index, word, (word + SLOT_CLAIM) | SLOT_LIVE) === word) return index
     }
     return -1
   }
 
   releaseSlot(offset: number, index: number): void {
-    Atomics.store(new Int32Array(this.buffer, offset), index, SLOT_FREE)
+    Atomics.and(new Int32Array(this.buffer, offset + 4), index, ~SLOT_STATE_MASK)
+  }
+
+  /** Nothing tells two buffers apart here that another thread has sent, but their length. */
+  isUnder(buffer: ArrayBufferLike): boolean {
+    return buffer instanceof SharedArrayBuffer && buffer.growable && buffer.byteLength === this.buffer.byteLength
   }
 
   close(): void {

@@ -14,6 +14,13 @@ export function machineMemory(): number {
 
 let warned = false
 
+/** The door that a heap of another thread was made through, by its name; undefined where this thread doesn't have it. */
+export function doorNamed(name: string): Mapper | undefined {
+  const addon = loadAddon()
+  if (name === 'native') return isAddon(addon) ? new NativeMapper(addon) : undefined
+  return name === 'growable' ? new GrowableMapper() : undefined
+}
+
 /** A door to the system: the shim, or what stands in for it where it can't be loaded. Says so once. */
 export function openMapper(ledger: LedgerOptions): Mapper {
   const addon = loadAddon()

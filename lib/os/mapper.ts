@@ -42,6 +42,8 @@ export interface Mapper {
   readonly maxAlignment: number
   /** Sets address space aside. Returns the system's error number where it refuses. */
   reserve(reservation: Reservation): Mapping | number
+  /** The reservation under a buffer that a mapper of this kind has made, in this thread or another; undefined for others. */
+  adopt(buffer: SharedArrayBuffer): Mapping | undefined
   /** Calls that succeeded so far. */
   syscalls(): SyscallCounts
   /** The newest calls, oldest first, where a ring was asked for. */
@@ -64,10 +66,15 @@ export interface Mapping {
   grow(offset: number, length: number): number
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */
   release(offset: number, length: number): number
-  /** Claims the first free one of `count` 32-bit words at `offset`; -1 where none is free. */
+  /**
+   * Claims the first free one of `count` thread slots, whose words follow the one at `offset`, which counts deaths; -1
+   * where none is free. See memory/thread-slots.ts.
+   */
   claimSlot(offset: number, count: number): number
-  /** Gives a word that this thread claimed back. */
+  /** Gives a slot that this thread claimed back. */
   releaseSlot(offset: number, index: number): void
+  /** Whether `buffer`, which may have come from another thread, is over this very memory. */
+  isUnder(buffer: ArrayBufferLike): boolean
   /** Lets go: views of private memory have length 0 from then on; address space goes when the last view is collected. */
   close(): void
 }

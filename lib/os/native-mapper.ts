@@ -21,7 +21,7 @@ export class NativeMapper implements Mapper {
   readonly releaseZeroes = true
   readonly maxAlignment = Number.MAX_SAFE_INTEGER
   private readonly addon: Addon
-  private readonly ledger: LedgerHandle
+  private ledger: LedgerHandle
   private readonly ranges: { start: number; end: number }[] = []
 
   constructor(addon: Addon, options: LedgerOptions = {}) {
@@ -35,6 +35,15 @@ export class NativeMapper implements Mapper {
     if (typeof reserved === 'number') return reserved
     this.ranges.push({ start: reserved.address, end: reserved.address + byteLength })
     return new NativeMapping(this.addon, reserved)
+  }
+
+  /** From now on the calls are recorded where those of the thread that made the mapping are. */
+  adopt(buffer: SharedArrayBuffer): Mapping | undefined {
+    const adopted = this.addon.adopt(buffer)
+    if (adopted === undefined) return undefined
+    this.ledger = adopted.ledger
+    this.ranges.push({ start: adopted.address, end: adopted.address + buffer.byteLength })
+    return new NativeMapping(this.addon, { ...adopted, buffer })
   }
 
   syscalls(): SyscallCounts {
@@ -59,12 +68,16 @@ class NativeMapping implements Mapping {
   readonly unshared: ArrayBuffer
   private readonly addon: Addon
   private readonly handle: MappingHandle
+  private readonly address: number
+  /** Buffers of other threads that were found to be this one. */
+  private readonly known = new WeakSet<ArrayBufferLike>()
 
   constructor(
     addon: Addon,
-    reserved: { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer }
+    reserved: { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number }
   ) {
     this.addon = addon
+    this.address = reserved.address
     this.handle = reserved.handle
     this.buffer = reserved.buffer
     this.unshared = reserved.unshared
@@ -84,6 +97,13 @@ class NativeMapping implements Mapping {
 
   releaseSlot(offset: number, index: number): void {
     this.addon.releaseSlot(this.handle, offset, index)
+  }
+
+  isUnder(buffer: ArrayBufferLike): boolean {
+    if (this.known.has(buffer)) return true
+    if (!(buffer instanceof SharedArrayBuffer) || this.addon.adopt(buffer)?.address !== this.address) return false
+    this.known.add(buffer)
+    return true
   }
 
   close(): void {

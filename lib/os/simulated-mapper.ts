@@ -52,6 +52,11 @@ export class SimulatedMapper implements Mapper {
     return mapping
   }
 
+  /** For the thread that this system is simulated in: others have no part in its counts. */
+  adopt(buffer: SharedArrayBuffer): Mapping | undefined {
+    return this.mappings.find((mapping) => mapping.buffer === buffer)
+  }
+
   /** Makes a call, or refuses it: the system's error number. */
   record(call: SystemCall['call'], address: number, length: number, tooMuch = false): number {
     const errno = tooMuch || this.calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
@@ -119,6 +124,10 @@ class SimulatedMapping implements Mapping {
 
   releaseSlot(offset: number, index: number): void {
     this.inner.releaseSlot(offset, index)
+  }
+
+  isUnder(buffer: ArrayBufferLike): boolean {
+    return buffer === this.buffer
   }
 
   close(): void {

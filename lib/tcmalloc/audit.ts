@@ -1,7 +1,7 @@
 import { AllocatorError } from '../errors.ts'
 import { isCached, ObjectState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
-import { Location, Span, SpanEntry } from '../memory/span.ts'
+import { Location, Span, SpanEntry, slotOf } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import type { CentralCache } from './central-cache.ts'
 import type { PageHeap } from './page-heap.ts'
@@ -18,21 +18,26 @@ export interface AuditedTiers {
   central: CentralCache
   cache: ThreadCache
   transfer: TransferCache
-  /** The state of an object in this thread's cache. */
-  cacheState: number
-  liveBytes: number
+  /** Whether no other thread has the heap open: nothing moves then while it is walked. */
+  alone: boolean
+  /** Live blocks and what is in thread caches, by the statistics. Their sum holds still while others run, either doesn't. */
+  inUseBytes: number
 }
 
 /** Objects of one class, as a walk of the states has found them. */
 interface ClassTally {
   spans: number
   free: number
-  cached: number
+  /** In this thread's cache. */
+  own: number
+  /** In those of others. */
+  others: number
   transfer: number
 }
 
 /**
- * Walks every page and every object state, and compares what it finds with the lists and counters of all tiers.
+ * Walks every page and every object state, and compares what it finds with the lists and counters of all tiers. The stacks of
+ * other threads are left out, since these use them meanwhile. REQUIRES: the caller holds all classes and the page heap.
  * @throws AllocatorError `ERR_HEAP_CORRUPT`
  */
 export function auditTiers(tiers: AuditedTiers): void {
@@ -48,11 +53,17 @@ class HeapWalk {
   private readonly tallies: ClassTally[]
   private readonly pages_ = { [Location.Normal]: 0, [Location.Released]: 0 }
   private readonly spans_ = { [Location.Normal]: 0, [Location.Released]: 0 }
-  private liveBytes = 0
+  private inUseBytes = 0
 
   constructor(tiers: AuditedTiers) {
     this.tiers = tiers
-    this.tallies = Array.from({ length: tiers.classes.count }, () => ({ spans: 0, free: 0, cached: 0, transfer: 0 }))
+    this.tallies = Array.from({ length: tiers.classes.count }, () => ({
+      spans: 0,
+      free: 0,
+      own: 0,
+      others: 0,
+      transfer: 0,
+    }))
   }
 
   /** Spans tile the heap, and each is what its location says. */
@@ -78,6 +89,10 @@ class HeapWalk {
         this.objects(page, page + length, 0, 0)
       } else if (location === Location.Central) {
         this.centralSpan(page, length)
+      } else if (slotOf(location) >= 0 && !this.tiers.alone) {
+        // Another thread's, which is just allocating it, or giving it back to the system: counted as in use, or as free.
+        if ((location & Location.Mask) === Location.Releasing) this.pages_[Location.Normal] += length
+        else this.inUseBytes += length * Page.Bytes
       } else {
         this.check(location === Location.Large, `the span at page ${page} is in no tier (${location})`)
         this.check(
@@ -86,14 +101,14 @@ class HeapWalk {
         )
         this.objects(page, page + length, 1, 0)
         this.check(this.tiers.tables.pageClass[page] === 0, `the large block at page ${page} has a size class`)
-        this.liveBytes += length * Page.Bytes
+        this.inUseBytes += length * Page.Bytes
       }
       before = location
       page += length
     }
     this.check(
-      this.liveBytes === this.tiers.liveBytes,
-      `${this.liveBytes} bytes are live, but the statistics say ${this.tiers.liveBytes}`
+      this.inUseBytes === this.tiers.inUseBytes,
+      `${this.inUseBytes} bytes are live or in thread caches, but the statistics say ${this.tiers.inUseBytes}`
     )
   }
 
@@ -152,15 +167,17 @@ class HeapWalk {
 
   /** Every object on a stack has the state of that stack, and no other object has. */
   caches(): void {
-    const { cache, cacheState, classes, transfer } = this.tiers
+    const { alone, cache, classes, transfer } = this.tiers
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
-      const { cached, transfer: batched } = this.tallies[sizeClass]!
-      this.stack(cache.entries(sizeClass), sizeClass, cacheState, cached)
+      const { own, others, transfer: batched } = this.tallies[sizeClass]!
+      this.stack(cache.entries(sizeClass), sizeClass, cache.state, own)
       this.stack(transfer.entries(sizeClass), sizeClass, ObjectState.Transfer, batched)
+      if (alone) this.check(others === 0, `${others} objects of class ${sizeClass} are in caches that nobody has`)
     }
     const { limits, claimed, budget } = cache.claims()
     this.check(limits === claimed, `the cache's limits come to ${limits} bytes, but it claims ${claimed}`)
-    this.check(claimed <= budget, `the cache claims ${claimed} bytes of ${budget}`)
+    // Others may have taken of the budget: then this cache gives up what is too much when it next wants room.
+    if (alone) this.check(claimed <= budget, `the cache claims ${claimed} bytes of ${budget}`)
   }
 
   private stack(entries: Int32Array, sizeClass: number, state: number, tallied: number): void {
@@ -207,17 +224,20 @@ class HeapWalk {
 
   /** Counts the objects of a span by state; anything where no object starts is an error. */
   private objects(page: number, endPage: number, count: number, sizeClass: number): void {
-    const { classes, tables } = this.tiers
+    const { cache, classes, tables } = this.tiers
     const { states } = tables
+    const own = cache.state
     const end = endPage << Page.GranuleShift
     const stride = sizeClass === 0 ? 1 : classes.stride[sizeClass]!
     const tally = this.tallies[sizeClass]!
     let granule = page << Page.GranuleShift
     for (let i = 0; i < count; i++) {
       const state = states[granule]!
-      if (state === ObjectState.Live && sizeClass !== 0) this.liveBytes += classes.size[sizeClass]!
-      else if (state === ObjectState.Free) tally.free++
-      else if (isCached(state)) tally.cached++
+      if (sizeClass !== 0 && (state === ObjectState.Live || isCached(state))) {
+        this.inUseBytes += classes.size[sizeClass]!
+        if (state === own) tally.own++
+        else if (isCached(state)) tally.others++
+      } else if (state === ObjectState.Free) tally.free++
       else if (state === ObjectState.Transfer) tally.transfer++
       else this.check(state === ObjectState.Live, `the object at granule ${granule} has state ${state}`)
       for (let inner = granule + 1; inner < granule + stride; inner++) {

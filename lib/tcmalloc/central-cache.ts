@@ -1,6 +1,6 @@
-import { fillStates, ObjectState } from '../memory/object-state.ts'
+import { fillStates, isCached, ObjectState, slotOfState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
-import { Location, Span, SpanEntry } from '../memory/span.ts'
+import { Location, locationOf, Span, SpanEntry } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import { Control } from './control.ts'
 import type { PageHeap } from './page-heap.ts'
@@ -23,7 +23,7 @@ const FREE_COUNT = OCCUPANCY_LISTS + 1
  *
  * INVARIANT: a span's FreeObjects is the number of its objects in state Free; it is in the list that its Occupancy names,
  * that of its occupancy now or earlier, or in none when that number is 0. Only the holder of the class writes
- * any of it.
+ * any of it; REQUIRES of every method but `bytes` and `describe`: the caller holds the class.
  */
 export class CentralCache {
   private readonly classes: SizeClassTable
@@ -33,8 +33,11 @@ export class CentralCache {
   private readonly pageClass: Int8Array
   private readonly pageDirty: Int8Array
   private readonly pageHeap: PageHeap
+  private readonly transit: number
 
-  constructor(tables: Tables, classes: SizeClassTable, pageHeap: PageHeap) {
+  /** @param slot the thread slot whose central cache this is: one of many over the same words */
+  constructor(tables: Tables, classes: SizeClassTable, pageHeap: PageHeap, slot: number) {
+    this.transit = locationOf(Location.Transit, slot)
     this.classes = classes
     this.control = tables.control
     this.spans = tables.spans
@@ -63,15 +66,18 @@ export class CentralCache {
     return got
   }
 
-  /** Takes `count` objects back whose granules are in `area` from `at` on. */
-  giveBack(sizeClass: number, area: Int32Array, at: number, count: number): void {
+  /**
+   * Takes objects back whose granules are in the `count` words of `area` from `at` on, of those that have the state `state`.
+   * Others aren't the caller's any more: two threads freed one block at one instant.
+   */
+  giveBack(sizeClass: number, area: Int32Array, at: number, count: number, state: number): void {
     const { states, spans } = this
     const end = at + count
-    this.control[wordsOf(sizeClass) + FREE_COUNT]! += count
     let span = 0
     let freed = 0
     for (let i = at; i < end; i++) {
       const granule = area[i]!
+      if (states[granule] !== state) continue
       states[granule] = ObjectState.Free
       const owner = spans[((granule >>> Page.GranuleShift) << SpanEntry.Shift) + Span.Start]!
       // Neighbours on a stack are often of one span, whose count then changes once.
@@ -83,6 +89,52 @@ export class CentralCache {
       freed++
     }
     if (freed !== 0) this.addFree(span, sizeClass, freed)
+  }
+
+  /**
+   * Makes all of a class whole again after a thread was struck: from the states of its objects. What was on its way
+   * between two caches, or in a struck thread's, is free in its span then. REQUIRES: the caller holds the page heap too.
+   */
+  rebuild(sizeClass: number, isStruck: (slot: number) => boolean): void {
+    const { control, spans, states, classes } = this
+    const words = wordsOf(sizeClass)
+    const stride = classes.stride[sizeClass]!
+    const objects = classes.objects[sizeClass]!
+    control.fill(0, words, words + FREE_COUNT + 1)
+    const end = this.pageHeap.endPage
+    for (let page = Page.First; page < end; page += spans[(page << SpanEntry.Shift) + Span.Length]!) {
+      const entry = page << SpanEntry.Shift
+      if (spans[entry + Span.Location] !== Location.Central || this.pageClass[page] !== sizeClass) continue
+      let free = 0
+      let granule = page << Page.GranuleShift
+      for (let i = 0; i < objects; i++) {
+        const state = states[granule]!
+        if (state === ObjectState.Transfer || (isCached(state) && isStruck(slotOfState(state)))) {
+          states[granule] = ObjectState.Free
+        }
+        if (states[granule] === ObjectState.Free) free++
+        granule += stride
+      }
+      spans[entry + Span.FreeObjects] = free
+      spans[entry + Span.Hint] = 0
+      spans[entry + Span.Occupancy] = UNLISTED
+      control[words + SPAN_COUNT]!++
+      control[words + FREE_COUNT]! += free
+      if (free > 0) this.link(page, words, occupancyOf(free, objects))
+    }
+  }
+
+  /** Gives spans back to the page heap whose objects are all free. After a repair only: else they go back at once. */
+  giveEmptySpansBack(sizeClass: number): void {
+    const { control, spans } = this
+    const words = wordsOf(sizeClass)
+    const objects = this.classes.objects[sizeClass]!
+    for (let span = control[words + OCCUPANCY_LISTS - 1]!; span !== 0; ) {
+      const entry = span << SpanEntry.Shift
+      const next = spans[entry + Span.Next]!
+      if (spans[entry + Span.FreeObjects] === objects) this.dissolve(span, sizeClass)
+      span = next
+    }
   }
 
   /** Bytes that are free here, and what spans lose at their ends. */
@@ -172,14 +224,21 @@ export class CentralCache {
     const words = wordsOf(sizeClass)
     const objects = this.classes.objects[sizeClass]!
     this.spans[entry + Span.FreeObjects] = before + count
-    if (before + count === objects) {
-      this.unlink(span, words)
-      this.control[words + FREE_COUNT]! -= objects
-      this.control[words + SPAN_COUNT]!--
-      this.wipe(span, sizeClass)
-    } else if (before === 0) {
-      this.link(span, words, occupancyOf(count, objects))
-    }
+    this.control[words + FREE_COUNT]! += count
+    if (before + count === objects && this.dissolve(span, sizeClass)) return
+    if (before === 0) this.link(span, words, occupancyOf(count, objects))
+  }
+
+  /** Gives a span back whose objects are all free. Where the page heap can't be had it stays, for the next objects. */
+  private dissolve(span: number, sizeClass: number): boolean {
+    if (!this.pageHeap.hold()) return false
+    const words = wordsOf(sizeClass)
+    this.unlink(span, words)
+    this.control[words + FREE_COUNT]! -= this.classes.objects[sizeClass]!
+    this.control[words + SPAN_COUNT]!--
+    this.wipe(span, sizeClass)
+    this.pageHeap.letGo()
+    return true
   }
 
   private link(span: number, words: number, occupancy: number): void {
@@ -235,7 +294,7 @@ export class CentralCache {
   private wipe(span: number, sizeClass: number): void {
     const { spans, classes } = this
     const entry = span << SpanEntry.Shift
-    spans[entry + Span.Location] = Location.Transit
+    spans[entry + Span.Location] = this.transit
     fillStates(
       this.states,
       span << Page.GranuleShift,
@@ -245,7 +304,7 @@ export class CentralCache {
     )
     const end = span + spans[entry + Span.Length]!
     for (let page = span; page < end; page++) this.pageClass[page] = 0
-    this.pageHeap.free(span)
+    this.pageHeap.takeBack(span)
   }
 }
 

@@ -1,11 +1,46 @@
 /** Where each tier's words start in the control section, behind the tables' own two. The tiers' files say what they are. */
 export const enum Control {
-  PageHeap = 2,
-  /** 16 words for each class. */
-  CentralCache = 810,
-  Budget = 2858,
-  Peaks = 2866,
-  /** A word for each class, then the stacks. */
-  TransferLengths = 2880,
-  Transfer = 3008,
+  /** HeapWord. */
+  Heap = 8,
+  PageHeap = 32,
+  /** 16 words for each class, a cache line. */
+  CentralCache = 848,
+  Budget = 2896,
+  Peaks = 2904,
+  /** A word for each class, then the locks, then the stacks. */
+  TransferLengths = 2912,
+  /** 32 words for each, of which there are up to 131. */
+  Locks = 3040,
+  Transfer = 7232,
+}
+
+/** The heap's own words, in the control section: what a thread that attaches must know, and what concerns all threads. */
+export const enum HeapWord {
+  /** MAGIC while the heap is open; 0 before and after. Written last when the heap is made, first when it is closed. */
+  Magic = 8,
+  /** A random number, which tells this heap from every other that might stand here. */
+  Generation = 9,
+  /** 1 once a repair has found what it can't mend. */
+  Poisoned = 10,
+  /** The count of deaths up to which everything was cleared up. Written under the lock Clearing. */
+  ClearedDeaths = 11,
+  /** Granules that threads which have died had handed out and not freed, less what they freed of others'. Under Clearing. */
+  DeadGranules = 12,
+  /** The option releaseRate, in thousandths. */
+  ReleaseRate = 13,
+  /** One more than the highest slot that was ever claimed. Under Clearing. */
+  SlotsUsed = 14,
+}
+
+/** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
+export const MAGIC = 0x5350_4101
+
+/** The locks, in the order in which a thread may take them: clearing, one class, page heap; or clearing, budget. */
+export const enum Lock {
+  /** Clearing up behind dead threads, attaching and closing. */
+  Clearing = 0,
+  PageHeap = 1,
+  Budget = 2,
+  /** That of class c is `FirstClass + c`: its words of the central and the transfer cache, its objects' moves between owners. */
+  FirstClass = 3,
 }

@@ -1,8 +1,11 @@
-import { Page } from '../memory/page.ts'
-import { Location, Span, SpanEntry } from '../memory/span.ts'
+import { AllocatorError } from '../errors.ts'
+import type { Locks } from '../memory/locks.ts'
+import { ObjectState } from '../memory/object-state.ts'
+import { leastSpanPages, Page } from '../memory/page.ts'
+import { Location, locationOf, Span, SpanEntry, slotOf } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { Control } from './control.ts'
+import { Control, Lock } from './control.ts'
 import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
 
 /** The heap grows by at least this much: 1 MiB (gperftools' kMinSystemAlloc). */
@@ -14,6 +17,8 @@ const RELEASE_WAIT_FACTOR = 1000
 const MOST_RELEASE_WAIT = 2 ** 20
 /** How long to wait when there was nothing to release. */
 const IDLE_RELEASE_WAIT = 2 ** 18
+/** In the place of an error number: a live thread kept the lock for too long. */
+export const PAGE_HEAP_BUSY = -1
 
 /** What Span.Hint of a released span says once the tables that describe it were given back too. */
 const TRIMMED = 1
@@ -24,18 +29,22 @@ const NORMAL_PAGES = Control.PageHeap + 1
 const RELEASED_PAGES = Control.PageHeap + 2
 const RELEASE_WAIT = Control.PageHeap + 3 // freed pages until the next release
 const RELEASE_CURSOR = Control.PageHeap + 4 // the list to release from next
+const RELEASING_PAGES = Control.PageHeap + 5 // in no list while the system takes them back
 const NORMAL_LISTS = Control.PageHeap + 8
 const RELEASED_LISTS = NORMAL_LISTS + SPAN_LISTS_WORDS
 
 /**
  * The page heap: every page of the heap that no span in use holds, in spans as long as they can be. It alone grows the
- * heap and gives pages back.
+ * heap and gives pages back. Public methods take its lock where they need it; private ones are called with it held.
  *
  * INVARIANT: the pages from Page.First to the end are tiled by spans without a gap; no two neighbours are both normal, and
  * no two both released; object states of free spans are all NONE.
+ *
+ * INVARIANT, also for a thread that is struck between any two stores: going from each span's first page by its Length, one
+ * comes to the first page of the next. So an entry inside a span is written before the Length that uncovers it.
  */
 export class PageHeap {
-  /** The system's error number of the last growth that failed; 0 where the limit refused. */
+  /** Why the last allocation failed: the system's error number, 0 for the limit, PAGE_HEAP_BUSY where nobody could look. */
   lastErrno = 0
   private readonly tables: Tables
   private readonly control: Int32Array
@@ -48,8 +57,23 @@ export class PageHeap {
   private readonly unit: number
   private readonly limitPage: number
   private readonly releaseRate: number
+  private readonly locks: Locks
+  private readonly transit: number
+  private readonly releasing: number
 
-  constructor(tables: Tables, mapper: Mapper, mapping: Mapping, limitPages: number, releaseRate: number) {
+  /** @param slot the thread slot whose page heap this is: one of many over the same words */
+  constructor(
+    tables: Tables,
+    mapper: Mapper,
+    mapping: Mapping,
+    limitPages: number,
+    releaseRate: number,
+    locks: Locks,
+    slot: number
+  ) {
+    this.locks = locks
+    this.transit = locationOf(Location.Transit, slot)
+    this.releasing = locationOf(Location.Releasing, slot)
     this.tables = tables
     this.control = tables.control
     this.spans = tables.spans
@@ -75,8 +99,9 @@ export class PageHeap {
     return this.control[END_PAGE]! - Page.First
   }
 
+  /** Free pages that are backed; those that the system is just taking back among them. */
   get normalPages(): number {
-    return this.control[NORMAL_PAGES]!
+    return this.control[NORMAL_PAGES]! + this.control[RELEASING_PAGES]!
   }
 
   get releasedPages(): number {
@@ -88,6 +113,27 @@ export class PageHeap {
    * the system nor the limit allows it.
    */
   allocate(pages: number): number {
+    if (!this.hold()) return this.busy()
+    const start = this.take(pages)
+    this.locks.release(Lock.PageHeap)
+    return start
+  }
+
+  /** Takes the page heap's lock for a caller that holds a class; false where it can't be had. */
+  hold(): boolean {
+    return this.locks.tryAcquire(Lock.PageHeap)
+  }
+
+  letGo(): void {
+    this.locks.release(Lock.PageHeap)
+  }
+
+  private busy(): 0 {
+    this.lastErrno = PAGE_HEAP_BUSY
+    return 0
+  }
+
+  private take(pages: number): number {
     const needed = this.roundToUnit(pages)
     if (needed > this.limitPage) return this.tooLarge()
     let found = this.bestFit(needed)
@@ -103,27 +149,53 @@ export class PageHeap {
 
   /** The same, starting at a multiple of `alignment` pages: a longer span, trimmed at both ends. */
   allocateAligned(pages: number, alignment: number): number {
+    if (!this.hold()) return this.busy()
     const needed = this.roundToUnit(pages)
-    const start = this.allocate(needed + alignment - 1)
-    if (start === 0) return 0
-    const aligned = Math.ceil(start / alignment) * alignment
-    const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
-    const behind = start + length - (aligned + needed)
-    this.setSpan(aligned, needed, Location.Transit)
-    if (aligned > start) this.giveBack(start, aligned - start)
-    if (behind > 0) this.giveBack(aligned + needed, behind)
+    const start = this.take(needed + alignment - 1)
+    const aligned = start === 0 ? 0 : Math.ceil(start / alignment) * alignment
+    if (start !== 0) {
+      const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
+      const behind = start + length - (aligned + needed)
+      if (behind > 0) this.setSpan(aligned + needed, behind, this.transit)
+      this.setSpan(aligned, needed, this.transit)
+      if (aligned > start) this.insertCoalesced(start, aligned - start, Location.Normal)
+      if (behind > 0) this.insertCoalesced(aligned + needed, behind, Location.Normal)
+    }
+    this.locks.release(Lock.PageHeap)
     return aligned
   }
 
-  /** Takes a span back. REQUIRES: its object states are NONE, its class 0. */
-  free(start: number): void {
+  /** Takes a large block back. False where it isn't live: another thread was faster with a free of its own. */
+  freeLarge(start: number): boolean {
+    this.locks.acquire(Lock.PageHeap)
+    const { states } = this.tables
+    const granule = start << Page.GranuleShift
+    const live = states[granule] === ObjectState.Live
+    if (live) {
+      this.spans[(start << SpanEntry.Shift) + Span.Location] = this.transit
+      states[granule] = ObjectState.None
+      this.takeBack(start)
+    }
+    this.locks.release(Lock.PageHeap)
+    return live
+  }
+
+  /** Takes a span back that is in transit. REQUIRES: its object states are NONE, its class 0; the caller holds the page heap. */
+  takeBack(start: number): void {
     const pages = this.spans[(start << SpanEntry.Shift) + Span.Length]!
-    this.giveBack(start, pages)
-    if (this.releaseRate > 0) this.releaseSome(pages)
+    this.insertCoalesced(start, pages, Location.Normal)
+    if (this.releaseRate > 0) this.control[RELEASE_WAIT]! -= pages
   }
 
   /** Makes a span longer by pages of the free spans behind it; false where they aren't enough. */
   extend(start: number, pages: number): boolean {
+    this.locks.acquire(Lock.PageHeap)
+    const extended = this.extendHeld(start, pages)
+    this.locks.release(Lock.PageHeap)
+    return extended
+  }
+
+  private extendHeld(start: number, pages: number): boolean {
     const { spans } = this
     const entry = start << SpanEntry.Shift
     const length = spans[entry + Span.Length]!
@@ -152,29 +224,95 @@ export class PageHeap {
 
   /** Makes a span shorter and takes the rest back. */
   shrink(start: number, pages: number): void {
+    this.locks.acquire(Lock.PageHeap)
     const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     const kept = this.roundToUnit(pages)
-    if (kept >= length) return
-    this.setSpan(start, kept, this.spans[(start << SpanEntry.Shift) + Span.Location]!)
-    this.giveBack(start + kept, length - kept)
+    if (kept < length) {
+      this.setSpan(start + kept, length - kept, this.transit)
+      this.setSpan(start, kept, this.spans[(start << SpanEntry.Shift) + Span.Location]!)
+      this.insertCoalesced(start + kept, length - kept, Location.Normal)
+    }
+    this.locks.release(Lock.PageHeap)
   }
 
   /** Gives at least `pages` free pages back to the system if there are so many; returns how many it gave. */
   release(pages: number): number {
     let given = 0
     while (given < pages) {
-      const start = this.normal.oldestFrom(this.control[RELEASE_CURSOR]!)
-      if (start === 0) break
-      const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
-      this.control[RELEASE_CURSOR] = this.normal.listBehind(length)
-      if (!this.releaseSpan(start, length)) break
-      given += length
+      this.locks.acquire(Lock.PageHeap)
+      const released = this.releaseOldest(true)
+      this.locks.release(Lock.PageHeap)
+      if (released === 0) break
+      given += released
     }
     return given
   }
 
+  /** After spans were freed: once enough have been, a little is released. Called by threads that hold no lock. */
+  releaseDue(): void {
+    const { control } = this
+    if (control[RELEASE_WAIT]! >= 0) return
+    const given = this.release(1)
+    control[RELEASE_WAIT] =
+      given === 0 ? IDLE_RELEASE_WAIT : Math.min(MOST_RELEASE_WAIT, (RELEASE_WAIT_FACTOR / this.releaseRate) * given)
+  }
+
+  /**
+   * Makes all of it whole again after a thread was struck: from the tiling of the pages, the one thing that always holds.
+   * What a struck thread was at work on becomes free. REQUIRES: the caller holds the page heap.
+   * @param isStruck whether the work of a slot will never be finished
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` where the pages aren't tiled
+   */
+  rebuild(isStruck: (slot: number) => boolean): void {
+    const { control, spans } = this
+    this.normal.clear()
+    this.released.clear()
+    control[NORMAL_PAGES] = 0
+    control[RELEASED_PAGES] = 0
+    control[RELEASING_PAGES] = 0
+    let run = 0
+    let runLocation = Location.Nowhere
+    const end = control[END_PAGE]!
+    for (let page = Page.First; page < end; ) {
+      const entry = page << SpanEntry.Shift
+      const length = spans[entry + Span.Length]!
+      if (length <= 0 || page + length > end) {
+        throw new AllocatorError('ERR_HEAP_CORRUPT', `the span at page ${page} has a length of ${length} pages`)
+      }
+      let location = spans[entry + Span.Location]!
+      const slot = slotOf(location)
+      if (slot >= 0 && isStruck(slot)) {
+        this.wipe(page, length)
+        location = Location.Normal
+      } else if ((location & Location.Mask) === Location.Releasing) control[RELEASING_PAGES]! += length
+      const isFree = location === Location.Normal || location === Location.Released
+      if (run !== 0 && location !== runLocation) {
+        this.list(run, page - run, runLocation)
+        run = 0
+      }
+      if (isFree && run === 0) {
+        run = page
+        runLocation = location
+      }
+      // Not the location: the span's owner, alive and without this lock, may just be writing it.
+      spans[entry + Span.Start] = page
+      spans[((page + length - 1) << SpanEntry.Shift) + Span.Start] = page
+      page += length
+    }
+    if (run !== 0) this.list(run, end - run, runLocation)
+  }
+
+  /** Makes pages nobody's. */
+  private wipe(page: number, length: number): void {
+    const { tables } = this
+    tables.states.fill(ObjectState.None, page << Page.GranuleShift, (page + length) << Page.GranuleShift)
+    tables.pageClass.fill(0, page, page + length)
+    tables.pageDirty.fill(1, page, page + length)
+  }
+
   /** Gives the memory of the tables that describe released spans back too, once for each. */
   trimTables(): void {
+    this.locks.acquire(Lock.PageHeap)
     const { spans } = this
     for (const { start } of this.released) {
       const entry = start << SpanEntry.Shift
@@ -182,6 +320,7 @@ export class PageHeap {
       this.tables.trim(start, spans[entry + Span.Length]!)
       spans[entry + Span.Hint] = TRIMMED
     }
+    this.locks.release(Lock.PageHeap)
   }
 
   /** The lists by the location of the spans in them; for audits. */
@@ -223,15 +362,11 @@ export class PageHeap {
       lists.insert(start + pages)
       this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! += length - pages
     }
-    this.setSpan(start, pages, Location.Transit)
+    this.setSpan(start, pages, this.transit)
     return start
   }
 
-  /** Makes a span normal and one with its normal neighbours. */
-  private giveBack(start: number, pages: number): void {
-    this.insertCoalesced(start, pages, Location.Normal)
-  }
-
+  /** Makes a span free, and one with its neighbours of the same location. */
   private insertCoalesced(start: number, pages: number, location: number): void {
     const { spans } = this
     let first = start
@@ -250,13 +385,18 @@ export class PageHeap {
       this.unlink(behind, location, merged)
       length += merged
     }
-    this.setSpan(first, length, location)
+    this.list(first, length, location)
+  }
+
+  /** Makes pages one free span, and puts it into its list. */
+  private list(start: number, length: number, location: number): void {
+    this.setSpan(start, length, location)
     if (location === Location.Normal) {
-      this.normal.insert(first)
+      this.normal.insert(start)
       this.control[NORMAL_PAGES]! += length
     } else {
-      this.spans[(first << SpanEntry.Shift) + Span.Hint] = 0
-      this.released.insert(first)
+      this.spans[(start << SpanEntry.Shift) + Span.Hint] = 0
+      this.released.insert(start)
       this.control[RELEASED_PAGES]! += length
     }
   }
@@ -266,7 +406,7 @@ export class PageHeap {
     lists.remove(start)
     this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! -= length
     // A stale entry inside a longer span must not look like a span of its own.
-    this.spans[(start << SpanEntry.Shift) + Span.Location] = Location.Transit
+    this.spans[(start << SpanEntry.Shift) + Span.Location] = this.transit
     return lists
   }
 
@@ -288,7 +428,7 @@ export class PageHeap {
   private grow(pages: number): boolean {
     const least = this.roundToUnit(LEAST_GROWTH_PAGES)
     if (this.forcedReleaseIsDue(Math.max(pages, least))) {
-      this.release(this.control[NORMAL_PAGES]!)
+      this.releaseAll()
       if (this.bestFit(pages) !== 0) return true
     }
     if (this.growBy(Math.max(pages, least)) || (pages < least && this.growBy(pages))) return true
@@ -296,8 +436,12 @@ export class PageHeap {
     if (tail > 0 && this.growBy(pages - tail)) return true
     // Nothing more to be had. Where free neighbours of both states lie side by side, releasing all makes them one.
     if (this.control[NORMAL_PAGES] === 0 || this.control[RELEASED_PAGES] === 0) return false
-    this.release(this.control[NORMAL_PAGES]!)
+    this.releaseAll()
     return this.bestFit(pages) !== 0
+  }
+
+  private releaseAll(): void {
+    while (this.releaseOldest(false) > 0);
   }
 
   /** Pages of the normal span that ends the heap; 0 where it is in use, or released. */
@@ -323,32 +467,31 @@ export class PageHeap {
     if (start + pages > this.limitPage) return false
     this.lastErrno = this.tables.cover(start + pages) || this.mapping.grow(start * Page.Bytes, pages * Page.Bytes)
     if (this.lastErrno !== 0) return false
+    this.setSpan(start, pages, this.transit)
     this.control[END_PAGE] = start + pages
-    this.giveBack(start, pages)
+    this.insertCoalesced(start, pages, Location.Normal)
     return true
   }
 
-  /** After every freed span: once enough has been freed, a little is released. */
-  private releaseSome(freed: number): void {
-    const { control } = this
-    control[RELEASE_WAIT]! -= freed
-    if (control[RELEASE_WAIT]! >= 0) return
-    const given = this.release(1)
-    control[RELEASE_WAIT] =
-      given === 0 ? IDLE_RELEASE_WAIT : Math.min(MOST_RELEASE_WAIT, (RELEASE_WAIT_FACTOR / this.releaseRate) * given)
-  }
-
-  private releaseSpan(start: number, pages: number): boolean {
+  /**
+   * Releases the oldest span of the next list that has any; returns its pages, 0 where there is none or the system refuses.
+   * With `yielding` the lock is let go during the call, and others may go on with the rest.
+   */
+  private releaseOldest(yielding: boolean): number {
+    const { control, spans, tables } = this
+    const start = this.normal.oldestFrom(control[RELEASE_CURSOR]!)
+    if (start === 0) return 0
+    const pages = spans[(start << SpanEntry.Shift) + Span.Length]!
+    control[RELEASE_CURSOR] = this.normal.listBehind(pages)
     this.unlink(start, Location.Normal, pages)
-    // The call is made while the span is in no list: others may go on with the rest meanwhile.
+    control[RELEASING_PAGES]! += pages
+    spans[(start << SpanEntry.Shift) + Span.Location] = this.releasing
+    if (yielding) this.locks.release(Lock.PageHeap)
     const errno = this.mapping.release(start * Page.Bytes, pages * Page.Bytes)
-    if (errno === 0) this.tables.pageDirty.fill(this.mapper.releaseZeroes ? 0 : 1, start, start + pages)
+    if (errno === 0) tables.pageDirty.fill(this.mapper.releaseZeroes ? 0 : 1, start, start + pages)
+    if (yielding) this.locks.acquire(Lock.PageHeap)
+    control[RELEASING_PAGES]! -= pages
     this.insertCoalesced(start, pages, errno === 0 ? Location.Released : Location.Normal)
-    return errno === 0
+    return errno === 0 ? pages : 0
   }
-}
-
-/** The smallest span, in pages: a system page, where that is more than a page. */
-export function leastSpanPages(systemPageSize: number): number {
-  return Math.max(1, systemPageSize >>> Page.Shift)
 }

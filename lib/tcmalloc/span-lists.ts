@@ -44,6 +44,11 @@ export class SpanLists {
     this.bitmap = at + LISTS
   }
 
+  /** Empties all lists, whatever state they are in. */
+  clear(): void {
+    this.control.fill(0, this.heads, this.bitmap + BITMAP_WORDS)
+  }
+
   /** Puts a span first in the list of its length. */
   insert(start: number): void {
     const { control, spans } = this

@@ -1,35 +1,38 @@
+import { randomInt } from 'node:crypto'
 import type { HeapStats } from '../allocator.ts'
-import { AllocatorError } from '../errors.ts'
+import { invalidToken } from '../errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
+import { busy, type Locks } from '../memory/locks.ts'
 import { ObjectState } from '../memory/object-state.ts'
-import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
+import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
-import { pagesFor, type TableSizes, Tables } from '../memory/tables.ts'
-import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
+import { pagesFor, type Tables } from '../memory/tables.ts'
+import { SlotState } from '../memory/thread-slots.ts'
+import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
+import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
-import { Control } from './control.ts'
-import { leastSpanPages, PageHeap } from './page-heap.ts'
+import { Control, HeapWord, Lock, MAGIC } from './control.ts'
+import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
+import { Repair } from './repair.ts'
+import { claimFirst, openTables, reserve, type TCMallocOptions } from './reservation.ts'
 import { SizeClassTable, Small } from './size-class.ts'
-import { initializeBudget, ThreadCache, threadCacheLayout } from './thread-cache.ts'
+import { Cache, isOpen, ThreadCache, threadCacheLayout } from './thread-cache.ts'
 import { TransferCache, transferLayout } from './transfer-cache.ts'
-
-/** A smaller reservation than this isn't tried for. */
-const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 
 // Words of the control section: the highest seen so far.
 const PEAK_USED_PAGES = Control.Peaks
 const PEAK_LIVE_GRANULES = Control.Peaks + 1
 
-/** What the tiers are made with; a heap has checked it. */
-export interface TCMallocOptions {
-  memory: MemoryKind
-  limitBytes: number
-  /** What the memory's real address is a multiple of. */
-  alignment: number
-  /** What all thread caches together may hold. */
-  cacheBytes: number
-  releaseRate: number
+/** So many calls deep the stack is probed before a slow path begins: more than any takes. */
+const PROBED_CALLS = 24
+
+/** What a thread needs to attach to a heap of another one. */
+export interface SharedHeap {
+  memory: SharedArrayBuffer
+  tables: SharedArrayBuffer
+  limitPages: number
+  generation: number
 }
 
 /**
@@ -44,35 +47,108 @@ export class TCMalloc {
   private readonly classes: SizeClassTable
   private readonly tables: Tables
   private readonly mapper: Mapper
+  private readonly locks: Locks
   private readonly pageHeap: PageHeap
   private readonly central: CentralCache
   private readonly transfer: TransferCache
+  private readonly budget: CacheBudget
+  private readonly repair: Repair
+  private readonly cacheOf: (slot: number) => ThreadCache
   private readonly slot: number
+  private readonly area: Int32Array
+  private readonly limitPages: number
   private readonly reservedBytes: number
   private readonly controlBytes: number
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  constructor(mapper: Mapper, options: TCMallocOptions) {
+  static create(mapper: Mapper, options: TCMallocOptions): TCMalloc {
     const leastPages = leastSpanPages(mapper.systemPageSize)
+    const { mapping, limitPages } = reserve(mapper, options, leastPages)
+    return new TCMalloc(mapper, mapping, limitPages, undefined, (tables) => {
+      CacheBudget.initialize(tables.control, options.cacheBytes)
+      tables.control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
+      tables.control[HeapWord.Generation] = randomInt(1, 2 ** 31)
+      tables.control[Control.PageHeap] = Page.First
+      tables.control[HeapWord.Magic] = MAGIC
+    })
+  }
+
+  /** One more thread of a heap that exists. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where it is closed, or isn't one */
+  static attach(mapper: Mapper, { memory, tables, limitPages, generation }: SharedHeap): TCMalloc {
+    const mapping = mapper.adopt(memory)
+    const tableMapping = mapper.adopt(tables)
+    if (mapping === undefined || tableMapping === undefined) throw invalidToken('no heap of this process is there')
+    const isHeap = memory.byteLength === (Page.First + limitPages) * Page.Bytes
+    // Before a slot is claimed: what stands in its place might be anything.
+    if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
+      throw invalidToken('the heap is closed, or is none')
+    return new TCMalloc(mapper, mapping, limitPages, tableMapping, ({ control }) => {
+      if (control[HeapWord.Magic] !== MAGIC || control[HeapWord.Generation] !== generation)
+        throw invalidToken('the heap is closed')
+    })
+  }
+
+  private constructor(
+    mapper: Mapper,
+    mapping: Mapping,
+    limitPages: number,
+    adopted: Mapping | undefined,
+    begin: (tables: Tables) => void
+  ) {
     this.mapper = mapper
-    this.classes = new SizeClassTable(leastPages)
+    this.classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
     this.classBySize = this.classes.classBySize()
     const stacks = threadCacheLayout(this.classes)
     const transfers = transferLayout(this.classes)
     this.controlBytes = transfers.end * 4
-    const { mapping, limitPages } = reserve(mapper, options, leastPages)
     const pages = Page.First + limitPages
     this.mapping = mapping
-    this.tables = openTables(mapper, mapping, { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 })
-    this.reservedBytes = mapping.buffer.byteLength + this.tables.reservedBytes
-    this.pageHeap = new PageHeap(this.tables, mapper, mapping, limitPages, options.releaseRate)
-    this.pageHeap.initialize()
-    initializeBudget(this.tables.control, options.cacheBytes)
-    this.central = new CentralCache(this.tables, this.classes, this.pageHeap)
-    this.transfer = new TransferCache(this.tables, this.classes, transfers, this.central)
-    const { slot, area } = this.claimSlot()
+    this.limitPages = limitPages
+    const sizes = { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 }
+    this.tables = openTables(mapper, mapping, sizes, adopted)
+    const { tables } = this
+    this.reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
+    const { slot, area } = adopted === undefined ? claimFirst(tables, mapping) : tables.claimSlot()
     this.slot = slot
-    this.cache = new ThreadCache(this.tables, this.classes, stacks, this.transfer, slot, area)
+    this.area = area
+    this.repair = new Repair(tables, slot)
+    this.locks = this.repair.locks
+    const { locks } = this
+    this.locks.acquire(Lock.Clearing)
+    try {
+      begin(tables)
+    } catch (error) {
+      this.locks.release(Lock.Clearing)
+      tables.releaseSlot(slot)
+      throw error
+    }
+    const releaseRate = tables.control[HeapWord.ReleaseRate]! / 1000
+    this.budget = new CacheBudget(tables, locks)
+    this.pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, slot)
+    this.central = new CentralCache(tables, this.classes, this.pageHeap, slot)
+    this.transfer = new TransferCache(tables, this.classes, transfers, this.central)
+    this.cacheOf = (slot) =>
+      new ThreadCache(tables, this.classes, stacks, this.transfer, locks, this.budget, slot, tables.slotArea(slot))
+    this.cache = this.cacheOf(slot)
+    const { classes, pageHeap, central, transfer, budget, cacheOf } = this
+    this.repair.connect({ classes, pageHeap, central, transfer, budget, cacheOf })
+    this.cache.initialize()
+    tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, slot + 1)
+    this.locks.release(Lock.Clearing)
+    // Where nobody else comes by a slow path, threads that attach clear up behind those that are gone.
+    this.enter()
+    this.leave()
+  }
+
+  /** What another thread attaches by. */
+  share(): SharedHeap {
+    const { control, mapping } = this.tables
+    return {
+      memory: this.mapping.buffer as SharedArrayBuffer,
+      tables: mapping.buffer as SharedArrayBuffer,
+      limitPages: this.limitPages,
+      generation: control[HeapWord.Generation]!,
+    }
   }
 
   /** The first page that hasn't grown yet. */
@@ -80,8 +156,12 @@ export class TCMalloc {
     return this.pageHeap.endPage
   }
 
-  /** The system's error number for the last 0 that was returned here; 0 where it was the limit. */
+  /**
+   * The system's error number for the last 0 that was returned here; 0 where it was the limit.
+   * @throws AllocatorError `ERR_HEAP_BUSY` where it was neither, but a thread that keeps the page heap
+   */
   get lastErrno(): number {
+    if (this.pageHeap.lastErrno === PAGE_HEAP_BUSY) throw busy(Lock.PageHeap)
     return this.pageHeap.lastErrno
   }
 
@@ -92,12 +172,14 @@ export class TCMalloc {
 
   /** An object of a class, when the thread cache's stack has none. */
   allocateSmall(sizeClass: number): number {
+    this.enter()
     let granule = this.cache.pop(sizeClass) || this.cache.refill(sizeClass)
     if (granule === 0) {
       this.flush()
       granule = this.cache.refill(sizeClass)
     }
     this.notePeaks()
+    this.leave()
     return granule
   }
 
@@ -105,14 +187,16 @@ export class TCMalloc {
   allocateLarge(bytes: number, zeroed: BlockBytes | undefined): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     const pages = pagesFor(bytes)
+    this.enter()
     let start = this.pageHeap.allocate(pages)
     if (start === 0) {
       this.flush()
       start = this.pageHeap.allocate(pages)
     }
-    if (start === 0) return 0
-    if (zeroed !== undefined) this.zeroDirty(start, pages, zeroed)
-    return this.handOutSpan(start)
+    if (start !== 0 && zeroed !== undefined) this.zeroDirty(start, pages, zeroed)
+    const granule = this.handOutSpan(start)
+    this.leave()
+    return granule
   }
 
   /** A block whose address is a multiple of `alignment`, which is more than a granule. */
@@ -126,25 +210,32 @@ export class TCMalloc {
     }
     const pages = Math.max(1, pagesFor(bytes))
     const alignmentPages = Math.max(1, alignment / Page.Bytes)
+    this.enter()
     let start = this.pageHeap.allocateAligned(pages, alignmentPages)
     if (start === 0) {
       this.flush()
       start = this.pageHeap.allocateAligned(pages, alignmentPages)
     }
-    return start === 0 ? 0 : this.handOutSpan(start)
+    const granule = this.handOutSpan(start)
+    this.leave()
+    return granule
   }
 
-  /** Takes a live block back. */
-  free(granule: number): void {
+  /** Takes a live block back. False where another thread was faster. */
+  free(granule: number): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
-    if (sizeClass !== 0) {
-      if (!this.cache.push(granule)) this.cache.overflow(granule, sizeClass)
-      return
+    if (sizeClass !== 0 && this.cache.push(granule)) return true
+    this.enter()
+    let taken: boolean
+    if (sizeClass !== 0) taken = this.cache.overflow(granule, sizeClass)
+    else {
+      const pages = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
+      taken = this.pageHeap.freeLarge(page)
+      if (taken) this.cache.countLarge(-(pages << Page.GranuleShift))
     }
-    this.tables.states[granule] = ObjectState.None
-    this.tables.spans[(page << SpanEntry.Shift) + Span.Location] = Location.Transit
-    this.pageHeap.free(page)
+    this.leave()
+    return taken
   }
 
   /** The bytes that may be used of a live block. */
@@ -176,27 +267,108 @@ export class TCMalloc {
     if (bytes <= Small.MostBytes || bytes > MOST_HEAP_BYTES) return false
     const before = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     const pages = pagesFor(bytes)
+    this.enter()
+    let resized = true
     if (pages < before) this.pageHeap.shrink(page, pages)
-    else if (!this.pageHeap.extend(page, pages)) return false
+    else resized = this.pageHeap.extend(page, pages)
     const after = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
+    this.cache.countLarge((after - before) << Page.GranuleShift)
     this.notePeaks()
-    return true
+    this.leave()
+    return resized
   }
 
   /** Gives free pages back to the system, what is cached first; returns bytes. Without a number, tables shrink too. */
   release(bytes: number | undefined): number {
+    this.enter()
     const before = this.pageHeap.releasedPages
-    this.flush() // which may release some by itself
+    this.flush()
+    this.pageHeap.releaseDue() // counts too
     const wanted = bytes === undefined ? this.pageHeap.mappedPages : pagesFor(bytes)
     this.pageHeap.release(wanted - (this.pageHeap.releasedPages - before))
     if (bytes === undefined) this.pageHeap.trimTables()
-    return (this.pageHeap.releasedPages - before) * Page.Bytes
+    const given = this.pageHeap.releasedPages - before
+    this.leave()
+    return Math.max(0, given) * Page.Bytes
   }
 
+  /** Gives this thread's cache back, with all its room, until it is needed again. */
+  idle(): void {
+    this.enter()
+    this.cache.idle()
+    this.leave()
+  }
+
+  /** One consistent picture: nothing moves between tiers while it is taken, and what threads pop and push is in both sums. */
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {
+    this.enter()
+    const figures = this.reading(() => this.figures())
+    this.leave()
+    return figures
+  }
+
+  /** @throws AllocatorError `ERR_HEAP_CORRUPT` */
+  audit(): void {
+    this.enter()
+    try {
+      this.reading(() => this.auditHeld())
+    } finally {
+      this.leave()
+    }
+  }
+
+  /** Ends this thread's part; the last one gives all memory back. Returns whether this was it. */
+  close(): boolean {
+    const { tables, locks } = this
+    this.enter()
+    this.cache.flush()
+    this.budget.giveBack(this.area)
+    locks.acquire(Lock.Clearing)
+    // From here on the slot counts as closed to others that close; what it has handed out stays.
+    this.cache.close()
+    const last = this.openSlots().length === 0
+    if (last) {
+      tables.control[HeapWord.Magic] = 0
+      const pages = this.pageHeap.mappedPages
+      if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
+    }
+    // The lock first: it would look abandoned once the slot is free.
+    locks.release(Lock.Clearing)
+    tables.releaseSlot(this.slot)
+    if (last) {
+      this.mapping.close()
+      tables.close()
+    }
+    return last
+  }
+
+  /** Begins a slow path. @throws AllocatorError `ERR_HEAP_CORRUPT` where a repair has failed */
+  private enter(): void {
+    const { area, repair } = this
+    const { control, slots } = this.tables
+    repair.check()
+    probeStack(PROBED_CALLS)
+    if (area[Cache.Busy] !== 0) repair.recover()
+    area[Cache.Busy] = 1
+    if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clear()
+  }
+
+  /** Ends a slow path. */
+  private leave(): void {
+    this.pageHeap.releaseDue()
+    this.area[Cache.Busy] = 0
+  }
+
+  /** Runs `read` while no other thread moves anything between tiers. */
+  private reading<T>(read: () => T): T {
+    const classes = Array.from({ length: this.classes.count - 1 }, (_, index) => Lock.FirstClass + 1 + index)
+    return this.locks.reading([...classes, Lock.PageHeap], read)
+  }
+
+  private figures(): Omit<HeapStats, 'syscalls' | 'system'> {
     const { pageHeap } = this
-    const threadCacheBytes = this.cache.bytes()
+    const threadCacheBytes = this.threadCacheBytes()
     const centralCacheBytes = this.centralBytes()
     const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
     const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
@@ -214,11 +386,14 @@ export class TCMalloc {
       metadataBytes: this.metadataBytes(),
       peakLiveBytes: (this.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
       peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
+      threads: this.openSlots().length,
+      deadThreadsBytes: Math.max(0, this.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes,
     }
   }
 
-  /** @throws AllocatorError `ERR_HEAP_CORRUPT` */
-  audit(): void {
+  private auditHeld(): void {
+    const others = this.openSlots().filter((slot) => slot !== this.slot)
+    const { liveBytes, threadCacheBytes } = this.figures()
     auditTiers({
       tables: this.tables,
       classes: this.classes,
@@ -226,37 +401,37 @@ export class TCMalloc {
       central: this.central,
       cache: this.cache,
       transfer: this.transfer,
-      cacheState: this.cache.state,
-      liveBytes: this.stats().liveBytes,
+      alone: others.length === 0,
+      inUseBytes: liveBytes + threadCacheBytes,
     })
   }
 
-  /** Gives all memory back. Stray calls find an empty cache from then on. */
-  close(): void {
-    const pages = this.pageHeap.mappedPages
-    if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
-    this.mapping.close()
-    this.cache.close()
-    this.tables.releaseSlot(this.slot)
-    this.tables.close()
-  }
-
-  private claimSlot(): { slot: number; area: Int32Array } {
-    try {
-      return this.tables.claimSlot()
-    } catch (error) {
-      this.tables.close()
-      this.mapping.close()
-      throw error
+  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
+  private openSlots(): number[] {
+    const { tables } = this
+    const open: number[] = []
+    for (let slot = 0; slot < tables.control[HeapWord.SlotsUsed]!; slot++) {
+      if (tables.slots.state(slot) !== SlotState.Free && isOpen(tables.slotArea(slot))) open.push(slot)
     }
+    return open
   }
 
-  /** Makes an allocated span one live object. */
+  private threadCacheBytes(): number {
+    return this.openSlots().reduce(
+      (sum, slot) => sum + (slot === this.slot ? this.cache : this.cacheOf(slot)).bytes(),
+      0
+    )
+  }
+
+  /** Makes an allocated span one live object; 0 stays 0. */
   private handOutSpan(start: number): number {
+    if (start === 0) return 0
     const { tables } = this
     const granule = start << Page.GranuleShift
     const entry = start << SpanEntry.Shift
-    tables.pageDirty.fill(1, start, start + tables.spans[entry + Span.Length]!)
+    const pages = tables.spans[entry + Span.Length]!
+    tables.pageDirty.fill(1, start, start + pages)
+    this.cache.countLarge(pages << Page.GranuleShift)
     tables.states[granule] = ObjectState.Live
     tables.spans[entry + Span.Location] = Location.Large
     this.notePeaks()
@@ -266,7 +441,11 @@ export class TCMalloc {
   /** Gives back what is cached, since one cached object keeps a whole span. */
   private flush(): void {
     this.cache.flush()
-    this.transfer.flush()
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      this.locks.acquire(Lock.FirstClass + sizeClass)
+      this.transfer.flush(sizeClass)
+      this.locks.release(Lock.FirstClass + sizeClass)
+    }
   }
 
   private centralBytes(): number {
@@ -291,7 +470,7 @@ export class TCMalloc {
     const used = mappedPages - normalPages - releasedPages
     if (used <= control[PEAK_USED_PAGES]!) return
     control[PEAK_USED_PAGES] = used
-    this.notePeakLive(used * Page.Bytes - this.cache.bytes() - this.centralBytes())
+    this.notePeakLive(used * Page.Bytes - this.threadCacheBytes() - this.centralBytes())
   }
 
   private notePeakLive(bytes: number): void {
@@ -304,41 +483,12 @@ export class TCMalloc {
   private metadataBytes(): number {
     const { endPage } = this.pageHeap
     const perPage = Page.Granules + SpanEntry.Bytes + 2
-    return this.controlBytes + endPage * perPage + this.cache.touchedBytes()
+    const touched = this.openSlots().reduce((sum, slot) => sum + this.cacheOf(slot).touchedBytes(), 0)
+    return this.controlBytes + endPage * perPage + touched
   }
 }
 
-/** Tables beside a reservation, which is given up where there is no memory for them. */
-function openTables(mapper: Mapper, mapping: Mapping, sizes: TableSizes): Tables {
-  try {
-    return new Tables(mapper, sizes)
-  } catch (error) {
-    mapping.close()
-    throw error
-  }
-}
-
-/** Reserves what the limit asks for; where the system refuses (under `ulimit -v`, say) half, until it is too little. */
-function reserve(
-  mapper: Mapper,
-  { memory, limitBytes, alignment }: TCMallocOptions,
-  leastPages: number
-): { mapping: Mapping; limitPages: number } {
-  const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
-  let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
-  limitPages -= limitPages % leastPages
-  for (;;) {
-    const byteLength = (Page.First + limitPages) * Page.Bytes
-    const mapping = mapper.reserve({ byteLength, kind: memory, alignment, hugePages: true })
-    if (typeof mapping !== 'number') return { mapping, limitPages }
-    if (byteLength / 2 < LEAST_RESERVATION_BYTES) {
-      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to reserve ${byteLength} bytes`, {
-        requested: byteLength,
-        syscall: 'mmap',
-        errno: mapping,
-      })
-    }
-    limitPages = Math.floor(limitPages / 2)
-    limitPages -= limitPages % leastPages
-  }
+/** Overflows the stack here, where nothing is half done, and not later under a lock. */
+function probeStack(calls: number): number {
+  return calls === 0 ? 0 : probeStack(calls - 1) + 1
 }

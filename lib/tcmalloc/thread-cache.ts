@@ -1,7 +1,9 @@
+import type { Locks } from '../memory/locks.ts'
 import { ObjectState, slotState } from '../memory/object-state.ts'
-import { Page } from '../memory/page.ts'
+import { Granule, Page } from '../memory/page.ts'
 import type { Tables } from '../memory/tables.ts'
-import { Control } from './control.ts'
+import type { CacheBudget } from './cache-budget.ts'
+import { Lock } from './control.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { StackLayout } from './stack-layout.ts'
 import type { TransferCache } from './transfer-cache.ts'
@@ -11,17 +13,13 @@ const MOST_BATCHES = 64
 const MOST_STACK_BYTES = 4 * 2 ** 20
 /** A trip to the central cache moves a quarter of what the stack may hold, or a batch where that is more. */
 const TRIP_SHIFT = 2
-/** A cache that needs more room takes at least this much of the common budget (gperftools' kStealAmount). */
-const BUDGET_STEP_BYTES = 64 * 1024
-/** What a new cache takes at once, if there is so much (kMinThreadCacheSize). */
-const FIRST_BUDGET_BYTES = 512 * 1024
 /** So often may a stack that has grown beyond a batch overflow before it must shrink (kMaxOverages). */
 const MOST_OVERAGES = 3
 /** A cache that has used up its budget looks for idle stacks once in so many trips to the central cache. */
 const TRIPS_BETWEEN_SCAVENGES = 64
 
-/** The words of a slot's area. */
-const enum Cache {
+/** The words of a slot's area. Its owner writes them; others read them, and write only what is said so. */
+export const enum Cache {
   // Per class a pair, which shares a line: the index of the top entry, and the index that it may not pass.
   Limit = 1,
   // Per class, of which there are 127 at most, from these on:
@@ -29,8 +27,10 @@ const enum Cache {
   Overages = 384,
   // Once:
   ClaimedBytes = 512, // of all limits together
-  BudgetBytes = 513, // what they may come to
+  BudgetBytes = 513, // what they may come to; written under the lock Budget, by others too
   Trips = 514, // that wanted a limit raised, since the last scavenge
+  Busy = 515, // 1 while the owner is on a slow path: found 1 at the start of one, it was struck in the one before
+  HandedOut = 516, // granules that came from other tiers less those that went back, stacks included
   Stacks = 528,
   /** A low-water mark below 0: there were too few. */
   Missed = -1,
@@ -41,9 +41,9 @@ export function threadCacheLayout(classes: SizeClassTable): StackLayout {
   return new StackLayout(classes, Cache.Stacks, MOST_BATCHES, MOST_STACK_BYTES)
 }
 
-/** Sets the common budget of a new heap's caches, in bytes. */
-export function initializeBudget(control: Int32Array, bytes: number): void {
-  control[Control.Budget] = bytes
+/** Whether a slot's area holds a cache: one that was readied, and not closed since. */
+export function isOpen(area: Int32Array): boolean {
+  return area[Cache.Limit]! < 0
 }
 
 /**
@@ -52,7 +52,9 @@ export function initializeBudget(control: Int32Array, bytes: number): void {
  *
  * INVARIANT: an object on a stack has this slot's state, and every object with this slot's state is on its class's stack.
  * The order of stores keeps the stack the truth between any two: `pop` writes the state before the length, `push` the
- * entry, the length, then the state.
+ * entry, the length, then the state. An object moves to another tier under its class's lock, the length of the stack
+ * included: so a thread that is struck outside of any slow path leaves a stack that is the truth, but for entries with
+ * another state, which count for nothing.
  *
  * What the stacks may hold is bounded at every moment: the limits of all classes together, in bytes, never exceed the
  * slot's budget, which it claims from the heap's. So the usual path needs no count of bytes. With a budget of 0 nothing
@@ -64,16 +66,20 @@ export class ThreadCache {
   private readonly area: Int32Array
   private readonly states: Int8Array
   private readonly pageClass: Int8Array
-  private readonly control: Int32Array
   private readonly classes: SizeClassTable
   private readonly layout: StackLayout
   private readonly transfer: TransferCache
+  private readonly locks: Locks
+  private readonly budget: CacheBudget
 
+  /** The cache in a slot's area: `initialize` readies that of a new one; a dead thread's can be flushed. */
   constructor(
     tables: Tables,
     classes: SizeClassTable,
     layout: StackLayout,
     transfer: TransferCache,
+    locks: Locks,
+    budget: CacheBudget,
     slot: number,
     area: Int32Array
   ) {
@@ -81,11 +87,26 @@ export class ThreadCache {
     this.states = tables.states
     this.pageClass = tables.pageClass
     this.state = slotState(slot)
-    this.control = tables.control
     this.classes = classes
     this.layout = layout
     this.transfer = transfer
-    this.initialize()
+    this.locks = locks
+    this.budget = budget
+  }
+
+  /** Readies a new slot's area. That the cache is open is written last. */
+  initialize(): void {
+    const { area } = this
+    area.fill(0, 0, Cache.Stacks)
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
+      const base = this.layout.base[sizeClass]!
+      area[base] = 0
+      area[sizeClass << 1] = base
+      area[(sizeClass << 1) + Cache.Limit] = base
+    }
+    this.budget.claimFirst(area)
+    // Class 0, that of large objects, has a limit that every push passes.
+    area[Cache.Limit] = -1
   }
 
   /** An object of a class as its granule, now live; 0 where the stack is empty, or its top entry isn't ours any more. */
@@ -124,17 +145,26 @@ export class ThreadCache {
       const batch = this.classes.batch[sizeClass]!
       const limit = area[(sizeClass << 1) + Cache.Limit]! - base
       const want = Math.max(1, Math.min(limit, Math.max(batch, limit >> TRIP_SHIFT)))
+      this.locks.acquire(Lock.FirstClass + sizeClass)
       const got = this.transfer.fetch(sizeClass, want, area, base + 1, this.state)
-      if (got === 0) return 0
       area[sizeClass << 1] = base + got
+      area[Cache.HandedOut]! += got * this.classes.stride[sizeClass]!
+      this.locks.release(Lock.FirstClass + sizeClass)
+      if (got === 0) return 0
       area[Cache.LowWater + sizeClass] = Cache.Missed
+      // Taken first: in want of room, stacks may be emptied, this one too.
+      const granule = this.pop(sizeClass)
       this.raiseLimit(sizeClass, limit < batch ? 1 : batch)
+      return granule
     }
     return this.pop(sizeClass)
   }
 
-  /** After a `push` that found the stack of its class full: takes the object, and gives a batch to the central cache. */
-  overflow(granule: number, sizeClass: number): void {
+  /**
+   * After a `push` that found the stack of its class full: takes the object, and gives a batch to the central cache. False
+   * where another thread was faster with a free of its own.
+   */
+  overflow(granule: number, sizeClass: number): boolean {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     const batch = this.classes.batch[sizeClass]!
@@ -151,11 +181,18 @@ export class ThreadCache {
         this.lowerLimit(sizeClass, Math.max(batch, limit - batch))
       }
     }
-    if (this.push(granule)) return
+    if (this.push(granule)) return true
     // The limit is 0, or came down in a scavenge. An entry above it will do for the moment that it takes to give it back.
-    const above = (area[sizeClass << 1]! + 1) | 0
-    area[above] = granule
-    this.transfer.giveBack(sizeClass, area, above, 1)
+    this.locks.acquire(Lock.FirstClass + sizeClass)
+    const live = this.states[granule] === ObjectState.Live
+    if (live) {
+      const above = (area[sizeClass << 1]! + 1) | 0
+      area[above] = granule
+      this.transfer.giveBack(sizeClass, area, above, 1, ObjectState.Live)
+      area[Cache.HandedOut]! -= this.classes.stride[sizeClass]!
+    }
+    this.locks.release(Lock.FirstClass + sizeClass)
+    return live
   }
 
   /** Gives every object back to the central cache; limits stay. */
@@ -175,12 +212,38 @@ export class ThreadCache {
 
   /** Whether it hasn't been closed: an open one's limit for large objects is negative. */
   get open(): boolean {
-    return this.area[Cache.Limit]! < 0
+    return isOpen(this.area)
+  }
+
+  /** Lets go of all objects and of all room for them, until they are needed again. */
+  idle(): void {
+    this.flush()
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) this.lowerLimit(sizeClass, 0)
+    this.budget.giveBack(this.area)
+  }
+
+  /** Empties the stack of a class. For repairs, which find the objects by their states. */
+  forget(sizeClass: number): void {
+    const { area } = this
+    const base = this.layout.base[sizeClass]!
+    area[Cache.HandedOut]! -= (area[sizeClass << 1]! - base) * this.classes.stride[sizeClass]!
+    area[sizeClass << 1] = base
+  }
+
+  /** Counts granules of a large block in, or out where they are negative. */
+  countLarge(granules: number): void {
+    this.area[Cache.HandedOut]! += granules
+  }
+
+  /** Granules that this slot has handed out, less those that it took back, whoever had handed them out. */
+  handedOut(): number {
+    return this.area[Cache.HandedOut]! - this.bytes() / Granule.Bytes
   }
 
   /** Bytes on the stacks. */
   bytes(): number {
     const { area, classes } = this
+    if (!isOpen(area)) return 0
     let bytes = 0
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
       bytes += (area[sizeClass << 1]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
@@ -213,28 +276,15 @@ export class ThreadCache {
     return { limits, claimed: this.area[Cache.ClaimedBytes]!, budget: this.area[Cache.BudgetBytes]! }
   }
 
-  private initialize(): void {
-    const { area, control } = this
-    area.fill(0, 0, Cache.Stacks)
-    // Class 0, that of large objects, has a limit that every push passes.
-    area[Cache.Limit] = -1
-    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      const base = this.layout.base[sizeClass]!
-      area[base] = 0
-      area[sizeClass << 1] = base
-      area[(sizeClass << 1) + Cache.Limit] = base
-    }
-    const first = Math.min(FIRST_BUDGET_BYTES, control[Control.Budget]!)
-    control[Control.Budget]! -= first
-    area[Cache.BudgetBytes] = first
-  }
-
   private giveBack(sizeClass: number, count: number): void {
     if (count === 0) return
     const { area } = this
+    this.locks.acquire(Lock.FirstClass + sizeClass)
     const top = (area[sizeClass << 1]! - count) | 0
-    this.transfer.giveBack(sizeClass, area, top + 1, count)
+    this.transfer.giveBack(sizeClass, area, top + 1, count, this.state)
     area[sizeClass << 1] = top
+    area[Cache.HandedOut]! -= count * this.classes.stride[sizeClass]!
+    this.locks.release(Lock.FirstClass + sizeClass)
   }
 
   /** Lets a stack hold more objects, as far as its capacity and the budget go. */
@@ -244,7 +294,7 @@ export class ThreadCache {
     const raised = Math.min(objects, this.layout.capacity[sizeClass]! - limit)
     const bytes = raised * this.classes.size[sizeClass]!
     area[Cache.Trips]!++
-    if (area[Cache.ClaimedBytes]! + bytes > area[Cache.BudgetBytes]! && !this.findBudget(bytes)) return
+    if (area[Cache.ClaimedBytes]! + bytes > area[Cache.BudgetBytes]! && !this.findRoom(bytes)) return
     area[Cache.ClaimedBytes]! += bytes
     area[(sizeClass << 1) + Cache.Limit]! += raised
   }
@@ -257,19 +307,21 @@ export class ThreadCache {
     area[(sizeClass << 1) + Cache.Limit]! -= limit - objects
   }
 
-  /** Makes room for `bytes` more: from the common budget, or from stacks that lie idle. */
-  private findBudget(bytes: number): boolean {
-    const { area, control } = this
-    const missing = area[Cache.ClaimedBytes]! + bytes - area[Cache.BudgetBytes]!
-    const unclaimed = control[Control.Budget]!
-    if (unclaimed >= missing) {
-      const taken = Math.min(unclaimed, Math.max(missing, BUDGET_STEP_BYTES))
-      control[Control.Budget] = unclaimed - taken
-      area[Cache.BudgetBytes]! += taken
-      return true
-    }
-    if (area[Cache.Trips]! < TRIPS_BETWEEN_SCAVENGES) return false
+  /** Makes room for `bytes` more: from the common budget and that of others, or from stacks that lie idle. */
+  private findRoom(bytes: number): boolean {
+    const { area } = this
+    const wanted = area[Cache.ClaimedBytes]! + bytes
+    this.budget.raise(area, wanted - area[Cache.BudgetBytes]!)
+    if (wanted <= area[Cache.BudgetBytes]!) return true
+    // Others may have taken of this budget: then stacks must go until what is left of it is enough for the rest.
+    if (area[Cache.ClaimedBytes]! <= area[Cache.BudgetBytes]! && area[Cache.Trips]! < TRIPS_BETWEEN_SCAVENGES)
+      return false
     this.scavenge()
+    for (let sizeClass = this.classes.count - 1; sizeClass > 0; sizeClass--) {
+      if (area[Cache.ClaimedBytes]! <= area[Cache.BudgetBytes]!) break
+      this.giveBack(sizeClass, area[sizeClass << 1]! - this.layout.base[sizeClass]!)
+      this.lowerLimit(sizeClass, 0)
+    }
     return area[Cache.ClaimedBytes]! + bytes <= area[Cache.BudgetBytes]!
   }
 

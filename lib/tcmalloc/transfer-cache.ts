@@ -20,7 +20,7 @@ export function transferLayout(classes: SizeClassTable): StackLayout {
  * again, takes several times that. What doesn't fit goes to the spans.
  *
  * INVARIANT: an object on a stack has the state Transfer, and every object with that state is on its class's stack. Only the
- * holder of the class writes any of it.
+ * holder of the class writes any of it; REQUIRES of `fetch`, `giveBack`, `flush` and `clear`: the caller holds the class.
  */
 export class TransferCache {
   private readonly classes: SizeClassTable
@@ -56,31 +56,38 @@ export class TransferCache {
     return count
   }
 
-  /** Takes `count` objects back whose granules are in `area` from `at` on. */
-  giveBack(sizeClass: number, area: Int32Array, at: number, count: number): void {
+  /**
+   * Takes objects back whose granules are in the `count` words of `area` from `at` on, of those that have the state `state`.
+   * Others aren't the caller's any more: two threads freed one block at one instant.
+   */
+  giveBack(sizeClass: number, area: Int32Array, at: number, count: number, state: number): void {
     const { control, states } = this
     const length = control[Control.TransferLengths + sizeClass]!
     if (length + count > this.layout.capacity[sizeClass]!) {
-      this.central.giveBack(sizeClass, area, at, count)
+      this.central.giveBack(sizeClass, area, at, count, state)
       return
     }
-    const to = this.layout.base[sizeClass]! + 1 + length
-    for (let i = 0; i < count; i++) {
-      const granule = area[at + i]!
+    let to = this.layout.base[sizeClass]! + 1 + length
+    for (let i = at; i < at + count; i++) {
+      const granule = area[i]!
+      if (states[granule] !== state) continue
       states[granule] = ObjectState.Transfer
-      control[to + i] = granule
+      control[to++] = granule
     }
-    control[Control.TransferLengths + sizeClass] = length + count
+    control[Control.TransferLengths + sizeClass] = to - this.layout.base[sizeClass]! - 1
   }
 
-  /** Gives everything back to the spans. */
-  flush(): void {
-    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      const length = this.control[Control.TransferLengths + sizeClass]!
-      if (length === 0) continue
-      this.control[Control.TransferLengths + sizeClass] = 0
-      this.central.giveBack(sizeClass, this.control, this.layout.base[sizeClass]! + 1, length)
-    }
+  /** Gives all objects of a class back to the spans. */
+  flush(sizeClass: number): void {
+    const length = this.control[Control.TransferLengths + sizeClass]!
+    if (length === 0) return
+    this.central.giveBack(sizeClass, this.control, this.layout.base[sizeClass]! + 1, length, ObjectState.Transfer)
+    this.control[Control.TransferLengths + sizeClass] = 0
+  }
+
+  /** Forgets what is on the stack of a class. For repairs, which find the objects by their states. */
+  clear(sizeClass: number): void {
+    this.control[Control.TransferLengths + sizeClass] = 0
   }
 
   /** Bytes on the stacks. */

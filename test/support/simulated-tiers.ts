@@ -1,12 +1,16 @@
-import { Page } from '../../lib/memory/page.ts'
+import type { Locks } from '../../lib/memory/locks.ts'
+import { leastSpanPages, Page } from '../../lib/memory/page.ts'
 import { Location, Span, SpanEntry } from '../../lib/memory/span.ts'
 import { Tables } from '../../lib/memory/tables.ts'
 import type { Mapping } from '../../lib/os/mapper.ts'
 import { SimulatedMapper, type SimulatedSystem } from '../../lib/os/simulated-mapper.ts'
+import { CacheBudget } from '../../lib/tcmalloc/cache-budget.ts'
 import { CentralCache } from '../../lib/tcmalloc/central-cache.ts'
-import { leastSpanPages, PageHeap } from '../../lib/tcmalloc/page-heap.ts'
+import { Control } from '../../lib/tcmalloc/control.ts'
+import { PageHeap } from '../../lib/tcmalloc/page-heap.ts'
+import { Repair } from '../../lib/tcmalloc/repair.ts'
 import { SizeClassTable } from '../../lib/tcmalloc/size-class.ts'
-import { initializeBudget, ThreadCache, threadCacheLayout } from '../../lib/tcmalloc/thread-cache.ts'
+import { ThreadCache, threadCacheLayout } from '../../lib/tcmalloc/thread-cache.ts'
 import { TransferCache, transferLayout } from '../../lib/tcmalloc/transfer-cache.ts'
 
 export interface TiersOptions {
@@ -26,6 +30,7 @@ export interface Tiers {
   pageHeap: PageHeap
   central: CentralCache
   transfer: TransferCache
+  locks: Locks
   /** Another thread's cache over the same tiers. */
   openCache(): ThreadCache
 }
@@ -45,16 +50,41 @@ export function openTiers(options: TiersOptions = {}): Tiers {
   })
   if (typeof mapping === 'number') throw new Error(`the simulated system refused the reservation: ${mapping}`)
   const tables = new Tables(mapper, { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 })
-  const pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate)
-  pageHeap.initialize()
-  initializeBudget(tables.control, budgetBytes)
-  const central = new CentralCache(tables, classes, pageHeap)
-  const transfer = new TransferCache(tables, classes, transfers, central)
-  const openCache = (): ThreadCache => {
-    const { slot, area } = tables.claimSlot()
-    return new ThreadCache(tables, classes, stacks, transfer, slot, area)
+  CacheBudget.initialize(tables.control, budgetBytes)
+  tables.control[Control.PageHeap] = Page.First
+  const openThread = () => {
+    const { slot } = tables.claimSlot()
+    const repair = new Repair(tables, slot)
+    const { locks } = repair
+    const pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, slot)
+    const central = new CentralCache(tables, classes, pageHeap, slot)
+    const transfer = new TransferCache(tables, classes, transfers, central)
+    const budget = new CacheBudget(tables, locks)
+    const cacheOf = (slot: number): ThreadCache =>
+      new ThreadCache(tables, classes, stacks, transfer, locks, budget, slot, tables.slotArea(slot))
+    repair.connect({ classes, pageHeap, central, transfer, budget, cacheOf })
+    return { pageHeap, central, transfer, locks, cache: cacheOf(slot) }
   }
-  return { mapper, mapping, tables, classes, pageHeap, central, transfer, openCache }
+  const { pageHeap, central, transfer, locks } = openThread()
+  const openCache = (): ThreadCache => {
+    const { cache } = openThread()
+    cache.initialize()
+    return cache
+  }
+  return { mapper, mapping, tables, classes, pageHeap, central, transfer, locks, openCache }
+}
+
+/** Empties the transfer caches of all classes. */
+export function flushTransfers({ classes, transfer }: Pick<Tiers, 'classes' | 'transfer'>): void {
+  for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) transfer.flush(sizeClass)
+}
+
+/** Gives a span back to the page heap, as a central cache does, and lets what is due go back to the system. */
+export function freeSpan({ pageHeap }: Pick<Tiers, 'pageHeap'>, start: number): void {
+  pageHeap.hold()
+  pageHeap.takeBack(start)
+  pageHeap.letGo()
+  pageHeap.releaseDue()
 }
 
 /** The class of exactly this size. */

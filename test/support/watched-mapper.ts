@@ -36,6 +36,10 @@ export class WatchedMapper implements Mapper {
     return new WatchedMapping(this, mapping)
   }
 
+  adopt(): undefined {
+    return undefined
+  }
+
   /** Counts a call; whether it is the one to refuse. */
   refuses(): boolean {
     this.calls++
@@ -87,6 +91,10 @@ class WatchedMapping implements Mapping {
 
   releaseSlot(offset: number, index: number): void {
     this.inner.releaseSlot(offset, index)
+  }
+
+  isUnder(buffer: ArrayBufferLike): boolean {
+    return this.inner.isUnder(buffer)
   }
 
   close(): void {

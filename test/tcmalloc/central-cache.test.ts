@@ -18,7 +18,7 @@ function fetch(tiers: Tiers, sizeClass: number, want: number): number[] {
 }
 
 function giveBack(tiers: Tiers, sizeClass: number, granules: readonly number[]): void {
-  tiers.central.giveBack(sizeClass, Int32Array.from(granules), 0, granules.length)
+  tiers.central.giveBack(sizeClass, Int32Array.from(granules), 0, granules.length, SLOT)
 }
 
 /** All objects of as many fresh spans, by span; none is free in the central cache. */

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { openTiers } from '../support/simulated-tiers.ts'
+import { freeSpan, openTiers } from '../support/simulated-tiers.ts'
 
 test('the heap grows by 1 MiB at least, and by more only where more is asked for', (t) => {
   const { pageHeap, mapper } = openTiers({ limitPages: 65_536 })
@@ -15,7 +15,7 @@ test('the heap grows by 1 MiB at least, and by more only where more is asked for
 test('the best fit is taken, and what is left over can be had', (t) => {
   const { pageHeap } = openTiers({ limitPages: 65_536 })
   const spans = [40, 1, 20, 1, 30, 1].map((pages) => pageHeap.allocate(pages))
-  for (const i of [0, 2, 4]) pageHeap.free(spans[i]!)
+  for (const i of [0, 2, 4]) freeSpan({ pageHeap }, spans[i]!)
   t.is(pageHeap.allocate(20), spans[2], 'exactly as long')
   t.is(pageHeap.allocate(25), spans[4], 'the shortest that fits')
   t.is(pageHeap.allocate(5), spans[4]! + 25, 'its rest')
@@ -25,7 +25,7 @@ test('the best fit is taken, and what is left over can be had', (t) => {
 test('among long spans too the shortest that fits is taken', (t) => {
   const { pageHeap } = openTiers({ limitPages: 65_536 })
   const spans = [700, 1, 400, 1, 390, 1, 2000, 1].map((pages) => pageHeap.allocate(pages))
-  for (const i of [0, 2, 4, 6]) pageHeap.free(spans[i]!)
+  for (const i of [0, 2, 4, 6]) freeSpan({ pageHeap }, spans[i]!)
   t.is(pageHeap.allocate(395), spans[2])
   t.is(pageHeap.allocate(390), spans[4])
   t.is(pageHeap.allocate(1500), spans[6])
@@ -34,14 +34,14 @@ test('among long spans too the shortest that fits is taken', (t) => {
 test('neighbours of one state are joined, those of two are not', (t) => {
   const { pageHeap } = openTiers({ limitPages: 65_536 })
   const [a, b, c] = [pageHeap.allocate(10), pageHeap.allocate(10), pageHeap.allocate(108)]
-  pageHeap.free(a)
+  freeSpan({ pageHeap }, a)
   t.is(pageHeap.release(10), 10)
   t.is(pageHeap.releasedPages, 10)
-  pageHeap.free(b)
-  pageHeap.free(c)
+  freeSpan({ pageHeap }, b)
+  freeSpan({ pageHeap }, c)
   t.is(pageHeap.normalPages, 118)
   t.is(pageHeap.allocate(118), b, 'normal ones are one span')
-  pageHeap.free(b)
+  freeSpan({ pageHeap }, b)
   pageHeap.release(118)
   t.is(pageHeap.allocate(128), a, 'all released ones are one span')
 })
@@ -49,10 +49,10 @@ test('neighbours of one state are joined, those of two are not', (t) => {
 test('a released span is taken only where it is strictly shorter', (t) => {
   const { pageHeap } = openTiers({ limitPages: 65_536 })
   const spans = [20, 1, 20, 1, 15, 71].map((pages) => pageHeap.allocate(pages))
-  pageHeap.free(spans[0]!)
-  pageHeap.free(spans[4]!)
+  freeSpan({ pageHeap }, spans[0]!)
+  freeSpan({ pageHeap }, spans[4]!)
   pageHeap.release(35)
-  pageHeap.free(spans[2]!)
+  freeSpan({ pageHeap }, spans[2]!)
   t.is(pageHeap.allocate(20), spans[2], 'as long: the one that is backed')
   t.is(pageHeap.allocate(15), spans[4])
 })
@@ -63,7 +63,7 @@ test('an aligned span keeps nothing of what lay before and behind it', (t) => {
     const start = pageHeap.allocateAligned(3, alignment)
     t.is(start % alignment, 0)
     const free = pageHeap.normalPages
-    pageHeap.free(start)
+    freeSpan({ pageHeap }, start)
     t.is(pageHeap.normalPages, free + 3)
   }
   t.is(pageHeap.normalPages, pageHeap.mappedPages)
@@ -73,23 +73,23 @@ test('a span grows over free ones behind it, of both states, and shrinks', (t) =
   const { pageHeap } = openTiers({ limitPages: 65_536 })
   const [a, b, c, d] = [10, 10, 10, 98].map((pages) => pageHeap.allocate(pages)) as [number, number, number, number]
   t.false(pageHeap.extend(a, 11))
-  pageHeap.free(b)
+  freeSpan({ pageHeap }, b)
   pageHeap.release(10)
-  pageHeap.free(c)
+  freeSpan({ pageHeap }, c)
   t.true(pageHeap.extend(a, 25))
   t.is(pageHeap.releasedPages, 0)
   t.is(pageHeap.normalPages, 5)
   t.false(pageHeap.extend(a, 31), `page ${d} is in use`)
   pageHeap.shrink(a, 4)
   t.is(pageHeap.normalPages, 26)
-  pageHeap.free(a)
+  freeSpan({ pageHeap }, a)
   t.is(pageHeap.normalPages, 30)
 })
 
 test('after enough frees a little is released, and the oldest of the next list first', (t) => {
   const { pageHeap, mapper } = openTiers({ releaseRate: 1000, limitPages: 65_536 })
   const spans = Array.from({ length: 40 }, () => pageHeap.allocate(2))
-  for (let i = 0; i < spans.length; i += 2) pageHeap.free(spans[i]!)
+  for (let i = 0; i < spans.length; i += 2) freeSpan({ pageHeap }, spans[i]!)
   t.true(mapper.pagesReleased > 0)
   t.true(pageHeap.releasedPages > 0 && pageHeap.normalPages > 0)
 })
@@ -97,7 +97,7 @@ test('after enough frees a little is released, and the oldest of the next list f
 test('without a rate nothing is released but on demand', (t) => {
   const { pageHeap, mapper } = openTiers({ releaseRate: 0, limitPages: 65_536 })
   const spans = Array.from({ length: 2000 }, () => pageHeap.allocate(2))
-  for (const start of spans) pageHeap.free(start)
+  for (const start of spans) freeSpan({ pageHeap }, start)
   t.is(mapper.pagesReleased, 0)
   t.is(pageHeap.release(1), 4096)
 })
@@ -105,7 +105,7 @@ test('without a rate nothing is released but on demand', (t) => {
 test('before it crosses 128 MiB with a quarter free, the heap releases all of that', (t) => {
   const { pageHeap } = openTiers({ releaseRate: 1, limitPages: 40_000 })
   const spans = Array.from({ length: 160 }, () => pageHeap.allocate(100))
-  for (let i = 0; i < 160; i += 2) pageHeap.free(spans[i]!)
+  for (let i = 0; i < 160; i += 2) freeSpan({ pageHeap }, spans[i]!)
   t.true(pageHeap.mappedPages < 16_384)
   pageHeap.allocate(4000)
   t.is(pageHeap.normalPages, 0)
@@ -122,12 +122,12 @@ test('the limit and the system’s refusal are told apart, and nothing is lost',
   mapper.limitBytes = Number.POSITIVE_INFINITY
   const start = pageHeap.allocate(512)
   t.is(start, 8)
-  pageHeap.free(start)
+  freeSpan({ pageHeap }, start)
 })
 
 test('where the system refuses to take pages back, they stay what they were', (t) => {
   const { pageHeap, mapper } = openTiers({ limitPages: 65_536 })
-  pageHeap.free(pageHeap.allocate(100))
+  freeSpan({ pageHeap }, pageHeap.allocate(100))
   mapper.refuseCall = mapper.ring().length + 1
   t.is(pageHeap.release(100), 0)
   t.is(pageHeap.normalPages, 128)
@@ -140,7 +140,7 @@ for (const systemPageSize of [16_384, 65_536]) {
     const { pageHeap, mapper } = openTiers({ system: { systemPageSize } })
     const spans = [1, unit, unit + 1, 100].map((pages) => pageHeap.allocate(pages))
     for (const start of spans) t.is(start % unit, 0)
-    for (const start of spans) pageHeap.free(start)
+    for (const start of spans) freeSpan({ pageHeap }, start)
     t.is(pageHeap.release(1_000_000), pageHeap.mappedPages)
     t.is(mapper.pagesReleased * unit, pageHeap.mappedPages)
   })

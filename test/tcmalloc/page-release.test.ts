@@ -1,7 +1,7 @@
 import test from 'ava'
 import { Page } from '../../lib/memory/page.ts'
 import { Span } from '../../lib/memory/span.ts'
-import { freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
+import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
 const RELEASED_PER_WAIT = 1000
 const IDLE_WAIT = 2 ** 18
@@ -19,7 +19,7 @@ function freeApart(tiers: Tiers, lengths: number[]): number[] {
   })
   // What is left of the last growth would be one more free span.
   while (tiers.pageHeap.normalPages > 0) tiers.pageHeap.allocate(1)
-  for (const start of starts) tiers.pageHeap.free(start)
+  for (const start of starts) freeSpan(tiers, start)
   return starts
 }
 
@@ -95,16 +95,16 @@ test('freeing releases a span now and then: once per thousand pages for every pa
   const { pageHeap } = tiers
   const [first, second] = [pageHeap.allocate(40), pageHeap.allocate(40)]
   pageHeap.allocate(48)
-  pageHeap.free(first)
+  freeSpan({ pageHeap }, first)
   t.is(pageHeap.releasedPages, 40, 'the first free releases')
   // The next release is due when more than 40 * 1000 pages have been freed.
   const rounds = (RELEASED_PER_WAIT * 40) / 40
   for (let i = 0; i < rounds; i++) {
-    pageHeap.free(second)
+    freeSpan({ pageHeap }, second)
     t.is(pageHeap.releasedPages, 40)
     pageHeap.allocate(40)
   }
-  pageHeap.free(second)
+  freeSpan({ pageHeap }, second)
   t.is(pageHeap.releasedPages, 80)
 })
 
@@ -113,10 +113,10 @@ test('ten times the rate waits for a tenth of the pages', (t) => {
   const { pageHeap } = tiers
   const [first, second] = [pageHeap.allocate(40), pageHeap.allocate(40)]
   pageHeap.allocate(48)
-  pageHeap.free(first)
+  freeSpan({ pageHeap }, first)
   let rounds = 0
   for (;;) {
-    pageHeap.free(second)
+    freeSpan({ pageHeap }, second)
     if (pageHeap.releasedPages > 40) break
     rounds++
     pageHeap.allocate(40)
@@ -126,7 +126,7 @@ test('ten times the rate waits for a tenth of the pages', (t) => {
 
 test('with a rate of 0 nothing is released by itself', (t) => {
   const tiers = openTiers({ releaseRate: 0 })
-  for (let i = 0; i < 3000; i++) tiers.pageHeap.free(tiers.pageHeap.allocate(1000))
+  for (let i = 0; i < 3000; i++) freeSpan(tiers, tiers.pageHeap.allocate(1000))
   t.is(tiers.mapper.syscalls().madvise, 0)
   t.is(tiers.pageHeap.releasedPages, 0)
 })
@@ -136,11 +136,11 @@ test('where a due release finds nothing that the system takes, it waits for long
   const { pageHeap, mapper } = tiers
   const start = pageHeap.allocate(128)
   mapper.refuseCall = mapper.ring().length + 1
-  pageHeap.free(start)
+  freeSpan({ pageHeap }, start)
   t.is(pageHeap.releasedPages, 0)
   let freed = 0
   while (pageHeap.releasedPages === 0) {
-    pageHeap.free(pageHeap.allocate(128))
+    freeSpan({ pageHeap }, pageHeap.allocate(128))
     freed += 128
   }
   t.is(freed, IDLE_WAIT + 128)
@@ -150,12 +150,12 @@ test('crossing a multiple of 128 MiB with a quarter free releases everything fir
   const tiers = openTiers({ limitPages: 3 * FORCED_RELEASE_PAGES, releaseRate: 1 })
   const { pageHeap } = tiers
   // The first free of all releases; from then on the wait is long.
-  pageHeap.free(pageHeap.allocate(128))
+  freeSpan({ pageHeap }, pageHeap.allocate(128))
   pageHeap.allocate(128)
   const used = pageHeap.allocate(10_000)
   const free = [pageHeap.allocate(2000), pageHeap.allocate(1000), pageHeap.allocate(1000)]
-  pageHeap.free(free[0]!)
-  pageHeap.free(free[2]!)
+  freeSpan({ pageHeap }, free[0]!)
+  freeSpan({ pageHeap }, free[2]!)
   t.is(pageHeap.normalPages, 3000)
   t.is(pageHeap.releasedPages, 0)
   t.deepEqual(lengthsOf(tiers, [used]), [10_000])
@@ -163,8 +163,8 @@ test('crossing a multiple of 128 MiB with a quarter free releases everything fir
   pageHeap.allocate(2300)
   t.true(pageHeap.mappedPages > FORCED_RELEASE_PAGES)
   t.is(pageHeap.releasedPages, 0, 'less than a quarter is free')
-  pageHeap.free(free[1]!)
-  pageHeap.free(used)
+  freeSpan({ pageHeap }, free[1]!)
+  freeSpan({ pageHeap }, used)
   pageHeap.allocate(FORCED_RELEASE_PAGES + 1)
   t.is(pageHeap.normalPages, 0)
   t.is(pageHeap.releasedPages, 14_000)
@@ -176,8 +176,8 @@ test('a forced release may make room for what was asked for, so that nothing gro
   const a = pageHeap.allocate(6000)
   const b = pageHeap.allocate(8000)
   pageHeap.allocate(2000)
-  pageHeap.free(a) // released: it is the first free of all
-  pageHeap.free(b)
+  freeSpan({ pageHeap }, a) // released: it is the first free of all
+  freeSpan({ pageHeap }, b)
   t.deepEqual(freeSpans(tiers), [`released ${a}+6000`, `normal ${b}+8000`])
   t.is(pageHeap.allocate(12_000), a)
   t.is(pageHeap.mappedPages, 16_000)
@@ -185,7 +185,7 @@ test('a forced release may make room for what was asked for, so that nothing gro
 
 test('with a rate of 0 not even a multiple of 128 MiB releases', (t) => {
   const tiers = openTiers({ limitPages: 3 * FORCED_RELEASE_PAGES, releaseRate: 0 })
-  tiers.pageHeap.free(tiers.pageHeap.allocate(FORCED_RELEASE_PAGES - 128))
+  freeSpan(tiers, tiers.pageHeap.allocate(FORCED_RELEASE_PAGES - 128))
   tiers.pageHeap.allocate(FORCED_RELEASE_PAGES)
   t.is(tiers.mapper.syscalls().madvise, 0)
 })
@@ -208,12 +208,12 @@ for (const systemPageSize of [16384, 65536]) {
     )
     pageHeap.shrink(starts[3]!, 100 + 1)
     t.is(spanWord(tiers, starts[3]!, Span.Length) % unit, 0)
-    pageHeap.free(starts[4]!)
+    freeSpan({ pageHeap }, starts[4]!)
     t.true(pageHeap.extend(starts[3]!, 102))
     t.is(spanWord(tiers, starts[3]!, Span.Length) % unit, 0)
     const aligned = pageHeap.allocateAligned(3, 32)
     t.is(aligned % 32, 0)
-    for (const start of [...starts.slice(0, 4), aligned]) pageHeap.free(start)
+    for (const start of [...starts.slice(0, 4), aligned]) freeSpan({ pageHeap }, start)
     t.is(pageHeap.release(pageHeap.normalPages), pageHeap.mappedPages)
     t.deepEqual(freeSpans(tiers), [`released ${Page.First}+${pageHeap.mappedPages}`])
   })

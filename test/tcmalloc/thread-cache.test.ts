@@ -2,7 +2,7 @@ import test from 'ava'
 import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
 import type { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
-import { classOf, openTiers, type Tiers } from '../support/simulated-tiers.ts'
+import { classOf, flushTransfers, openTiers, type Tiers } from '../support/simulated-tiers.ts'
 
 const KIB = 1024
 const MOST_BATCHES = 64
@@ -130,7 +130,7 @@ test('a full stack gives a batch back, and keeps what it was given last', (t) =>
   const cache = tiers.openCache()
   while (limitOf(cache, tiers, sizeClass) < 64) miss(cache, sizeClass)
   cache.flush()
-  tiers.transfer.flush()
+  flushTransfers(tiers)
   const live = allocateElsewhere(tiers, sizeClass, 100)
   const last = live.at(-65)!
   t.is(overflowOnce(cache, sizeClass, live), 65)
@@ -187,7 +187,7 @@ test('a flush empties every stack', (t) => {
   t.true(cache.bytes() > 0)
   cache.flush()
   t.is(cache.bytes(), 0)
-  tiers.transfer.flush()
+  flushTransfers(tiers)
   t.is(tiers.pageHeap.normalPages, tiers.pageHeap.mappedPages)
 })
 

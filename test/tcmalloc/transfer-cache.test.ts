@@ -1,6 +1,6 @@
 import test from 'ava'
 import { ObjectState } from '../../lib/memory/object-state.ts'
-import { classOf, openTiers, type Tiers } from '../support/simulated-tiers.ts'
+import { classOf, flushTransfers, openTiers, type Tiers } from '../support/simulated-tiers.ts'
 
 const [SLOT_A, SLOT_B] = [ObjectState.FirstSlot, ObjectState.FirstSlot + 1]
 const MOST_BATCHES = 64
@@ -22,7 +22,8 @@ function fetchAll(tiers: Tiers, sizeClass: number, want: number): number[] {
 }
 
 function giveBack(tiers: Tiers, sizeClass: number, granules: readonly number[]): void {
-  tiers.transfer.giveBack(sizeClass, Int32Array.from(granules), 0, granules.length)
+  const { [granules[0]!]: state } = tiers.tables.states
+  tiers.transfer.giveBack(sizeClass, Int32Array.from(granules), 0, granules.length, state!)
 }
 
 test('an empty transfer cache gets objects from the central cache', (t) => {
@@ -65,7 +66,7 @@ test('only the asked part of the area is read and written', (t) => {
   const tiers = openTiers()
   const sizeClass = classOf(tiers, 64)
   const [a, b] = fetch(tiers, sizeClass, 2, SLOT_A)
-  tiers.transfer.giveBack(sizeClass, Int32Array.of(-1, a!, b!, -1), 1, 2)
+  tiers.transfer.giveBack(sizeClass, Int32Array.of(-1, a!, b!, -1), 1, 2, SLOT_A)
   const area = new Int32Array(4).fill(-1)
   t.is(tiers.transfer.fetch(sizeClass, 2, area, 1, SLOT_B), 2)
   t.deepEqual([...area], [-1, a!, b!, -1])
@@ -97,7 +98,7 @@ test('a flush gives everything to the spans, which go back when they are empty',
     giveBack(tiers, sizeClass, fetchAll(tiers, sizeClass, 6))
   }
   t.true(tiers.transfer.bytes() > 0)
-  tiers.transfer.flush()
+  flushTransfers(tiers)
   t.is(tiers.transfer.bytes(), 0)
   t.is(tiers.central.bytes(), 0)
   t.is(tiers.pageHeap.normalPages, tiers.pageHeap.mappedPages)

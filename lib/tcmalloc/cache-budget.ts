@@ -1,0 +1,108 @@
+import type { Locks } from '../memory/locks.ts'
+import type { Tables } from '../memory/tables.ts'
+import { SlotState } from '../memory/thread-slots.ts'
+import { Control, Lock } from './control.ts'
+import { Cache } from './thread-cache.ts'
+
+/** What a cache takes of the common budget, or of another cache's, at a time (gperftools' kStealAmount). */
+const STEP_BYTES = 64 * 1024
+/** What a new cache takes at once, if there is so much, and what nobody takes from it (kMinThreadCacheSize). */
+const LEAST_BYTES = 512 * 1024
+/** The most that one cache may claim: kMaxThreadCacheSize, or a quarter of the total where that is more. */
+const MOST_BYTES = 4 * 2 ** 20
+/** Other caches that are looked at for something to take (as in gperftools' IncreaseCacheLimitLocked). */
+const MOST_LOOKED_AT = 10
+
+// The budget's words of the control section, in bytes.
+const UNCLAIMED = Control.Budget
+const TOTAL = Control.Budget + 1
+/** The slot from which to take next. */
+const VICTIM = Control.Budget + 2
+
+/**
+ * What all thread caches together may hold. Each has claimed a part of it; what nobody has claimed is free to take, then
+ * what others have claimed beyond their least. A cache that was taken from gives objects back when it next wants room.
+ *
+ * INVARIANT: what is unclaimed and what the slots have claimed come to the total. Only the holder of the budget writes it.
+ */
+export class CacheBudget {
+  private readonly control: Int32Array
+  private readonly tables: Tables
+  private readonly locks: Locks
+
+  constructor(tables: Tables, locks: Locks) {
+    this.tables = tables
+    this.control = tables.control
+    this.locks = locks
+  }
+
+  /** Readies a new heap's words. */
+  static initialize(control: Int32Array, bytes: number): void {
+    control[UNCLAIMED] = bytes
+    control[TOTAL] = bytes
+  }
+
+  /** What nobody has claimed, and what all may claim; in bytes. */
+  totals(): { unclaimed: number; total: number } {
+    return { unclaimed: this.control[UNCLAIMED]!, total: this.control[TOTAL]! }
+  }
+
+  /** The first claim of a new slot. */
+  claimFirst(area: Int32Array): void {
+    this.locks.acquire(Lock.Budget)
+    this.move(area, Math.min(LEAST_BYTES, this.control[UNCLAIMED]!))
+    this.locks.release(Lock.Budget)
+  }
+
+  /** Claims at least `missing` bytes more for a slot, if they can be had. */
+  raise(area: Int32Array, missing: number): void {
+    const { control } = this
+    this.locks.acquire(Lock.Budget)
+    const most = Math.max(MOST_BYTES, control[TOTAL]! / 4) - area[Cache.BudgetBytes]!
+    if (missing <= most) {
+      const wanted = Math.min(most, Math.max(missing, STEP_BYTES))
+      if (control[UNCLAIMED]! < missing) this.steal(area, wanted)
+      if (control[UNCLAIMED]! >= missing) this.move(area, Math.min(wanted, control[UNCLAIMED]!))
+    }
+    this.locks.release(Lock.Budget)
+  }
+
+  /** Gives all that a slot has claimed back. */
+  giveBack(area: Int32Array): void {
+    this.locks.acquire(Lock.Budget)
+    this.move(area, -area[Cache.BudgetBytes]!)
+    this.locks.release(Lock.Budget)
+  }
+
+  /** Makes the sum right again after a thread was struck: from what the slots have. REQUIRES: the caller holds the budget. */
+  rebuild(): void {
+    const { control, tables } = this
+    let claimed = 0
+    for (let slot = 0; slot < tables.slots.count; slot++) {
+      if (tables.slots.state(slot) !== SlotState.Free) claimed += tables.slotArea(slot)[Cache.BudgetBytes]!
+    }
+    control[UNCLAIMED] = control[TOTAL]! - claimed
+  }
+
+  private move(area: Int32Array, bytes: number): void {
+    this.control[UNCLAIMED]! -= bytes
+    area[Cache.BudgetBytes]! += bytes
+  }
+
+  /** Makes up to `wanted` bytes unclaimed that others have claimed. */
+  private steal(area: Int32Array, wanted: number): void {
+    const { control, tables } = this
+    const { slots } = tables
+    for (let looked = 0, passed = 0; looked < MOST_LOOKED_AT && passed < slots.count; passed++) {
+      const slot = (control[VICTIM]! + 1) % slots.count
+      control[VICTIM] = slot
+      if (slots.state(slot) !== SlotState.Live) continue
+      const victim = tables.slotArea(slot)
+      if (victim.byteOffset === area.byteOffset) continue
+      looked++
+      const spare = victim[Cache.BudgetBytes]! - LEAST_BYTES
+      if (spare > 0) this.move(victim, -Math.min(spare, STEP_BYTES))
+      if (control[UNCLAIMED]! >= wanted) return
+    }
+  }
+}

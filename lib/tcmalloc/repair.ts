@@ -1,0 +1,162 @@
+import { AllocatorError } from '../errors.ts'
+import { Locks, type Mender } from '../memory/locks.ts'
+import type { Tables } from '../memory/tables.ts'
+import { SlotState } from '../memory/thread-slots.ts'
+import type { CacheBudget } from './cache-budget.ts'
+import type { CentralCache } from './central-cache.ts'
+import { Control, HeapWord, Lock } from './control.ts'
+import type { PageHeap } from './page-heap.ts'
+import type { SizeClassTable } from './size-class.ts'
+import { Cache, isOpen, type ThreadCache } from './thread-cache.ts'
+import type { TransferCache } from './transfer-cache.ts'
+
+/** What a repair works on. */
+export interface RepairedTiers {
+  classes: SizeClassTable
+  pageHeap: PageHeap
+  central: CentralCache
+  transfer: TransferCache
+  budget: CacheBudget
+  /** The cache in another slot's area. */
+  cacheOf(slot: number): ThreadCache
+}
+
+/**
+ * Clears up behind threads that were struck: by `terminate()` or an end of their own, which the shim's hook reports, or by a vm
+ * timeout or a stack overflow, after which they live on. The tiers know how to make themselves whole from what always holds
+ * (the tiling of pages, the states of objects, what each slot has claimed); here is when, and on whose behalf.
+ *
+ * All of it may be struck itself. Then the locks stay dirty, the dead slot stays dead, and the next thread does it again.
+ */
+export class Repair implements Mender {
+  readonly locks: Locks
+  private readonly tables: Tables
+  private readonly slot: number
+  private readonly tag: number
+  private tiers!: RepairedTiers
+
+  constructor(tables: Tables, slot: number) {
+    this.tables = tables
+    this.slot = slot
+    this.tag = tables.slots.tag(slot)
+    this.locks = new Locks(tables.control, Control.Locks, tables.slots, this.tag, this)
+  }
+
+  /** The tiers are made with the locks, and so come after them. */
+  connect(tiers: RepairedTiers): void {
+    this.tiers = tiers
+  }
+
+  /** @throws AllocatorError `ERR_HEAP_CORRUPT` once a repair has found what it can't mend */
+  check(): void {
+    if (this.tables.control[HeapWord.Poisoned] !== 0) throw this.corrupt('an earlier repair has failed')
+  }
+
+  mend(lock: number, owner: number): void {
+    const { slots } = this.tables
+    // An owner that is neither this thread nor dead is one whose slot was cleared up and claimed anew.
+    const own = owner === this.slot ? owner : -1
+    const isStruck = (slot: number) => slot === own || slots.state(slot) === SlotState.Dead
+    if (lock === Lock.Clearing) return // whoever takes it clears up from the start
+    if (lock === Lock.Budget) this.tiers.budget.rebuild()
+    else if (lock === Lock.PageHeap) this.rebuildPages(isStruck)
+    else this.mendClass(lock - Lock.FirstClass, isStruck)
+  }
+
+  /** This thread was struck on a slow path, and lives: what it holds is repaired and let go of. */
+  recover(): void {
+    this.settle(this.tag, this.slot)
+  }
+
+  /**
+   * Looks for dead threads, gives back what their caches hold, and frees their slots. In time proportional to that, unless a
+   * thread died on a slow path.
+   */
+  clear(): void {
+    const { control, slots } = this.tables
+    this.locks.acquire(Lock.Clearing)
+    const { deaths } = slots
+    for (let slot = 0; slot < slots.count; slot++) {
+      if (slots.state(slot) === SlotState.Dead) this.clearSlot(slot)
+    }
+    control[HeapWord.ClearedDeaths] = deaths
+    this.locks.release(Lock.Clearing)
+  }
+
+  /** What support needs to know of a heap that can't be mended: slots that are in use, locks that are held, the counts. */
+  dump(): string {
+    const { control, slots } = this.tables
+    const used: string[] = []
+    for (let slot = 0; slot < slots.count; slot++) {
+      if (slots.state(slot) !== SlotState.Free)
+        used.push(`${slot}:${slots.word(slot)}${this.tables.slotArea(slot)[Cache.Busy] === 1 ? ' busy' : ''}`)
+    }
+    const held: string[] = []
+    for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
+      if (this.locks.owner(lock) !== 0) held.push(`${lock}:${this.locks.owner(lock)}`)
+    }
+    const { pageHeap } = this.tiers
+    return [
+      `slot ${this.slot}; slots in use [${used.join(', ')}]; locks held [${held.join(', ')}]`,
+      `deaths ${slots.deaths}, cleared up to ${control[HeapWord.ClearedDeaths]}`,
+      `end page ${pageHeap.endPage}, ${pageHeap.normalPages} normal, ${pageHeap.releasedPages} released`,
+    ].join('; ')
+  }
+
+  private clearSlot(slot: number): void {
+    const { tables } = this
+    const { slots, control } = tables
+    const area = tables.slotArea(slot)
+    if (area[Cache.Busy] !== 0) this.settle(slots.tag(slot), slot)
+    // A thread may die before its area has grown: there is nothing in it then, and it must not be written.
+    if (isOpen(area)) {
+      const cache = this.tiers.cacheOf(slot)
+      cache.flush()
+      control[HeapWord.DeadGranules]! += cache.handedOut()
+      this.tiers.budget.giveBack(area)
+      cache.close()
+    }
+    tables.releaseArea(slot)
+    slots.free(slot)
+  }
+
+  /** Mends whatever a struck thread holds. What it was at work on without a lock is pages in transit. */
+  private settle(tag: number, slot: number): void {
+    for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
+      if (lock === Lock.Clearing && slot !== this.slot) continue // this thread holds it
+      if (this.locks.owner(lock) !== tag) continue
+      this.locks.acquire(lock)
+      this.locks.release(lock)
+    }
+    this.locks.acquire(Lock.PageHeap)
+    this.rebuildPages((other) => other === slot)
+    this.locks.release(Lock.PageHeap)
+  }
+
+  private mendClass(sizeClass: number, isStruck: (slot: number) => boolean): void {
+    const { central, transfer, cacheOf } = this.tiers
+    const { slots } = this.tables
+    for (let slot = 0; slot < slots.count; slot++) {
+      if (isStruck(slot) && isOpen(this.tables.slotArea(slot))) cacheOf(slot).forget(sizeClass)
+    }
+    transfer.clear(sizeClass)
+    this.locks.acquire(Lock.PageHeap)
+    central.rebuild(sizeClass, isStruck)
+    this.locks.release(Lock.PageHeap)
+    central.giveEmptySpansBack(sizeClass)
+  }
+
+  private rebuildPages(isStruck: (slot: number) => boolean): void {
+    try {
+      this.tiers.pageHeap.rebuild(isStruck)
+    } catch (error) {
+      if (!(error instanceof AllocatorError)) throw error
+      this.tables.control[HeapWord.Poisoned] = 1
+      throw this.corrupt(error.message)
+    }
+  }
+
+  private corrupt(reason: string): AllocatorError {
+    return new AllocatorError('ERR_HEAP_CORRUPT', `the heap can't be repaired: ${reason}; ${this.dump()}`)
+  }
+}

@@ -1,0 +1,125 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import test from 'ava'
+import { Heap, type HeapToken } from '../../lib/index.ts'
+import { childScript } from '../support/child.ts'
+import { churn } from '../support/churn.ts'
+
+const MIB = 2 ** 20
+
+interface Answer {
+  result?: unknown
+  code?: string
+}
+
+/** A worker that makes calls on a heap when it is told to. */
+function serve(token: HeapToken) {
+  const worker = new Worker(childScript('heap-worker'), { workerData: { token, task: 'serve' } })
+  const call = async (name: string, ...args: unknown[]): Promise<Answer> => {
+    worker.postMessage({ call: name, args })
+    const [answer] = (await once(worker, 'message')) as [Answer]
+    return answer
+  }
+  return { worker, call }
+}
+
+test('blocks are allocated in one thread, and freed, viewed and made longer in another', async (t) => {
+  const heap = new Heap({ limitBytes: 64 * MIB })
+  const { worker, call } = serve(heap.share())
+  const a = heap.malloc(100)
+  heap.view(a, 100).fill(7)
+  t.deepEqual(await call('usableSize', a), { result: heap.usableSize(a) })
+  const { result: b } = (await call('realloc', a, 5000)) as { result: number }
+  t.deepEqual([...heap.view(b, 100)], Array(100).fill(7))
+  t.throws(() => heap.free(a), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  heap.free(b)
+  const { result: large } = (await call('malloc', 3 * MIB)) as { result: number }
+  t.is(heap.usableSize(large), 3 * MIB)
+  heap.free(large)
+  t.like(await call('free', large), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+  t.is(heap.stats().liveBytes, 0)
+  t.is(heap.stats().threads, 2)
+  heap.audit()
+  await worker.terminate()
+})
+
+test('a view that came by postMessage is freed where it arrives', async (t) => {
+  const heap = new Heap({ limitBytes: 64 * MIB })
+  const { worker, call } = serve(heap.share())
+  const address = heap.malloc(1000)
+  t.deepEqual(await call('freeBuffer', heap.view(address, 1000)), { result: undefined })
+  t.like(await call('freeBuffer', heap.buffer), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.like(await call('freeBuffer', new Uint8Array(new SharedArrayBuffer(8))), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+  t.is(heap.stats().liveBytes, 0)
+  await worker.terminate()
+})
+
+test('close in one thread leaves the heap to the others, the last one gives all back', async (t) => {
+  const heap = new Heap({ limitBytes: 64 * MIB })
+  const { worker, call } = serve(heap.share())
+  await call('malloc', 100)
+  const token = heap.share()
+  heap.close()
+  t.throws(() => heap.malloc(1), { code: 'ERR_HEAP_CLOSED' })
+  const again = Heap.attach(token)
+  t.throws(() => heap.malloc(1), { code: 'ERR_HEAP_CLOSED' }, 'the slot is used again, the closed heap is not')
+  t.is(again.stats().liveBytes, 112)
+  churn(again, 1, 1000)
+  again.audit()
+  again.close()
+  t.deepEqual(await call('audit'), { result: undefined })
+  await Promise.all([call('close'), once(worker, 'exit')])
+  t.throws(() => Heap.attach(token), { code: 'ERR_HEAP_INVALID_TOKEN' })
+})
+
+test('what isn’t the token of an open heap is refused', (t) => {
+  const heap = new Heap({ limitBytes: 64 * MIB })
+  const token = heap.share()
+  const wrong: unknown[] = [
+    undefined,
+    null,
+    7,
+    {},
+    { ...token, spanheap: token.spanheap + 1 },
+    { ...token, generation: token.generation ^ 1 },
+    { ...token, memory: new SharedArrayBuffer(100) },
+    { ...token, memory: token.tables, tables: token.memory },
+    { ...token, tables: token.memory },
+    { ...token, limitPages: token.limitPages + 1 },
+    { ...token, limitPages: -1 },
+    { ...token, system: 1 },
+    JSON.parse(JSON.stringify(token)),
+  ]
+  for (const value of wrong) {
+    t.throws(() => Heap.attach(value as HeapToken), { code: 'ERR_HEAP_INVALID_TOKEN' }, JSON.stringify(value))
+  }
+  t.throws(() => Heap.attach({ ...token, system: 'simulated' }), { code: 'ERR_HEAP_UNSUPPORTED' })
+  heap.audit()
+  t.is(heap.stats().threads, 1)
+  heap.close()
+  t.throws(() => Heap.attach(token), { code: 'ERR_HEAP_INVALID_TOKEN' })
+  t.throws(() => new Heap({ memory: 'private' }).share(), { code: 'ERR_HEAP_NOT_SHARED' })
+})
+
+test('an idle thread leaves its cache and its room to the others', (t) => {
+  const heap = new Heap({ limitBytes: 64 * MIB })
+  churn(heap, 1, 5000)
+  t.true(heap.stats().threadCacheBytes > 0)
+  heap.threadIdle()
+  t.is(heap.stats().threadCacheBytes, 0)
+  churn(heap, 1, 5000)
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+})
+
+test('a thread may open a heap more than once, and several heaps', (t) => {
+  const heaps = [1, 2, 3].map(() => new Heap({ limitBytes: 64 * MIB }))
+  const all = heaps.flatMap((heap) => [heap, Heap.attach(heap.share()), Heap.attach(heap.share())])
+  for (const [index, heap] of all.entries()) churn(heap, index + 1, 2000)
+  for (const heap of all) heap.audit()
+  for (const heap of heaps) t.is(heap.stats().threads, 3)
+  const address = all[0]!.malloc(64)
+  all[1]!.free(address)
+  t.throws(() => all[2]!.free(address), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  for (const heap of all) heap.close()
+})
