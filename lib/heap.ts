@@ -96,12 +96,12 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
    * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it;
    * the memory goes with the last close. A thread that ends without it is cleared up behind by the others.
    * @param token what `share` gave, in this process
+   * @param mapper for tests that attach in the thread in which a system is simulated: that one
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` (no token, of another version, or of a heap that is closed),
    * `ERR_HEAP_TOO_MANY_WORKERS`, `ERR_HEAP_UNSUPPORTED` (this thread can't load the addon that the heap was made with)
    */
-  static attach(token: HeapToken): Heap {
+  static attach(token: HeapToken, mapper = doorNamed(token?.system)): Heap {
     checkToken(token)
-    const mapper = doorNamed(token.system)
     if (mapper === undefined)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a heap over ${token.system} memory can't be attached here`)
     return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token)))

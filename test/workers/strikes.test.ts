@@ -1,0 +1,243 @@
+import { pathToFileURL } from 'node:url'
+import test from 'ava'
+import type { Heap, SimulatedMapper } from '../../lib/index.ts'
+import type { ThreadSlots } from '../../lib/memory/thread-slots.ts'
+import type { Repair } from '../../lib/tcmalloc/repair.ts'
+import { random } from '../support/churn.ts'
+import { strikeBuild } from '../support/strike-build.ts'
+
+const MIB = 2 ** 20
+/** Of each operation the first so many points are all struck, and so many of the rest; a long run by hand strikes all. */
+const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 50)
+const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 40)
+
+interface Library {
+  Heap: typeof Heap
+  SimulatedMapper: typeof SimulatedMapper
+}
+
+/** What stands for the end of a thread: every further step throws it too, so that no `finally` gets anything done. */
+const STRUCK = Symbol('struck')
+const world = globalThis as unknown as { strike: () => void }
+let countdown = Number.POSITIVE_INFINITY
+let points = 0
+let over = false
+world.strike = () => {
+  points++
+  if (over || --countdown < 0) {
+    over = true
+    throw STRUCK
+  }
+}
+
+/** Runs a step that is struck at its n-th point, from 0; false where it came to its end before. */
+function strikeAt(n: number, step: () => unknown): boolean {
+  countdown = n
+  over = false
+  points = 0
+  try {
+    step()
+    return false
+  } catch (error) {
+    if (error !== STRUCK) throw error
+    return true
+  } finally {
+    countdown = Number.POSITIVE_INFINITY
+    over = false
+  }
+}
+
+/** A heap's insides, for what a thread's end does and for what must be left behind it. */
+interface Insides {
+  tiers: { slot: number; repair: Repair; tables: { slots: ThreadSlots }; classes: { count: number } }
+}
+const insidesOf = (heap: Heap) => (heap as unknown as Insides).tiers
+
+/** What the hook of a thread does when it ends. */
+const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).slot)
+
+interface Case {
+  name: string
+  cacheBytes?: number
+  prepare?: (heap: Heap) => number[]
+  step: (heap: Heap, blocks: number[]) => unknown
+  /** The live bytes may be more, or fewer, by so many after it. */
+  most?: number
+  least?: number
+}
+
+const many = (heap: Heap, count: number, size: number) => Array.from({ length: count }, () => heap.malloc(size))
+
+function freeAll(heap: Heap, blocks: readonly number[]): void {
+  for (const address of blocks) heap.free(address)
+}
+
+const CASES: Case[] = [
+  { name: 'malloc that grows the heap', step: (heap) => heap.malloc(100), most: 112 },
+  {
+    name: 'malloc from the transfer cache',
+    prepare: (heap) => {
+      for (const address of many(heap, 400, 64)) heap.free(address)
+      heap.threadIdle()
+      return []
+    },
+    step: (heap) => heap.malloc(64),
+    most: 64,
+  },
+  {
+    name: 'malloc that takes what is left of a span',
+    prepare: (heap) => many(heap, 100, 64),
+    step: (heap) => many(heap, 20, 64),
+    most: 20 * 64,
+  },
+  {
+    name: 'free into a full stack',
+    prepare: (heap) => many(heap, 100, 64),
+    step: freeAll,
+    least: 100 * 64,
+  },
+  {
+    name: 'free of a whole span',
+    cacheBytes: 0,
+    prepare: (heap) => many(heap, 140, 128),
+    step: (heap, blocks) => freeAll(heap, blocks.slice(0, 130)),
+    least: 130 * 128,
+  },
+  { name: 'large malloc', step: (heap) => heap.malloc(3 * MIB), most: 3 * MIB },
+  {
+    name: 'large free between free spans',
+    prepare: (heap) => {
+      const blocks = many(heap, 5, 300_000)
+      heap.free(blocks[1]!)
+      heap.free(blocks[3]!)
+      return blocks
+    },
+    step: (heap, blocks) => heap.free(blocks[2]!),
+    least: 303_104,
+  },
+  {
+    name: 'large realloc in place',
+    prepare: (heap) => {
+      const blocks = many(heap, 3, 300_000)
+      heap.free(blocks[1]!)
+      return blocks
+    },
+    step: (heap, blocks) => {
+      heap.realloc(blocks[0]!, 500_000)
+      heap.realloc(blocks[0]!, 270_000)
+    },
+    most: 500_000,
+    least: 40_000,
+  },
+  {
+    name: 'realloc that moves',
+    prepare: (heap) => many(heap, 1, 100),
+    step: (heap, blocks) => heap.realloc(blocks[0]!, 5000),
+    most: 5120,
+    least: 112,
+  },
+  { name: 'alignedAlloc', step: (heap) => heap.alignedAlloc(4096, 300_000), most: 303_104 },
+  { name: 'calloc', step: (heap) => heap.calloc(1, 400_000), most: 401_408 },
+  {
+    name: 'threadIdle',
+    prepare: (heap) => {
+      for (const size of [64, 1000, 30_000]) for (const address of many(heap, 50, size)) heap.free(address)
+      return []
+    },
+    step: (heap) => heap.threadIdle(),
+  },
+  {
+    name: 'releaseFreeMemory',
+    prepare: (heap) => {
+      const blocks = many(heap, 50, 100_000)
+      for (const address of blocks.filter((_, index) => index % 3 > 0)) heap.free(address)
+      return []
+    },
+    step: (heap) => heap.releaseFreeMemory(),
+  },
+  { name: 'stats', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.stats() },
+  { name: 'audit', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.audit() },
+  {
+    name: 'close',
+    prepare: (heap) => {
+      for (const address of many(heap, 50, 1000)) heap.free(address)
+      return []
+    },
+    step: (heap) => heap.close(),
+  },
+]
+
+let library: Library
+test.before(async () => {
+  library = (await import(pathToFileURL(`${strikeBuild()}index.js`).href)) as Library
+})
+
+/** Uses every tier, and looks at everything. */
+function inspect(heap: Heap, before: number, { most = 0, least = 0 }: Case, usesOfMost: number): void {
+  for (const size of [16, 64, 100, 128, 1000, 5000, 30_000, 300_000]) {
+    for (const address of many(heap, 40, size)) heap.free(address)
+  }
+  heap.audit()
+  const { liveBytes } = heap.stats()
+  if (liveBytes > before + most * usesOfMost || liveBytes < before - least)
+    throw new Error(`${liveBytes} bytes are live, ${before} were`)
+  const { repair, classes } = insidesOf(heap)
+  for (let lock = 0; lock < classes.count + 3; lock++) {
+    if (repair.locks.owner(lock) !== 0) throw new Error(`lock ${lock} is held`)
+  }
+}
+
+/** A heap that will be struck, and what its step is given. */
+function openVictim({ cacheBytes = 4 * MIB, prepare }: Case) {
+  const mapper = new library.SimulatedMapper()
+  const victim = new library.Heap({ limitBytes: 32 * MIB, mapper, cacheBytes })
+  const survivor = library.Heap.attach(victim.share(), mapper)
+  return { mapper, victim, survivor, blocks: prepare?.(victim) ?? [] }
+}
+
+/** How many points there are in a step at which it may be struck. */
+function pointsOf(one: Case): number {
+  const { victim, blocks } = openVictim(one)
+  strikeAt(Number.POSITIVE_INFINITY, () => one.step(victim, blocks))
+  return points
+}
+
+for (const one of CASES) {
+  test.serial(`a thread is struck anywhere in ${one.name}: others, or it itself, go on`, (t) => {
+    const next = random(5)
+    const total = pointsOf(one)
+    let struck = 0
+    for (let n = 0; n < total; n += n < FIRST_POINTS ? 1 : 1 + (next() % Math.ceil((2 * total) / OTHER_POINTS))) {
+      for (const dies of [true, false]) {
+        if (one.name === 'close' && !dies) continue // there is nothing to go on with
+        const { mapper, victim, survivor, blocks } = openVictim(one)
+        const before = survivor.stats().liveBytes
+        try {
+          if (!strikeAt(n, () => one.step(victim, blocks))) throw new Error('it came to its end')
+          struck++
+          if (dies) {
+            die(victim)
+            // One in four repairers is struck in turn.
+            if (n % 4 === 3) {
+              const second = library.Heap.attach(survivor.share(), mapper)
+              if (strikeAt(next() % 400, () => second.stats())) die(second)
+              else second.close()
+            }
+          } else inspect(victim, before, one, 2)
+          inspect(survivor, before, one, 2)
+          if (dies) {
+            const { threads, threadCacheBytes } = survivor.stats()
+            if (threads !== 1) throw new Error(`${threads} threads are counted`)
+            survivor.threadIdle()
+            if (survivor.stats().threadCacheBytes !== 0) throw new Error(`${threadCacheBytes} bytes stay cached`)
+          }
+        } catch (error) {
+          t.fail(`point ${n}, ${dies ? 'dead' : 'alive'}: ${error instanceof Error ? error.stack : String(error)}`)
+          return
+        }
+      }
+    }
+    t.log(`${struck} strikes at ${total} points`)
+    t.true(struck > 0)
+  })
+}
