@@ -10,6 +10,8 @@ export type AllocatorErrorCode =
   | 'ERR_HEAP_TOO_MANY_WORKERS'
   | 'ERR_HEAP_CORRUPT'
   | 'ERR_HEAP_UNSUPPORTED'
+  | 'ERR_CHANNEL_CLOSED'
+  | 'ERR_CHANNEL_PEERS_DIED'
   | 'ERR_TRACE_INVALID'
 
 /** What an {@link AllocatorError} may know beside its code. */

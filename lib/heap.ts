@@ -13,6 +13,7 @@ import { AllocatorError, closedError, outOfRange, wrongType } from './errors.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isCached, ObjectState } from './memory/object-state.ts'
 import { Granule, MOST_HEAP_BYTES, Page } from './memory/page.ts'
+import type { ThreadSlots } from './memory/thread-slots.ts'
 import { doorNamed, machineMemory, openMapper } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
@@ -123,6 +124,22 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   threadIdle(): void {
     this.checkOpen()
     this.tiers.idle()
+  }
+
+  /** @internal The thread slot by which this thread holds locks, and how to tell whether others live. */
+  thread(): { slots: ThreadSlots; slot: number; tag: number } {
+    this.checkOpen()
+    return this.tiers.thread()
+  }
+
+  /** @internal A live block is this thread's from now on: if the thread dies, it is counted as held by the dead. */
+  own(address: Address): void {
+    this.tiers.countOwned(address / Granule.Bytes, 1)
+  }
+
+  /** @internal A live block isn't this thread's any more. */
+  disown(address: Address): void {
+    this.tiers.countOwned(address / Granule.Bytes, -1)
   }
 
   /** The address of the block that a view starts with; of any view of this heap's memory, also one that came by postMessage. */

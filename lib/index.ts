@@ -1,4 +1,5 @@
 export type { Address, Allocator, HeapStats, SyscallCounts } from './allocator.ts'
+export { Channel, type ChannelOptions, type ChannelToken } from './channel.ts'
 export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'
 export { Heap, type HeapOptions } from './heap.ts'
 export type { BufferOf, Mapper, Mapping, MemoryKind, Reservation, SystemCall } from './os/mapper.ts'

@@ -15,6 +15,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['direct/'],
   ['token.ts'],
   ['heap.ts'],
+  ['channel.ts'],
   ['index.ts'],
   ['trace/'],
   ['cli/'],

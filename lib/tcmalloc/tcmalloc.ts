@@ -7,22 +7,19 @@ import { ObjectState } from '../memory/object-state.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
 import { pagesFor, type Tables } from '../memory/tables.ts'
-import { SlotState } from '../memory/thread-slots.ts'
+import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
 import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
 import { Control, HeapWord, Lock, MAGIC } from './control.ts'
+import { Figures } from './figures.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
 import { Repair } from './repair.ts'
 import { claimFirst, openTables, reserve, type TCMallocOptions } from './reservation.ts'
 import { SizeClassTable, Small } from './size-class.ts'
-import { Cache, isOpen, ThreadCache, threadCacheLayout } from './thread-cache.ts'
+import { Cache, ThreadCache, threadCacheLayout } from './thread-cache.ts'
 import { TransferCache, transferLayout } from './transfer-cache.ts'
-
-// Words of the control section: the highest seen so far.
-const PEAK_USED_PAGES = Control.Peaks
-const PEAK_LIVE_GRANULES = Control.Peaks + 1
 
 /** So many calls deep the stack is probed before a slow path begins: more than any takes. */
 const PROBED_CALLS = 24
@@ -57,8 +54,7 @@ export class TCMalloc {
   private readonly slot: number
   private readonly area: Int32Array
   private readonly limitPages: number
-  private readonly reservedBytes: number
-  private readonly controlBytes: number
+  private readonly figures: Figures
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   static create(mapper: Mapper, options: TCMallocOptions): TCMalloc {
@@ -100,14 +96,12 @@ export class TCMalloc {
     this.classBySize = this.classes.classBySize()
     const stacks = threadCacheLayout(this.classes)
     const transfers = transferLayout(this.classes)
-    this.controlBytes = transfers.end * 4
     const pages = Page.First + limitPages
     this.mapping = mapping
     this.limitPages = limitPages
     const sizes = { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 }
     this.tables = openTables(mapper, mapping, sizes, adopted)
     const { tables } = this
-    this.reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
     const { slot, area } = adopted === undefined ? claimFirst(tables, mapping) : tables.claimSlot()
     this.slot = slot
     this.area = area
@@ -130,6 +124,12 @@ export class TCMalloc {
     this.cacheOf = (slot) =>
       new ThreadCache(tables, this.classes, stacks, this.transfer, locks, this.budget, slot, tables.slotArea(slot))
     this.cache = this.cacheOf(slot)
+    const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
+    this.figures = new Figures(
+      { tables, pageHeap: this.pageHeap, central: this.central, transfer: this.transfer, cacheOf: this.cacheOf },
+      reservedBytes,
+      transfers.end * 4
+    )
     const { classes, pageHeap, central, transfer, budget, cacheOf } = this
     this.repair.connect({ classes, pageHeap, central, transfer, budget, cacheOf })
     this.cache.initialize()
@@ -178,7 +178,7 @@ export class TCMalloc {
       this.flush()
       granule = this.cache.refill(sizeClass)
     }
-    this.notePeaks()
+    this.figures.notePeaks()
     this.leave()
     return granule
   }
@@ -232,7 +232,7 @@ export class TCMalloc {
     else {
       const pages = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
       taken = this.pageHeap.freeLarge(page)
-      if (taken) this.cache.countLarge(-(pages << Page.GranuleShift))
+      if (taken) this.cache.count(-(pages << Page.GranuleShift))
     }
     this.leave()
     return taken
@@ -273,8 +273,8 @@ export class TCMalloc {
     else resized = this.pageHeap.extend(page, pages)
     const after = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
-    this.cache.countLarge((after - before) << Page.GranuleShift)
-    this.notePeaks()
+    this.cache.count((after - before) << Page.GranuleShift)
+    this.figures.notePeaks()
     this.leave()
     return resized
   }
@@ -293,6 +293,17 @@ export class TCMalloc {
     return Math.max(0, given) * Page.Bytes
   }
 
+  /** The thread slot that this is the part of, and the tag of its owner. */
+  thread(): { slots: ThreadSlots; slot: number; tag: number } {
+    const { slots } = this.tables
+    return { slots, slot: this.slot, tag: slots.tag(this.slot) }
+  }
+
+  /** Counts a live block as this thread's own, or not any more: `times` is 1 or -1. */
+  countOwned(granule: number, times: number): void {
+    this.cache.count((times * this.usableBytes(granule)) / Granule.Bytes)
+  }
+
   /** Gives this thread's cache back, with all its room, until it is needed again. */
   idle(): void {
     this.enter()
@@ -303,7 +314,7 @@ export class TCMalloc {
   /** One consistent picture: nothing moves between tiers while it is taken, and what threads pop and push is in both sums. */
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {
     this.enter()
-    const figures = this.reading(() => this.figures())
+    const figures = this.reading(() => this.figures.read())
     this.leave()
     return figures
   }
@@ -327,7 +338,7 @@ export class TCMalloc {
     locks.acquire(Lock.Clearing)
     // From here on the slot counts as closed to others that close; what it has handed out stays.
     this.cache.close()
-    const last = this.openSlots().length === 0
+    const last = this.figures.openSlots().length === 0
     if (last) {
       tables.control[HeapWord.Magic] = 0
       const pages = this.pageHeap.mappedPages
@@ -366,34 +377,9 @@ export class TCMalloc {
     return this.locks.reading([...classes, Lock.PageHeap], read)
   }
 
-  private figures(): Omit<HeapStats, 'syscalls' | 'system'> {
-    const { pageHeap } = this
-    const threadCacheBytes = this.threadCacheBytes()
-    const centralCacheBytes = this.centralBytes()
-    const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
-    const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
-    const mappedBytes = pageHeap.mappedPages * Page.Bytes
-    const liveBytes = mappedBytes - threadCacheBytes - centralCacheBytes - pageHeapFreeBytes - pageHeapReleasedBytes
-    this.notePeakLive(liveBytes)
-    return {
-      liveBytes,
-      mappedBytes,
-      reservedBytes: this.reservedBytes,
-      threadCacheBytes,
-      centralCacheBytes,
-      pageHeapFreeBytes,
-      pageHeapReleasedBytes,
-      metadataBytes: this.metadataBytes(),
-      peakLiveBytes: (this.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
-      peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
-      threads: this.openSlots().length,
-      deadThreadsBytes: Math.max(0, this.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes,
-    }
-  }
-
   private auditHeld(): void {
-    const others = this.openSlots().filter((slot) => slot !== this.slot)
-    const { liveBytes, threadCacheBytes } = this.figures()
+    const others = this.figures.openSlots().filter((slot) => slot !== this.slot)
+    const { liveBytes, threadCacheBytes } = this.figures.read()
     auditTiers({
       tables: this.tables,
       classes: this.classes,
@@ -406,23 +392,6 @@ export class TCMalloc {
     })
   }
 
-  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
-  private openSlots(): number[] {
-    const { tables } = this
-    const open: number[] = []
-    for (let slot = 0; slot < tables.control[HeapWord.SlotsUsed]!; slot++) {
-      if (tables.slots.state(slot) !== SlotState.Free && isOpen(tables.slotArea(slot))) open.push(slot)
-    }
-    return open
-  }
-
-  private threadCacheBytes(): number {
-    return this.openSlots().reduce(
-      (sum, slot) => sum + (slot === this.slot ? this.cache : this.cacheOf(slot)).bytes(),
-      0
-    )
-  }
-
   /** Makes an allocated span one live object; 0 stays 0. */
   private handOutSpan(start: number): number {
     if (start === 0) return 0
@@ -431,10 +400,10 @@ export class TCMalloc {
     const entry = start << SpanEntry.Shift
     const pages = tables.spans[entry + Span.Length]!
     tables.pageDirty.fill(1, start, start + pages)
-    this.cache.countLarge(pages << Page.GranuleShift)
+    this.cache.count(pages << Page.GranuleShift)
     tables.states[granule] = ObjectState.Live
     tables.spans[entry + Span.Location] = Location.Large
-    this.notePeaks()
+    this.figures.notePeaks()
     return granule
   }
 
@@ -448,10 +417,6 @@ export class TCMalloc {
     }
   }
 
-  private centralBytes(): number {
-    return this.central.bytes() + this.transfer.bytes()
-  }
-
   private zeroDirty(start: number, pages: number, bytes: BlockBytes): void {
     const { pageDirty } = this.tables
     let page = start
@@ -461,30 +426,6 @@ export class TCMalloc {
       if (end > page) bytes.zero(page * Page.Bytes, (end - page) * Page.Bytes)
       page = end + 1
     }
-  }
-
-  /** A slow path has run: when more pages are in use than ever before, what is live may be a new peak. */
-  private notePeaks(): void {
-    const { control } = this.tables
-    const { mappedPages, normalPages, releasedPages } = this.pageHeap
-    const used = mappedPages - normalPages - releasedPages
-    if (used <= control[PEAK_USED_PAGES]!) return
-    control[PEAK_USED_PAGES] = used
-    this.notePeakLive(used * Page.Bytes - this.threadCacheBytes() - this.centralBytes())
-  }
-
-  private notePeakLive(bytes: number): void {
-    const granules = bytes / Granule.Bytes
-    const { control } = this.tables
-    if (granules > control[PEAK_LIVE_GRANULES]! >>> 0) control[PEAK_LIVE_GRANULES] = granules
-  }
-
-  /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
-  private metadataBytes(): number {
-    const { endPage } = this.pageHeap
-    const perPage = Page.Granules + SpanEntry.Bytes + 2
-    const touched = this.openSlots().reduce((sum, slot) => sum + this.cacheOf(slot).touchedBytes(), 0)
-    return this.controlBytes + endPage * perPage + touched
   }
 }
 

@@ -230,8 +230,8 @@ export class ThreadCache {
     area[sizeClass << 1] = base
   }
 
-  /** Counts granules of a large block in, or out where they are negative. */
-  countLarge(granules: number): void {
+  /** Counts granules in that this thread was handed by another way than a stack, or out where they are negative. */
+  count(granules: number): void {
     this.area[Cache.HandedOut]! += granules
   }
 

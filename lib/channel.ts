@@ -1,0 +1,319 @@
+import { checkInteger, checkOptions } from './arguments.ts'
+import { AllocatorError, invalidToken } from './errors.ts'
+import type { Heap } from './heap.ts'
+import { Locks } from './memory/locks.ts'
+import type { ThreadSlots } from './memory/thread-slots.ts'
+
+/** What a channel has room for by default, and at most. */
+const DEFAULT_CAPACITY = 64
+const MOST_CAPACITY = 65_536
+/** So often, in milliseconds, who waits looks whether its peers have died. */
+const POLL_MS = 50
+/** So often is looked whether something has come before a thread sleeps: about 3 µs. */
+const SPINS = 500
+/** "CHAN", and the version of the words' layout. */
+const MAGIC = 0x4348_4101
+
+/** The words of a channel's block. Those from Head on change under the lock. */
+const enum Word {
+  Lock = 0,
+  Magic = 32,
+  Capacity = 33,
+  Closed = 34,
+  /** Messages received and sent so far. A message is sent when Tail rises, and received when Head does. */
+  Head = 35,
+  Tail = 36,
+  /** Threads that sleep until something is sent, or until there is room; more where one died asleep. */
+  Receivers = 37,
+  Senders = 38,
+  /** The tags of threads that have the channel open, or had when they died; 0 in seats that are free. */
+  Peers = 64,
+  Seats = 249,
+  /** A cell for each message: its block's granule, then its length in bytes in two words. */
+  Cells = 320,
+}
+const CELL_WORDS = 4
+const TWO_32 = 2 ** 32
+
+/** How a {@link Channel} is made. */
+export interface ChannelOptions {
+  /** Messages that may wait to be received, 64 by default, at most 65 536. More have to wait to be sent. */
+  capacity?: number
+}
+
+/** What another thread attaches to a channel by, beside the heap's token. It survives structured clone. */
+export interface ChannelToken {
+  /** Where the channel's words are in the heap. */
+  readonly channel: number
+}
+
+/**
+ * A bounded ring of blocks of a heap, for any number of threads that send and receive. A message is a block: nothing is copied,
+ * and who receives it owns it, and frees it (`heap.freeBuffer`). Messages arrive in the order in which they were sent, each at
+ * one receiver.
+ *
+ * A thread that dies blocks nobody, at whatever moment. What it had received and not freed is in
+ * `heap.stats().deadThreadsBytes`; what waits in the channel is not: it belongs to nobody until it is received.
+ */
+export class Channel implements Disposable {
+  private readonly heap: Heap
+  private readonly words: Int32Array
+  private readonly locks: Locks
+  private readonly slots: ThreadSlots
+  private readonly seat: number
+  private readonly address: number
+  private readonly capacity: number
+  private open = true
+
+  /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` where the heap's memory is private, `ERR_HEAP_OUT_OF_MEMORY` */
+  constructor(heap: Heap, options?: ChannelOptions)
+  /** @internal */
+  constructor(heap: Heap, options: ChannelOptions, address: number)
+  constructor(heap: Heap, options: ChannelOptions = {}, address?: number) {
+    checkOptions(options)
+    const capacity = checkInteger('capacity', options.capacity, 1, MOST_CAPACITY, DEFAULT_CAPACITY)
+    heap.share() // only what can be shared has anyone to talk to
+    this.heap = heap
+    this.address = address ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
+    this.words = new Int32Array(heap.buffer, this.address, heap.usableSize(this.address) / 4)
+    const { slots, tag } = heap.thread()
+    this.slots = slots
+    // Nothing needs a mend: a message is in the channel or not by one store.
+    this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
+    if (address === undefined) {
+      this.words[Word.Capacity] = capacity
+      this.words[Word.Magic] = MAGIC
+    }
+    this.capacity = this.words[Word.Capacity]!
+    this.seat = Word.Peers
+    while (Atomics.compareExchange(this.words, this.seat, 0, tag) !== 0) {
+      if (++this.seat === Word.Peers + Word.Seats)
+        throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
+    }
+  }
+
+  /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` */
+  static attach(heap: Heap, token: ChannelToken): Channel {
+    const address = (token as Partial<ChannelToken> | null | undefined)?.channel
+    if (typeof address !== 'number') throw invalidToken('it is no channel’s')
+    const bytes = heap.view(address)
+    const isChannel = bytes.length >= Word.Cells * 4 && new Int32Array(heap.buffer, address)[Word.Magic] === MAGIC
+    if (!isChannel) throw invalidToken('no channel is there')
+    return new Channel(heap, {}, address)
+  }
+
+  /** A token by which other threads attach, which have the heap open. */
+  share(): ChannelToken {
+    this.checkOpen()
+    return { channel: this.address }
+  }
+
+  /** Messages that wait to be received. */
+  get length(): number {
+    return (Atomics.load(this.words, Word.Tail) - Atomics.load(this.words, Word.Head)) | 0
+  }
+
+  /** Threads that have the channel open, this one among them, and threads that died with it open. */
+  peers(): { live: number; dead: number } {
+    let live = 0
+    let dead = 0
+    for (let seat = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
+      const tag = Atomics.load(this.words, seat)
+      if (tag === 0) continue
+      if (this.slots.isAlive(tag)) live++
+      else dead++
+    }
+    return { live, dead }
+  }
+
+  /**
+   * Sends the block that a view starts with, and with it the view's length. The block is not the sender's any more.
+   * False, and nothing is sent, where there is no room.
+   * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_HEAP_INVALID_ADDRESS` where no live block of the heap starts there
+   */
+  trySend(view: ArrayBufferView): boolean {
+    const address = this.heap.addressOf(view)
+    const { words, locks } = this
+    this.checkOpen()
+    locks.acquire(0)
+    const tail = words[Word.Tail]!
+    const closed = words[Word.Closed] === 1
+    const room = !closed && ((tail - words[Word.Head]!) | 0) < this.capacity
+    if (room) {
+      const cell = this.cellOf(tail)
+      words[cell] = (address / 16) | 0
+      words[cell + 1] = view.byteLength | 0
+      words[cell + 2] = (view.byteLength / TWO_32) | 0
+      words[Word.Tail] = (tail + 1) | 0
+    }
+    locks.release(0)
+    if (closed) throw channelClosed()
+    if (room) {
+      this.heap.disown(address)
+      this.wake(Word.Tail, Word.Receivers)
+    }
+    return room
+  }
+
+  /**
+   * Sends, once there is room.
+   * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will make any
+   */
+  async send(view: ArrayBufferView): Promise<void> {
+    for (;;) {
+      const head = Atomics.load(this.words, Word.Head)
+      if (this.trySend(view)) return
+      await this.sleep(Word.Head, Word.Senders, head)
+    }
+  }
+
+  /** The same for a thread that does nothing else meanwhile. */
+  sendSync(view: ArrayBufferView): void {
+    for (;;) {
+      const head = Atomics.load(this.words, Word.Head)
+      if (this.trySend(view)) return
+      this.sleepSync(Word.Head, Word.Senders, head)
+    }
+  }
+
+  /** The message that has waited longest, as a Buffer over its block, which is the caller's now; undefined where there is none. */
+  tryReceive(): Buffer | undefined {
+    const { words, locks } = this
+    this.checkOpen()
+    if (this.length === 0) return undefined
+    locks.acquire(0)
+    const head = words[Word.Head]!
+    if (head === words[Word.Tail]) {
+      locks.release(0)
+      return undefined
+    }
+    const cell = this.cellOf(head)
+    const address = words[cell]! * 16
+    const length = (words[cell + 1]! >>> 0) + words[cell + 2]! * TWO_32
+    // Owned first: a thread that dies in between is said to hold what another receives, which is better than nobody.
+    this.heap.own(address)
+    words[Word.Head] = (head + 1) | 0
+    locks.release(0)
+    this.wake(Word.Head, Word.Senders)
+    return Buffer.from(this.heap.buffer as SharedArrayBuffer & ArrayBuffer, address, length)
+  }
+
+  /**
+   * Receives, once there is a message; undefined when the channel was closed and all messages are received.
+   * @throws AllocatorError `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will send any
+   */
+  async receive(): Promise<Buffer | undefined> {
+    for (;;) {
+      const tail = Atomics.load(this.words, Word.Tail)
+      const message = this.tryReceive()
+      if (message !== undefined || this.isOver()) return message
+      await this.sleep(Word.Tail, Word.Receivers, tail)
+    }
+  }
+
+  /** The same for a thread that does nothing else meanwhile. */
+  receiveSync(): Buffer | undefined {
+    for (;;) {
+      const tail = Atomics.load(this.words, Word.Tail)
+      const message = this.tryReceive()
+      if (message !== undefined || this.isOver()) return message
+      this.sleepSync(Word.Tail, Word.Receivers, tail)
+    }
+  }
+
+  /** Messages, until the channel is closed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+    for (;;) {
+      const message = this.tryReceive() ?? (await this.receive())
+      if (message === undefined) return
+      yield message
+    }
+  }
+
+  /** Nobody may send any more; what was sent can still be received, everywhere. May be called again. */
+  end(): void {
+    if (!this.open) return
+    Atomics.store(this.words, Word.Closed, 1)
+    Atomics.notify(this.words, Word.Tail)
+    Atomics.notify(this.words, Word.Head)
+  }
+
+  /** This thread is done with the channel. The last one frees what nobody has received, and the channel. May be called again. */
+  close(): void {
+    if (!this.open) return
+    this.open = false
+    const { words, locks } = this
+    locks.acquire(0)
+    Atomics.store(words, this.seat, 0)
+    const last = this.peers().live === 0
+    locks.release(0)
+    if (!last) return
+    words[Word.Magic] = 0
+    for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
+      const address = words[this.cellOf(at)]! * 16
+      this.heap.own(address)
+      this.heap.free(address)
+    }
+    this.heap.free(this.address)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  private cellOf(index: number): number {
+    return Word.Cells + ((index >>> 0) % this.capacity) * CELL_WORDS
+  }
+
+  private isOver(): boolean {
+    return Atomics.load(this.words, Word.Closed) === 1 && this.length === 0
+  }
+
+  private wake(word: Word, sleepers: Word): void {
+    if (Atomics.load(this.words, sleepers) !== 0) Atomics.notify(this.words, word, 1)
+  }
+
+  /** Looks a few times whether `word` is another than `value`: going to sleep and waking up takes longer. */
+  private spin(word: Word, value: number): boolean {
+    for (let spins = 0; spins < SPINS; spins++) if (Atomics.load(this.words, word) !== value) return true
+    return false
+  }
+
+  /** Until `word` isn't `value` any more, or for a while. */
+  private async sleep(word: Word, sleepers: Word, value: number): Promise<void> {
+    if (this.spin(word, value)) return
+    // A wait alone doesn't keep a thread running.
+    const alive = setInterval(() => {}, 2 ** 30)
+    Atomics.add(this.words, sleepers, 1)
+    try {
+      const wait = Atomics.waitAsync(this.words, word, value, POLL_MS)
+      if (wait.async && (await wait.value) === 'timed-out') this.checkPeers()
+    } finally {
+      Atomics.sub(this.words, sleepers, 1)
+      clearInterval(alive)
+    }
+  }
+
+  private sleepSync(word: Word, sleepers: Word, value: number): void {
+    if (this.spin(word, value)) return
+    Atomics.add(this.words, sleepers, 1)
+    const woken = Atomics.wait(this.words, word, value, POLL_MS)
+    Atomics.sub(this.words, sleepers, 1)
+    if (woken === 'timed-out') this.checkPeers()
+  }
+
+  /** Whoever is alone where others have died waits for nobody. Before any has come, it does. */
+  private checkPeers(): void {
+    const { live, dead } = this.peers()
+    if (live <= 1 && dead > 0)
+      throw new AllocatorError('ERR_CHANNEL_PEERS_DIED', `all ${dead} other threads of the channel have died`)
+  }
+
+  private checkOpen(): void {
+    if (!this.open) throw channelClosed()
+  }
+}
+
+function channelClosed(): AllocatorError {
+  return new AllocatorError('ERR_CHANNEL_CLOSED', 'the channel is closed')
+}

@@ -1,0 +1,105 @@
+import type { HeapStats } from '../allocator.ts'
+import { Granule, Page } from '../memory/page.ts'
+import { SpanEntry } from '../memory/span.ts'
+import type { Tables } from '../memory/tables.ts'
+import { SlotState } from '../memory/thread-slots.ts'
+import type { CentralCache } from './central-cache.ts'
+import { Control, HeapWord } from './control.ts'
+import type { PageHeap } from './page-heap.ts'
+import { isOpen, type ThreadCache } from './thread-cache.ts'
+import type { TransferCache } from './transfer-cache.ts'
+
+// Words of the control section: the highest seen so far.
+const PEAK_USED_PAGES = Control.Peaks
+const PEAK_LIVE_GRANULES = Control.Peaks + 1
+
+/** What the figures are read from. */
+export interface CountedTiers {
+  tables: Tables
+  pageHeap: PageHeap
+  central: CentralCache
+  transfer: TransferCache
+  /** The cache in any slot's area. */
+  cacheOf(slot: number): ThreadCache
+}
+
+/** The statistics of a heap, of all its threads. What is live is what is left of the pages when all else is counted. */
+export class Figures {
+  private readonly tiers: CountedTiers
+  private readonly reservedBytes: number
+  private readonly controlBytes: number
+
+  constructor(tiers: CountedTiers, reservedBytes: number, controlBytes: number) {
+    this.tiers = tiers
+    this.reservedBytes = reservedBytes
+    this.controlBytes = controlBytes
+  }
+
+  /** All of them. REQUIRES: the caller holds all classes and the page heap, for reading. */
+  read(): Omit<HeapStats, 'syscalls' | 'system'> {
+    const { pageHeap } = this.tiers
+    const threadCacheBytes = this.threadCacheBytes()
+    const centralCacheBytes = this.centralBytes()
+    const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
+    const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
+    const mappedBytes = pageHeap.mappedPages * Page.Bytes
+    const liveBytes = mappedBytes - threadCacheBytes - centralCacheBytes - pageHeapFreeBytes - pageHeapReleasedBytes
+    this.notePeakLive(liveBytes)
+    return {
+      liveBytes,
+      mappedBytes,
+      reservedBytes: this.reservedBytes,
+      threadCacheBytes,
+      centralCacheBytes,
+      pageHeapFreeBytes,
+      pageHeapReleasedBytes,
+      metadataBytes: this.metadataBytes(),
+      peakLiveBytes: (this.tiers.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
+      peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
+      threads: this.openSlots().length,
+      deadThreadsBytes: Math.max(0, this.tiers.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes,
+    }
+  }
+
+  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
+  openSlots(): number[] {
+    const { tables } = this.tiers
+    const open: number[] = []
+    for (let slot = 0; slot < tables.control[HeapWord.SlotsUsed]!; slot++) {
+      if (tables.slots.state(slot) !== SlotState.Free && isOpen(tables.slotArea(slot))) open.push(slot)
+    }
+    return open
+  }
+
+  private threadCacheBytes(): number {
+    return this.openSlots().reduce((sum, slot) => sum + this.tiers.cacheOf(slot).bytes(), 0)
+  }
+
+  private centralBytes(): number {
+    return this.tiers.central.bytes() + this.tiers.transfer.bytes()
+  }
+
+  /** A slow path has run: when more pages are in use than ever before, what is live may be a new peak. */
+  notePeaks(): void {
+    const { control } = this.tiers.tables
+    const { mappedPages, normalPages, releasedPages } = this.tiers.pageHeap
+    const used = mappedPages - normalPages - releasedPages
+    if (used <= control[PEAK_USED_PAGES]!) return
+    control[PEAK_USED_PAGES] = used
+    this.notePeakLive(used * Page.Bytes - this.threadCacheBytes() - this.centralBytes())
+  }
+
+  private notePeakLive(bytes: number): void {
+    const granules = bytes / Granule.Bytes
+    const { control } = this.tiers.tables
+    if (granules > control[PEAK_LIVE_GRANULES]! >>> 0) control[PEAK_LIVE_GRANULES] = granules
+  }
+
+  /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
+  private metadataBytes(): number {
+    const { endPage } = this.tiers.pageHeap
+    const perPage = Page.Granules + SpanEntry.Bytes + 2
+    const touched = this.openSlots().reduce((sum, slot) => sum + this.tiers.cacheOf(slot).touchedBytes(), 0)
+    return this.controlBytes + endPage * perPage + touched
+  }
+}
