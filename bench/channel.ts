@@ -50,7 +50,7 @@ async function measurePosts(work: Work): Promise<number> {
 if (isMainThread) {
   const { values } = parseArgs({
     options: {
-      messages: { type: 'string', default: '20000' },
+      messages: { type: 'string', default: '200000' },
       rounds: { type: 'string', default: '5' },
       bytes: { type: 'string', default: '65536' },
     },

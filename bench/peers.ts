@@ -33,14 +33,16 @@ export function findPeers(): Peer[] {
   return peers
 }
 
-/** The yardstick, built from bench/native/replay.c, and traces unpacked for it; gone when the process ends. */
+/** The yardstick, built from a source in bench/native, and traces unpacked for it; gone when the process ends. */
 export class Yardstick {
   private readonly folder = mkdtempSync(join(tmpdir(), 'spanheap-bench-'))
-  private readonly program = join(this.folder, 'replay')
+  private readonly program = join(this.folder, 'yardstick')
 
-  constructor() {
+  constructor(source = 'replay.c') {
     process.once('exit', () => rmSync(this.folder, { recursive: true, force: true }))
-    execFileSync('cc', ['-O2', '-o', this.program, join(ROOT, 'bench/native/replay.c')], { stdio: 'inherit' })
+    execFileSync('cc', ['-O2', '-pthread', '-o', this.program, join(ROOT, 'bench/native', source)], {
+      stdio: 'inherit',
+    })
   }
 
   /** Runs the yardstick on a peer's malloc; its figures. */

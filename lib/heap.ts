@@ -71,6 +71,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly tiers: TCMalloc
   private readonly bytes: BlockBytes
   private finalStats: HeapStats | undefined
+  private isClosed = false
 
   // What the usual path reads; the same objects as the tiers'.
   private readonly cache: TCMalloc['cache']
@@ -241,26 +242,17 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   close(): void {
-    if (this.finalStats !== undefined) return
-    const stats = this.currentStats()
-    const last = this.tiers.close()
-    // The usual path has no check for this, and the slot's area may be another thread's next: so it is taken away.
-    for (const name of ['malloc', 'free', 'calloc', 'realloc'])
-      Object.defineProperty(this, name, { value: throwClosed })
-    this.finalStats = {
-      ...stats,
-      liveBytes: 0,
-      mappedBytes: 0,
-      reservedBytes: 0,
-      threadCacheBytes: 0,
-      centralCacheBytes: 0,
-      pageHeapFreeBytes: 0,
-      pageHeapReleasedBytes: 0,
-      metadataBytes: 0,
-      threads: 0,
-      deadThreadsBytes: 0,
-      syscalls: this.mapper.syscalls(),
+    if (this.isClosed) return
+    if (this.finalStats === undefined) {
+      // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
+      // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
+      this.finalStats = closedStats(this.currentStats())
+      for (const name of ['malloc', 'free', 'calloc', 'realloc'])
+        Object.defineProperty(this, name, { value: throwClosed })
     }
+    const last = this.tiers.close()
+    this.isClosed = true
+    this.finalStats.syscalls = this.mapper.syscalls()
     if (last) this.mapper.flush()
   }
 
@@ -418,6 +410,23 @@ function createTiers(options: HeapOptions): Attachment {
     releaseRate,
   })
   return new Attachment(mapper, tiers)
+}
+
+/** What is left to tell of a heap that is closed: the peaks and the calls. */
+function closedStats(last: HeapStats): HeapStats {
+  return {
+    ...last,
+    liveBytes: 0,
+    mappedBytes: 0,
+    reservedBytes: 0,
+    threadCacheBytes: 0,
+    centralCacheBytes: 0,
+    pageHeapFreeBytes: 0,
+    pageHeapReleasedBytes: 0,
+    metadataBytes: 0,
+    threads: 0,
+    deadThreadsBytes: 0,
+  }
 }
 
 function throwClosed(): never {

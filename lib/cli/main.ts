@@ -40,6 +40,7 @@ program
   .addOption(rounds(5))
   .addOption(events())
   .addOption(touch())
+  .option('--threads', 'a worker for each thread of the trace, all on one heap (tcmalloc, shared memory)', false)
   .option('--json', 'print one JSON object', false)
   .option('--ledger <file>', 'write a line of JSON for every system call')
   .action(runReplay)

@@ -1,6 +1,8 @@
 import { SingleBar } from 'cli-progress'
+import type { Command } from 'commander'
 import type { MemoryKind } from '../os/mapper.ts'
-import { type AllocatorName, type ReplayReport, replay } from '../trace/replay.ts'
+import { type AllocatorName, type ReplayOptions, type ReplayReport, replay } from '../trace/replay.ts'
+import { replayThreads } from '../trace/replay-threads.ts'
 import { readTrace } from '../trace/trace.ts'
 import { bytes, nanoseconds } from './units.ts'
 
@@ -11,34 +13,42 @@ export interface ReplayCommandOptions {
   rounds: number
   events?: number
   touch: boolean
+  threads: boolean
   json: boolean
   ledger?: string
 }
 
 /** `spanheap replay`: one trace, one allocator, this process. */
-export function runReplay(path: string, options: ReplayCommandOptions): void {
+export async function runReplay(path: string, options: ReplayCommandOptions, command: Command): Promise<void> {
+  if (options.threads && options.allocator !== 'tcmalloc') command.error('error: --threads is for tcmalloc only')
+  if (options.threads && options.memory !== 'shared') command.error('error: --threads needs shared memory')
   const trace = readTrace(path, options.events)
   const bar =
     options.json || !process.stderr.isTTY
       ? undefined
       : new SingleBar({ format: `${trace.name} {bar} {value}/{total} rounds` })
   bar?.start(options.rounds, 0)
-  const report = replay(trace, {
+  const settings: ReplayOptions = {
     allocator: options.allocator,
     memory: options.memory,
     rounds: options.rounds,
     touch: options.touch,
     ledger: options.ledger,
     onRound: (round) => bar?.update(round),
-  })
-  bar?.stop()
+  }
+  let report: ReplayReport
+  try {
+    report = options.threads ? await replayThreads(trace, settings) : replay(trace, settings)
+  } finally {
+    bar?.stop()
+  }
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report))
 }
 
 function describe(report: ReplayReport): string {
   const { syscalls, stopped } = report
   const lines = [
-    `${report.trace} on ${report.allocator}: ${report.events} events, ${report.rounds} rounds`,
+    `${report.trace} on ${report.allocator}: ${report.events} events, ${report.rounds} rounds${report.threads > 1 ? `, ${report.threads} threads` : ''}`,
     `  per event     ${nanoseconds(report.nsPerEvent)} best, ${nanoseconds(report.coldNsPerEvent)} cold`,
     `  peak live     ${bytes(report.peakLiveBytes)}`,
   ]

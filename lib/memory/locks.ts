@@ -93,6 +93,11 @@ export class Locks {
     if ((Atomics.exchange(this.words, at, 0) & Bit.Waited) !== 0) Atomics.notify(this.words, at, 1)
   }
 
+  /** Whether what a lock guards waits for a repair, or is just being repaired. */
+  isDirty(lock: number): boolean {
+    return (Atomics.load(this.words, this.first + lock * STRIDE) & Bit.Dirty) !== 0
+  }
+
   /** The owner's tag without the lock's bits; 0 where nobody holds it. */
   owner(lock: number): number {
     return Atomics.load(this.words, this.first + lock * STRIDE) & ~Bit.All
@@ -122,7 +127,7 @@ export class Locks {
         Atomics.compareExchange(words, at, word, word | Bit.Waited)
         continue
       }
-      const now = performance.now()
+      const now = Date.now()
       if (waitedFor !== owner) {
         waitedFor = owner
         since = now

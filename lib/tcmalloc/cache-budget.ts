@@ -1,7 +1,7 @@
 import type { Locks } from '../memory/locks.ts'
 import type { Tables } from '../memory/tables.ts'
 import { SlotState } from '../memory/thread-slots.ts'
-import { Control, Lock } from './control.ts'
+import { Control, HeapWord, Lock } from './control.ts'
 import { Cache } from './thread-cache.ts'
 
 /** What a cache takes of the common budget, or of another cache's, at a time (gperftools' kStealAmount). */
@@ -57,7 +57,9 @@ export class CacheBudget {
   /** Claims at least `missing` bytes more for a slot, if they can be had. */
   raise(area: Int32Array, missing: number): void {
     const { control } = this
-    this.locks.acquire(Lock.Budget)
+    if (control[TOTAL] === 0) return // nothing is cached: it isn't worth a lock
+    // What the caller is at is done already: without more room it goes on as before.
+    if (!this.locks.tryAcquire(Lock.Budget)) return
     const most = Math.max(MOST_BYTES, control[TOTAL]! / 4) - area[Cache.BudgetBytes]!
     if (missing <= most) {
       const wanted = Math.min(most, Math.max(missing, STEP_BYTES))
@@ -93,8 +95,9 @@ export class CacheBudget {
   private steal(area: Int32Array, wanted: number): void {
     const { control, tables } = this
     const { slots } = tables
-    for (let looked = 0, passed = 0; looked < MOST_LOOKED_AT && passed < slots.count; passed++) {
-      const slot = (control[VICTIM]! + 1) % slots.count
+    const used = control[HeapWord.SlotsUsed]!
+    for (let looked = 0, passed = 0; looked < MOST_LOOKED_AT && passed < used; passed++) {
+      const slot = (control[VICTIM]! + 1) % used
       control[VICTIM] = slot
       if (slots.state(slot) !== SlotState.Live) continue
       const victim = tables.slotArea(slot)

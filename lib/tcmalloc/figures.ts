@@ -57,7 +57,10 @@ export class Figures {
       peakLiveBytes: (this.tiers.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
       peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
       threads: this.openSlots().length,
-      deadThreadsBytes: Math.max(0, this.tiers.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes,
+      deadThreadsBytes: Math.min(
+        liveBytes,
+        Math.max(0, this.tiers.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes
+      ),
     }
   }
 
@@ -84,9 +87,15 @@ export class Figures {
     const { control } = this.tiers.tables
     const { mappedPages, normalPages, releasedPages } = this.tiers.pageHeap
     const used = mappedPages - normalPages - releasedPages
-    if (used <= control[PEAK_USED_PAGES]!) return
-    control[PEAK_USED_PAGES] = used
-    this.notePeakLive(used * Page.Bytes - this.threadCacheBytes() - this.centralBytes())
+    // Another thread may be in the middle of its counting: so they are looked at again with the page heap held.
+    if (used <= control[PEAK_USED_PAGES]! || !this.tiers.pageHeap.hold()) return
+    const { mappedPages: mapped, normalPages: normal, releasedPages: released } = this.tiers.pageHeap
+    const held = mapped - normal - released
+    if (held > control[PEAK_USED_PAGES]!) {
+      control[PEAK_USED_PAGES] = held
+      this.notePeakLive(held * Page.Bytes - this.threadCacheBytes() - this.centralBytes())
+    }
+    this.tiers.pageHeap.letGo()
   }
 
   private notePeakLive(bytes: number): void {

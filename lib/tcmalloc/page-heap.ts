@@ -113,7 +113,7 @@ export class PageHeap {
    * the system nor the limit allows it.
    */
   allocate(pages: number): number {
-    if (!this.hold()) return this.busy()
+    if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
     const start = this.take(pages)
     this.locks.release(Lock.PageHeap)
     return start
@@ -128,11 +128,6 @@ export class PageHeap {
     this.locks.release(Lock.PageHeap)
   }
 
-  private busy(): 0 {
-    this.lastErrno = PAGE_HEAP_BUSY
-    return 0
-  }
-
   private take(pages: number): number {
     const needed = this.roundToUnit(pages)
     if (needed > this.limitPage) return this.tooLarge()
@@ -143,13 +138,17 @@ export class PageHeap {
 
   /** Refuses more than any heap can have: no span, and no fault of the system's. */
   tooLarge(): 0 {
-    this.lastErrno = 0
+    return this.fail(0)
+  }
+
+  private fail(errno: number): 0 {
+    this.lastErrno = errno
     return 0
   }
 
   /** The same, starting at a multiple of `alignment` pages: a longer span, trimmed at both ends. */
   allocateAligned(pages: number, alignment: number): number {
-    if (!this.hold()) return this.busy()
+    if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
     const needed = this.roundToUnit(pages)
     const start = this.take(needed + alignment - 1)
     const aligned = start === 0 ? 0 : Math.ceil(start / alignment) * alignment
@@ -170,7 +169,8 @@ export class PageHeap {
     this.locks.acquire(Lock.PageHeap)
     const { states } = this.tables
     const granule = start << Page.GranuleShift
-    const live = states[granule] === ObjectState.Live
+    // Its pages may be small objects by now, of which the first is live.
+    const live = states[granule] === ObjectState.Live && this.isLarge(start)
     if (live) {
       this.spans[(start << SpanEntry.Shift) + Span.Location] = this.transit
       states[granule] = ObjectState.None
@@ -190,7 +190,7 @@ export class PageHeap {
   /** Makes a span longer by pages of the free spans behind it; false where they aren't enough. */
   extend(start: number, pages: number): boolean {
     this.locks.acquire(Lock.PageHeap)
-    const extended = this.extendHeld(start, pages)
+    const extended = this.isLarge(start) && this.extendHeld(start, pages)
     this.locks.release(Lock.PageHeap)
     return extended
   }
@@ -227,7 +227,7 @@ export class PageHeap {
     this.locks.acquire(Lock.PageHeap)
     const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     const kept = this.roundToUnit(pages)
-    if (kept < length) {
+    if (kept < length && this.isLarge(start)) {
       this.setSpan(start + kept, length - kept, this.transit)
       this.setSpan(start, kept, this.spans[(start << SpanEntry.Shift) + Span.Location]!)
       this.insertCoalesced(start + kept, length - kept, Location.Normal)
@@ -239,7 +239,7 @@ export class PageHeap {
   release(pages: number): number {
     let given = 0
     while (given < pages) {
-      this.locks.acquire(Lock.PageHeap)
+      if (!this.hold()) break
       const released = this.releaseOldest(true)
       this.locks.release(Lock.PageHeap)
       if (released === 0) break
@@ -280,8 +280,7 @@ export class PageHeap {
         throw new AllocatorError('ERR_HEAP_CORRUPT', `the span at page ${page} has a length of ${length} pages`)
       }
       let location = spans[entry + Span.Location]!
-      const slot = slotOf(location)
-      if (slot >= 0 && isStruck(slot)) {
+      if (slotOf(location) >= 0 && isStruck(slotOf(location))) {
         this.wipe(page, length)
         location = Location.Normal
       } else if ((location & Location.Mask) === Location.Releasing) control[RELEASING_PAGES]! += length
@@ -305,7 +304,8 @@ export class PageHeap {
   /** Makes pages nobody's. */
   private wipe(page: number, length: number): void {
     const { tables } = this
-    tables.states.fill(ObjectState.None, page << Page.GranuleShift, (page + length) << Page.GranuleShift)
+    // Not by shifts: the last page of the largest heap ends at granule 2^31.
+    tables.states.fill(ObjectState.None, page * Page.Granules, (page + length) * Page.Granules)
     tables.pageClass.fill(0, page, page + length)
     tables.pageDirty.fill(1, page, page + length)
   }
@@ -419,6 +419,12 @@ export class PageHeap {
     spans[((start + pages - 1) << SpanEntry.Shift) + Span.Start] = start
   }
 
+  /** Whether a span is one large block, or one that this thread is about to make one. */
+  private isLarge(start: number): boolean {
+    const location = this.spans[(start << SpanEntry.Shift) + Span.Location]
+    return location === Location.Large || location === this.transit
+  }
+
   private freeSpanAt(page: number): number {
     if (page >= this.control[END_PAGE]!) return 0
     const location = this.spans[(page << SpanEntry.Shift) + Span.Location]!
@@ -428,7 +434,7 @@ export class PageHeap {
   private grow(pages: number): boolean {
     const least = this.roundToUnit(LEAST_GROWTH_PAGES)
     if (this.forcedReleaseIsDue(Math.max(pages, least))) {
-      this.releaseAll()
+      while (this.releaseOldest(false) > 0);
       if (this.bestFit(pages) !== 0) return true
     }
     if (this.growBy(Math.max(pages, least)) || (pages < least && this.growBy(pages))) return true
@@ -436,12 +442,8 @@ export class PageHeap {
     if (tail > 0 && this.growBy(pages - tail)) return true
     // Nothing more to be had. Where free neighbours of both states lie side by side, releasing all makes them one.
     if (this.control[NORMAL_PAGES] === 0 || this.control[RELEASED_PAGES] === 0) return false
-    this.releaseAll()
-    return this.bestFit(pages) !== 0
-  }
-
-  private releaseAll(): void {
     while (this.releaseOldest(false) > 0);
+    return this.bestFit(pages) !== 0
   }
 
   /** Pages of the normal span that ends the heap; 0 where it is in use, or released. */

@@ -112,19 +112,24 @@ export class Repair implements Mender {
     if (isOpen(area)) {
       const cache = this.tiers.cacheOf(slot)
       cache.flush()
-      control[HeapWord.DeadGranules]! += cache.handedOut()
+      const handedOut = cache.handedOut()
+      control[HeapWord.DeadGranules]! += handedOut
+      area[Cache.HandedOut] = 0 // counted once, even if this thread is struck now and another begins again
       this.tiers.budget.giveBack(area)
       cache.close()
-    }
+    } else if (area[Cache.BudgetBytes] !== 0) this.tiers.budget.giveBack(area)
     tables.releaseArea(slot)
     slots.free(slot)
   }
 
-  /** Mends whatever a struck thread holds. What it was at work on without a lock is pages in transit. */
+  /**
+   * Mends whatever a struck thread holds. What it was at work on without a lock is pages in transit. A lock that is dirty
+   * may have been the thread's, and another's by now who mends it, and looks for dead slots: this one is to stay one till then.
+   */
   private settle(tag: number, slot: number): void {
     for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
       if (lock === Lock.Clearing && slot !== this.slot) continue // this thread holds it
-      if (this.locks.owner(lock) !== tag) continue
+      if (this.locks.owner(lock) !== tag && !this.locks.isDirty(lock)) continue
       this.locks.acquire(lock)
       this.locks.release(lock)
     }

@@ -24,6 +24,9 @@ import { TransferCache, transferLayout } from './transfer-cache.ts'
 /** So many calls deep the stack is probed before a slow path begins: more than any takes. */
 const PROBED_CALLS = 24
 
+/** What this thread was about to open when it was struck by a vm timeout; undone before it opens anything else. */
+let halfOpen: { undo(): void } | undefined
+
 /** What a thread needs to attach to a heap of another one. */
 export interface SharedHeap {
   memory: SharedArrayBuffer
@@ -102,20 +105,15 @@ export class TCMalloc {
     const sizes = { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 }
     this.tables = openTables(mapper, mapping, sizes, adopted)
     const { tables } = this
+    if (adopted === undefined) begin(tables) // nobody else knows of it yet
+    probeStack(PROBED_CALLS)
+    halfOpen?.undo()
     const { slot, area } = adopted === undefined ? claimFirst(tables, mapping) : tables.claimSlot()
     this.slot = slot
     this.area = area
     this.repair = new Repair(tables, slot)
     this.locks = this.repair.locks
     const { locks } = this
-    this.locks.acquire(Lock.Clearing)
-    try {
-      begin(tables)
-    } catch (error) {
-      this.locks.release(Lock.Clearing)
-      tables.releaseSlot(slot)
-      throw error
-    }
     const releaseRate = tables.control[HeapWord.ReleaseRate]! / 1000
     this.budget = new CacheBudget(tables, locks)
     this.pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, slot)
@@ -124,20 +122,34 @@ export class TCMalloc {
     this.cacheOf = (slot) =>
       new ThreadCache(tables, this.classes, stacks, this.transfer, locks, this.budget, slot, tables.slotArea(slot))
     this.cache = this.cacheOf(slot)
-    const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
-    this.figures = new Figures(
-      { tables, pageHeap: this.pageHeap, central: this.central, transfer: this.transfer, cacheOf: this.cacheOf },
-      reservedBytes,
-      transfers.end * 4
-    )
     const { classes, pageHeap, central, transfer, budget, cacheOf } = this
+    const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
+    this.figures = new Figures({ tables, pageHeap, central, transfer, cacheOf }, reservedBytes, transfers.end * 4)
     this.repair.connect({ classes, pageHeap, central, transfer, budget, cacheOf })
-    this.cache.initialize()
-    tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, slot + 1)
-    this.locks.release(Lock.Clearing)
-    // Where nobody else comes by a slow path, threads that attach clear up behind those that are gone.
-    this.enter()
-    this.leave()
+    halfOpen = this
+    try {
+      locks.acquire(Lock.Clearing)
+      if (adopted !== undefined) begin(tables)
+      this.cache.initialize()
+      tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, slot + 1)
+      locks.release(Lock.Clearing)
+      // Where nobody else comes by a slow path, threads that attach clear up behind those that are gone.
+      this.enter()
+      this.leave()
+    } catch (error) {
+      this.undo()
+      throw error
+    }
+    halfOpen = undefined
+  }
+
+  /** Takes back what was begun and not finished: this thread was struck while it attached, and nobody has the heap. */
+  undo(): void {
+    halfOpen = undefined
+    this.repair.recover()
+    if (this.area[Cache.BudgetBytes] !== 0) this.budget.giveBack(this.area)
+    this.cache.close()
+    this.tables.releaseSlot(this.slot)
   }
 
   /** What another thread attaches by. */
@@ -332,12 +344,14 @@ export class TCMalloc {
   /** Ends this thread's part; the last one gives all memory back. Returns whether this was it. */
   close(): boolean {
     const { tables, locks } = this
+    if (!this.cache.open) this.area[Cache.Busy] = 1 // struck in an earlier close
     this.enter()
     this.cache.flush()
     this.budget.giveBack(this.area)
     locks.acquire(Lock.Clearing)
     // From here on the slot counts as closed to others that close; what it has handed out stays.
     this.cache.close()
+    this.area[Cache.Busy] = 1
     const last = this.figures.openSlots().length === 0
     if (last) {
       tables.control[HeapWord.Magic] = 0
@@ -378,7 +392,6 @@ export class TCMalloc {
   }
 
   private auditHeld(): void {
-    const others = this.figures.openSlots().filter((slot) => slot !== this.slot)
     const { liveBytes, threadCacheBytes } = this.figures.read()
     auditTiers({
       tables: this.tables,
@@ -387,7 +400,7 @@ export class TCMalloc {
       central: this.central,
       cache: this.cache,
       transfer: this.transfer,
-      alone: others.length === 0,
+      isAlone: () => this.figures.openSlots().every((slot) => slot === this.slot),
       inUseBytes: liveBytes + threadCacheBytes,
     })
   }

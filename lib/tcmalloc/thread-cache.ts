@@ -184,7 +184,9 @@ export class ThreadCache {
     if (this.push(granule)) return true
     // The limit is 0, or came down in a scavenge. An entry above it will do for the moment that it takes to give it back.
     this.locks.acquire(Lock.FirstClass + sizeClass)
-    const live = this.states[granule] === ObjectState.Live
+    // The class was looked up before: the block may have been freed since, and its pages carved anew.
+    const live =
+      this.states[granule] === ObjectState.Live && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
     if (live) {
       const above = (area[sizeClass << 1]! + 1) | 0
       area[above] = granule
@@ -197,6 +199,7 @@ export class ThreadCache {
 
   /** Gives every object back to the central cache; limits stay. */
   flush(): void {
+    if (!this.open) return
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       this.giveBack(sizeClass, this.area[sizeClass << 1]! - this.layout.base[sizeClass]!)
     }
@@ -246,9 +249,10 @@ export class ThreadCache {
     if (!isOpen(area)) return 0
     let bytes = 0
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
-      bytes += (area[sizeClass << 1]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
+      // Never below 0: another thread may be closing its cache, which sets all of this to 0.
+      bytes += Math.max(0, area[sizeClass << 1]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
     }
-    return bytes
+    return isOpen(area) ? bytes : 0
   }
 
   /** Bytes of the slot's area that may have been touched, in pages of 4 KiB. */
@@ -280,10 +284,13 @@ export class ThreadCache {
     if (count === 0) return
     const { area } = this
     this.locks.acquire(Lock.FirstClass + sizeClass)
-    const top = (area[sizeClass << 1]! - count) | 0
-    this.transfer.giveBack(sizeClass, area, top + 1, count, this.state)
+    // The lock may have been mended on the way, and the stack emptied.
+    const given = Math.min(count, area[sizeClass << 1]! - this.layout.base[sizeClass]!)
+    const top = (area[sizeClass << 1]! - given) | 0
+    // Off the stack first: struck in between, the objects are found by their states, and no entry is left that was one.
     area[sizeClass << 1] = top
-    area[Cache.HandedOut]! -= count * this.classes.stride[sizeClass]!
+    area[Cache.HandedOut]! -= given * this.classes.stride[sizeClass]!
+    this.transfer.giveBack(sizeClass, area, top + 1, given, this.state)
     this.locks.release(Lock.FirstClass + sizeClass)
   }
 

@@ -51,31 +51,77 @@ export function pairOf(teller: number, waiter: number, threads: number): number 
 export function planThreads(trace: Trace): ThreadPlan[] {
   const threads = threadsOf(trace)
   const plans = shareOut(trace, threads)
-  const turns: number[][] = plans.map(() => [])
+  const waits = new Waits(threads)
   const played = new Int32Array(threads)
   /** How many events its thread had played with the last event of each slot, and which thread that was. */
   const playedAtSlot = new Int32Array(trace.slots)
   const threadAtSlot = new Int16Array(trace.slots).fill(-1)
-  /** How many events of the teller the waiter knows to be played, pair by pair. */
-  const known = new Int32Array(threads * threads)
   for (let event = 0; event < trace.events; event++) {
     const slot = trace.slot[event]!
     const thread = trace.thread[event]!
     const other = threadAtSlot[slot]!
-    const needed = playedAtSlot[slot]!
-    const pair = pairOf(other, thread, threads)
-    if (other !== -1 && other !== thread && needed > known[pair]!) {
-      known[pair] = needed
-      turns[other]!.push(turnKey(needed, Turn.Tell, pair))
-      turns[thread]!.push(turnKey(played[thread]!, Turn.Wait, pair))
-    }
+    const before = played[thread]!
+    waits.advance(thread)
+    if (other !== -1 && other !== thread) waits.need(other, playedAtSlot[slot]!, before)
     threadAtSlot[slot] = thread
     playedAtSlot[slot] = ++played[thread]!
   }
+  const turns = waits.finish()
   plans.forEach((plan, thread) => {
     plan.turns = inOrder(turns[thread]!)
   })
   return plans
+}
+
+/**
+ * Gathers the waits of events that follow each other in the trace and are of one thread: all waits for one other thread are
+ * made one, before the first that needs it, for the last that any needs. All that they wait for came before the first of
+ * these events, so that the trace's own order is still one in which nobody waits in vain.
+ */
+class Waits {
+  private readonly threads: number
+  private readonly turns: number[][]
+  /** How many events of the teller the waiter knows to be played, pair by pair. */
+  private readonly known: Int32Array
+  private readonly tellers = new Set<number>() // of the waits that are gathered
+  private waiter = 0
+  private from = 0
+
+  constructor(threads: number) {
+    this.threads = threads
+    this.turns = Array.from({ length: threads }, () => [])
+    this.known = new Int32Array(threads * threads)
+  }
+
+  /** The trace's next event is of `thread`. */
+  advance(thread: number): void {
+    if (this.tellers.size > 0 && thread !== this.waiter) this.settle()
+    this.waiter = thread
+  }
+
+  /** That event, before which its own thread has played `before`, needs so many events of another thread to be played. */
+  need(teller: number, events: number, before: number): void {
+    const pair = pairOf(teller, this.waiter, this.threads)
+    if (events <= this.known[pair]!) return
+    if (this.tellers.size === 0) this.from = before
+    this.known[pair] = events
+    this.tellers.add(teller)
+  }
+
+  /** The turns of each thread, in no order. */
+  finish(): number[][] {
+    this.settle()
+    return this.turns
+  }
+
+  private settle(): void {
+    for (const teller of this.tellers) {
+      const pair = pairOf(teller, this.waiter, this.threads)
+      this.turns[teller]!.push(turnKey(this.known[pair]!, Turn.Tell, pair))
+      this.turns[this.waiter]!.push(turnKey(this.from, Turn.Wait, pair))
+    }
+    this.tellers.clear()
+  }
 }
 
 /** How many of a plan's events come before an event of the trace. */
@@ -92,14 +138,17 @@ export function eventsBefore(plan: Pick<ThreadPlan, 'event'>, event: number): nu
 function shareOut(trace: Trace, threads: number): ThreadPlan[] {
   const counts = new Int32Array(threads)
   for (let event = 0; event < trace.events; event++) counts[trace.thread[event]!]!++
-  const plans = Array.from(counts, (count): ThreadPlan => ({
-    operation: new Uint8Array(count),
-    alignmentLog2: new Uint8Array(count),
-    slot: new Int32Array(count),
-    size: trace.size instanceof Int32Array ? new Int32Array(count) : new Float64Array(count),
-    event: new Int32Array(count),
-    turns: new Int32Array(0),
-  }))
+  const plans = Array.from(
+    counts,
+    (count): ThreadPlan => ({
+      operation: new Uint8Array(count),
+      alignmentLog2: new Uint8Array(count),
+      slot: new Int32Array(count),
+      size: trace.size instanceof Int32Array ? new Int32Array(count) : new Float64Array(count),
+      event: new Int32Array(count),
+      turns: new Int32Array(0),
+    })
+  )
   const filled = new Int32Array(threads)
   for (let event = 0; event < trace.events; event++) {
     const thread = trace.thread[event]!

@@ -25,13 +25,23 @@ const STRIDE = 64
 /** Events that are played by one call. */
 const CHUNK_EVENTS = 2048
 
-/**
- * Plays on a heap. The heap is a constant of the closures, as it is in a program that keeps its heap in a `const`: V8 then
- * knows its tables when it compiles them. Addresses are kept in 32 bits where all of the heap's fit.
- */
+/** What a player reads of a trace. */
+export type Columns = Pick<Trace, 'operation' | 'alignmentLog2' | 'slot' | 'size'>
+
+/** The address of each slot's block, 0 where there is none. */
+export type Slots = Int32Array | Float64Array
+
+/** Plays on a heap. Addresses are kept in 32 bits where all of the heap's fit. */
 export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefined, addresses32: boolean): Player {
-  const { operation, alignmentLog2, slot, size } = trace
-  const slots = addresses32 ? new Int32Array(trace.slots) : new Float64Array(trace.slots)
+  return slotPlayer(trace, heap, touch, addresses32 ? new Int32Array(trace.slots) : new Float64Array(trace.slots))
+}
+
+/**
+ * Plays on a heap, with slots that other threads may play on too. The heap is a constant of the closures, as it is in a program that keeps its heap in a `const`: V8 then
+ * knows its tables when it compiles them.
+ */
+export function slotPlayer(columns: Columns, heap: Allocator, touch: Touch | undefined, slots: Slots): Player {
+  const { operation, alignmentLog2, slot, size } = columns
 
   const playChunk = (from: number, to: number): Stop | null => {
     let event = from
@@ -68,13 +78,16 @@ export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefin
       }
       return null
     },
-    freeAll: () => {
-      for (let at = 0; at < slots.length; at++) {
-        if (slots[at] === 0) continue
-        heap.free(slots[at]!)
-        slots[at] = 0
-      }
-    },
+    freeAll: () => freeSlots(heap, slots),
+  }
+}
+
+/** Frees every block that a slot has. */
+export function freeSlots(heap: Allocator, slots: Slots): void {
+  for (let at = 0; at < slots.length; at++) {
+    if (slots[at] === 0) continue
+    heap.free(slots[at]!)
+    slots[at] = 0
   }
 }
 

@@ -13,6 +13,8 @@ export interface WorkerTask {
   token: HeapToken
   thread: number
   threads: number
+  /** Of the whole trace: where a round ends. */
+  events: number
   plan: ThreadPlan
   slots: Slots
   turns: SharedArrayBuffer
@@ -20,7 +22,7 @@ export interface WorkerTask {
   touch: boolean
 }
 
-const { token, thread, threads, plan, slots, touch, ...shared } = workerData as WorkerTask
+const { token, thread, threads, events, plan, slots, touch, ...shared } = workerData as WorkerTask
 const heap = Heap.attach(token)
 const turns = new Turns(shared.turns)
 const gate = new Gate(threads, shared.gate)
@@ -64,8 +66,9 @@ for (let time = 1; ; time++) {
   if (to === undefined) break
   playLeg(eventsBefore(plan, to))
   gate.arrive(thread)
-  if (played < plan.event.length || turn < plan.turns.length) continue
-  // The round's last event of this thread is played, though the round may have legs left.
-  if (to > lastEvent()) startOver()
+  if (to < events) continue
+  played = 0
+  turn = 0
+  counts.fill(0)
 }
 heap.close()

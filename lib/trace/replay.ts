@@ -2,6 +2,7 @@ import type { SyscallCounts } from '../allocator.ts'
 import { DirectHeap } from '../direct/direct-heap.ts'
 import { Heap } from '../heap.ts'
 import type { MemoryKind } from '../os/mapper.ts'
+import type { LedgerOptions } from '../os/native-mapper.ts'
 import { bufferPlayer, heapPlayer, type Player, type Stop, touchThrough } from './player.ts'
 import type { Trace } from './trace.ts'
 
@@ -46,6 +47,8 @@ export interface ReplayReport {
   endMappedBytes: number | null
   /** Resident pages of the heap and its tables, at the highest of the first round's samples. */
   peakResidentBytes: number | null
+  /** Worker threads that played, each the events of one of the trace's threads; 1 where one thread played all. */
+  threads: number
 }
 
 /** How often the first round stops its clock to ask for the resident size: evenly, and at the peak of live bytes. */
@@ -53,6 +56,12 @@ const RESIDENT_SAMPLES = 16
 /** With a trace that stays well below, the heap is limited to 2 GiB, and the replay keeps addresses in 32 bits. */
 const SMALL_HEAP_BYTES = 2 ** 31 - 2 ** 20
 const SMALL_TRACE_BYTES = 2 ** 29
+
+/** What a replay measured beside its times. */
+type Figures = Pick<
+  ReplayReport,
+  'stopped' | 'syscalls' | 'peakMappedBytes' | 'endMappedBytes' | 'peakResidentBytes' | 'threads'
+>
 
 /** What is played on, and how it is asked for its figures. */
 interface Stage {
@@ -84,7 +93,16 @@ export function replay(trace: Trace, options: ReplayOptions): ReplayReport {
     stage.player.freeAll()
     options.onRound?.(round)
   }
-  const figures = stage.finish()
+  return reportOf(trace, options, times, { ...stage.finish(), stopped, peakResidentBytes, threads: 1 })
+}
+
+/** The report of a replay whose rounds took `times`, in nanoseconds per event. */
+export function reportOf(
+  trace: Trace,
+  options: ReplayOptions,
+  times: readonly number[],
+  figures: Figures
+): ReplayReport {
   return {
     schemaVersion: 1,
     node: process.versions.node,
@@ -96,31 +114,41 @@ export function replay(trace: Trace, options: ReplayOptions): ReplayReport {
     nsPerEvent: Math.min(...times),
     coldNsPerEvent: times[0]!,
     touched: options.touch,
-    stopped,
+    stopped: figures.stopped,
     syscalls: figures.syscalls,
     peakLiveBytes: trace.peakLiveBytes,
     peakMappedBytes: figures.peakMappedBytes,
     endMappedBytes: figures.endMappedBytes,
-    peakResidentBytes,
+    peakResidentBytes: figures.peakResidentBytes,
+    threads: figures.threads,
   }
 }
 
+/** Makes the heap that a trace is replayed on, and says whether its addresses fit in 32 bits. */
+export function openHeap(trace: Trace, { memory, ledger }: ReplayOptions): { heap: Heap<MemoryKind>; small: boolean } {
+  const small = trace.peakLiveBytes <= SMALL_TRACE_BYTES
+  const limit = small ? { limitBytes: SMALL_HEAP_BYTES } : {}
+  return { heap: new Heap({ memory, ledger: ledgerOf(ledger), ...limit }), small }
+}
+
 function openStage(trace: Trace, options: ReplayOptions): Stage {
-  const { memory, touch } = options
-  const ledger = options.ledger === undefined ? {} : { file: options.ledger }
+  const { touch } = options
   if (options.allocator === 'buffer') {
     const nothing = { syscalls: null, peakMappedBytes: null, endMappedBytes: null }
     return { player: bufferPlayer(trace, touch), residentBytes: () => null, finish: () => nothing }
   }
   if (options.allocator === 'direct') {
-    const heap = new DirectHeap({ ledger })
+    const heap = new DirectHeap({ ledger: ledgerOf(options.ledger) })
     const touchBlock = touch ? (address: number, size: number) => heap.touch(address, size, 64) : undefined
     return stageOf(heap, heapPlayer(trace, heap, touchBlock, false))
   }
-  const small = trace.peakLiveBytes <= SMALL_TRACE_BYTES
-  const heap = new Heap({ memory, ledger, ...(small ? { limitBytes: SMALL_HEAP_BYTES } : {}) })
+  const { heap, small } = openHeap(trace, options)
   const touchBlock = touch ? touchThrough(heap, heap.buffer) : undefined
   return stageOf(heap, heapPlayer(trace, heap, touchBlock, small))
+}
+
+function ledgerOf(file: string | undefined): LedgerOptions {
+  return file === undefined ? {} : { file }
 }
 
 function stageOf(heap: Heap<MemoryKind> | DirectHeap, player: Player): Stage {
@@ -135,12 +163,14 @@ function stageOf(heap: Heap<MemoryKind> | DirectHeap, player: Player): Stage {
   }
 }
 
-function sampleStops(trace: Trace): number[] {
+/** The events before which the first round stops, the trace's end among them. */
+export function sampleStops(trace: Trace): number[] {
   const stops = new Set([trace.events, Math.min(trace.events, trace.peakEvent + 1)])
   for (let i = 1; i < RESIDENT_SAMPLES; i++) stops.add(Math.floor((trace.events * i) / RESIDENT_SAMPLES))
   return [...stops].sort((a, b) => a - b)
 }
 
-function larger(a: number | null, b: number | null): number | null {
+/** The larger of two figures, of which either may be unknown. */
+export function larger(a: number | null, b: number | null): number | null {
   return a === null || b === null ? (a ?? b) : Math.max(a, b)
 }

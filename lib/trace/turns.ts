@@ -1,5 +1,5 @@
-/** So often a waiter looks before it sleeps: about as long as it takes to be woken. */
-const SPINS = 2000
+/** So often a waiter looks before it sleeps. Not for long: where threads outnumber processors, it keeps others from theirs. */
+const SPINS = 200
 
 /** How often each pair's teller has told, in memory that all threads of a replay share. */
 export class Turns {

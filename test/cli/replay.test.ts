@@ -26,6 +26,7 @@ function traceOf(name: string, slots: number, records: number[][]): string {
 const KEYS = [
   ...['schemaVersion', 'node', 'trace', 'allocator', 'memory', 'events', 'rounds', 'nsPerEvent', 'coldNsPerEvent'],
   ...['touched', 'stopped', 'syscalls', 'peakLiveBytes', 'peakMappedBytes', 'endMappedBytes', 'peakResidentBytes'],
+  'threads',
 ]
 
 for (const memory of ['shared', 'private']) {

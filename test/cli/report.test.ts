@@ -45,6 +45,7 @@ const KEYS = [
   'peakMappedBytes',
   'endMappedBytes',
   'peakResidentBytes',
+  'threads',
 ]
 
 for (const allocator of ['tcmalloc', 'direct', 'buffer']) {

@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import type { Heap, SimulatedMapper } from '../../lib/index.ts'
-import type { ThreadSlots } from '../../lib/memory/thread-slots.ts'
+import { SlotState, type ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
 import { random } from '../support/churn.ts'
 import { strikeBuild } from '../support/strike-build.ts'
@@ -55,6 +55,14 @@ const insidesOf = (heap: Heap) => (heap as unknown as Insides).tiers
 
 /** What the hook of a thread does when it ends. */
 const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).slot)
+
+/** What the hooks of all threads but one do. */
+function dieAllBut(heap: Heap): void {
+  const { slot, tables } = insidesOf(heap)
+  for (let other = 0; other < 8; other++) {
+    if (other !== slot && tables.slots.state(other) === SlotState.Live) tables.slots.markDead(other)
+  }
+}
 
 interface Case {
   name: string
@@ -219,9 +227,10 @@ for (const one of CASES) {
             die(victim)
             // One in four repairers is struck in turn.
             if (n % 4 === 3) {
-              const second = library.Heap.attach(survivor.share(), mapper)
-              if (strikeAt(next() % 400, () => second.stats())) die(second)
-              else second.close()
+              // It clears up while it attaches, and more when it looks.
+              const second = () => library.Heap.attach(survivor.share(), mapper).stats()
+              strikeAt(next() % 1500, second)
+              dieAllBut(survivor)
             }
           } else inspect(victim, before, one, 2)
           inspect(survivor, before, one, 2)
