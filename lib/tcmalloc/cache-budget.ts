@@ -8,8 +8,6 @@ import { Cache } from './thread-cache.ts'
 const STEP_BYTES = 64 * 1024
 /** What a new cache takes at once, if there is so much, and what nobody takes from it (kMinThreadCacheSize). */
 const LEAST_BYTES = 512 * 1024
-/** The most that one cache may claim: kMaxThreadCacheSize, or a quarter of the total where that is more. */
-const MOST_BYTES = 4 * 2 ** 20
 /** Other caches that are looked at for something to take (as in gperftools' IncreaseCacheLimitLocked). */
 const MOST_LOOKED_AT = 10
 
@@ -60,7 +58,7 @@ export class CacheBudget {
     if (control[TOTAL] === 0) return // nothing is cached: it isn't worth a lock
     // What the caller is at is done already: without more room it goes on as before.
     if (!this.locks.tryAcquire(Lock.Budget)) return
-    const most = Math.max(MOST_BYTES, control[TOTAL]! / 4) - area[Cache.BudgetBytes]!
+    const most = control[TOTAL]! - area[Cache.BudgetBytes]! // as long as others let it
     if (missing <= most) {
       const wanted = Math.min(most, Math.max(missing, STEP_BYTES))
       if (control[UNCLAIMED]! < missing) this.steal(area, wanted)
