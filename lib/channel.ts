@@ -2,6 +2,7 @@ import { checkInteger, checkOptions } from './arguments.ts'
 import { AllocatorError, invalidToken } from './errors.ts'
 import type { Heap } from './heap.ts'
 import { Locks } from './memory/locks.ts'
+import { Granule } from './memory/page.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
 
 /** What a channel has room for by default, and at most. */
@@ -14,7 +15,7 @@ const SPINS = 500
 /** "CHAN", and the version of the words' layout. */
 const MAGIC = 0x4348_4101
 
-/** The words of a channel's block. Those from Head on change under the lock. */
+/** The words of a channel's block. Head, Tail and the cells change under the lock. */
 const enum Word {
   Lock = 0,
   Magic = 32,
@@ -141,7 +142,7 @@ export class Channel implements Disposable {
     const room = !closed && ((tail - words[Word.Head]!) | 0) < this.capacity
     if (room) {
       const cell = this.cellOf(tail)
-      words[cell] = (address / 16) | 0
+      words[cell] = (address / Granule.Bytes) | 0
       words[cell + 1] = view.byteLength | 0
       words[cell + 2] = (view.byteLength / TWO_32) | 0
       words[Word.Tail] = (tail + 1) | 0
@@ -188,7 +189,7 @@ export class Channel implements Disposable {
       return undefined
     }
     const cell = this.cellOf(head)
-    const address = words[cell]! * 16
+    const address = words[cell]! * Granule.Bytes
     const length = (words[cell + 1]! >>> 0) + words[cell + 2]! * TWO_32
     // Owned first: a thread that dies in between is said to hold what another receives, which is better than nobody.
     this.heap.own(address)
@@ -250,7 +251,7 @@ export class Channel implements Disposable {
     if (!last) return
     words[Word.Magic] = 0
     for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
-      const address = words[this.cellOf(at)]! * 16
+      const address = words[this.cellOf(at)]! * Granule.Bytes
       this.heap.own(address)
       this.heap.free(address)
     }

@@ -1,5 +1,6 @@
 import { invalidToken } from './errors.ts'
 import { MAGIC } from './tcmalloc/control.ts'
+import type { SharedHeap } from './tcmalloc/tcmalloc.ts'
 
 /** The layout of the tables that this version of the library reads and writes. */
 export const TOKEN_VERSION = MAGIC & 0xff
@@ -8,17 +9,11 @@ export const TOKEN_VERSION = MAGIC & 0xff
  * What another thread of the process attaches to a heap by: a plain object that survives structured clone. Its fields are
  * the library's own; a token of another version, or of a heap that is closed, is refused.
  */
-export interface HeapToken {
+export interface HeapToken extends SharedHeap {
   /** The version of the tables' layout. */
   readonly spanheap: number
-  /** Tells the heap from any other. */
-  readonly generation: number
   /** Where its memory comes from, as in `stats().system`. */
   readonly system: string
-  /** The heap's limit, in pages of 8 KiB. */
-  readonly limitPages: number
-  readonly memory: SharedArrayBuffer
-  readonly tables: SharedArrayBuffer
 }
 
 /** @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where a value isn't a token, or is one of another version */

@@ -40,11 +40,6 @@ export class CacheBudget {
     control[TOTAL] = bytes
   }
 
-  /** What nobody has claimed, and what all may claim; in bytes. */
-  totals(): { unclaimed: number; total: number } {
-    return { unclaimed: this.control[UNCLAIMED]!, total: this.control[TOTAL]! }
-  }
-
   /** The first claim of a new slot. */
   claimFirst(area: Int32Array): void {
     this.locks.acquire(Lock.Budget)

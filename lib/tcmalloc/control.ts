@@ -1,7 +1,8 @@
-/** Where each tier's words start in the control section, behind the tables' own two. The tiers' files say what they are. */
+/**
+ * Where each tier's words start in the control section, behind the tables' own two and the heap's (HeapWord). The tiers'
+ * files say what they are.
+ */
 export const enum Control {
-  /** HeapWord. */
-  Heap = 8,
   PageHeap = 32,
   /** 16 words for each class, a cache line. */
   CentralCache = 848,

@@ -38,7 +38,8 @@ export class Figures {
   /** All of them. REQUIRES: the caller holds all classes and the page heap, for reading. */
   read(): Omit<HeapStats, 'syscalls' | 'system'> {
     const { pageHeap } = this.tiers
-    const threadCacheBytes = this.threadCacheBytes()
+    const open = this.openSlots()
+    const threadCacheBytes = this.threadCacheBytes(open)
     const centralCacheBytes = this.centralBytes()
     const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
     const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
@@ -53,10 +54,10 @@ export class Figures {
       centralCacheBytes,
       pageHeapFreeBytes,
       pageHeapReleasedBytes,
-      metadataBytes: this.metadataBytes(),
+      metadataBytes: this.metadataBytes(open),
       peakLiveBytes: (this.tiers.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
       peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
-      threads: this.openSlots().length,
+      threads: open.length,
       deadThreadsBytes: Math.min(
         liveBytes,
         Math.max(0, this.tiers.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes
@@ -74,8 +75,8 @@ export class Figures {
     return open
   }
 
-  private threadCacheBytes(): number {
-    return this.openSlots().reduce((sum, slot) => sum + this.tiers.cacheOf(slot).bytes(), 0)
+  private threadCacheBytes(open: readonly number[]): number {
+    return open.reduce((sum, slot) => sum + this.tiers.cacheOf(slot).bytes(), 0)
   }
 
   private centralBytes(): number {
@@ -85,17 +86,20 @@ export class Figures {
   /** A slow path has run: when more pages are in use than ever before, what is live may be a new peak. */
   notePeaks(): void {
     const { control } = this.tiers.tables
-    const { mappedPages, normalPages, releasedPages } = this.tiers.pageHeap
-    const used = mappedPages - normalPages - releasedPages
+    const { pageHeap } = this.tiers
     // Another thread may be in the middle of its counting: so they are looked at again with the page heap held.
-    if (used <= control[PEAK_USED_PAGES]! || !this.tiers.pageHeap.hold()) return
-    const { mappedPages: mapped, normalPages: normal, releasedPages: released } = this.tiers.pageHeap
-    const held = mapped - normal - released
-    if (held > control[PEAK_USED_PAGES]!) {
-      control[PEAK_USED_PAGES] = held
-      this.notePeakLive(held * Page.Bytes - this.threadCacheBytes() - this.centralBytes())
+    if (this.usedPages() <= control[PEAK_USED_PAGES]! || !pageHeap.hold()) return
+    const used = this.usedPages()
+    if (used > control[PEAK_USED_PAGES]!) {
+      control[PEAK_USED_PAGES] = used
+      this.notePeakLive(used * Page.Bytes - this.threadCacheBytes(this.openSlots()) - this.centralBytes())
     }
-    this.tiers.pageHeap.letGo()
+    pageHeap.letGo()
+  }
+
+  private usedPages(): number {
+    const { mappedPages, normalPages, releasedPages } = this.tiers.pageHeap
+    return mappedPages - normalPages - releasedPages
   }
 
   private notePeakLive(bytes: number): void {
@@ -105,10 +109,10 @@ export class Figures {
   }
 
   /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
-  private metadataBytes(): number {
+  private metadataBytes(open: readonly number[]): number {
     const { endPage } = this.tiers.pageHeap
     const perPage = Page.Granules + SpanEntry.Bytes + 2
-    const touched = this.openSlots().reduce((sum, slot) => sum + this.tiers.cacheOf(slot).touchedBytes(), 0)
+    const touched = open.reduce((sum, slot) => sum + this.tiers.cacheOf(slot).touchedBytes(), 0)
     return this.controlBytes + endPage * perPage + touched
   }
 }

@@ -29,10 +29,12 @@ let halfOpen: { undo(): void } | undefined
 
 /** What a thread needs to attach to a heap of another one. */
 export interface SharedHeap {
-  memory: SharedArrayBuffer
-  tables: SharedArrayBuffer
-  limitPages: number
-  generation: number
+  readonly memory: SharedArrayBuffer
+  readonly tables: SharedArrayBuffer
+  /** The heap's limit, in pages of 8 KiB. */
+  readonly limitPages: number
+  /** Tells the heap from any other. */
+  readonly generation: number
 }
 
 /**
@@ -261,9 +263,7 @@ export class TCMalloc {
   /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
   smallBytes(granule: number): number {
     const { states, pageClass } = this.tables
-    return states[granule] === ObjectState.Live && this.cache.open
-      ? this.classes.size[pageClass[granule >>> Page.GranuleShift]!]!
-      : 0
+    return states[granule] === ObjectState.Live ? this.classes.size[pageClass[granule >>> Page.GranuleShift]!]! : 0
   }
 
   /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */

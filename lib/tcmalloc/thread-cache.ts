@@ -206,7 +206,7 @@ export class ThreadCache {
   }
 
   /**
-   * Ends the cache: every pop finds granule 0 and every push a limit of 0, so that both say no without a check of their own.
+   * Ends the cache: it isn't open any more, every pop finds granule 0, every push a limit of 0, until the slot is claimed anew.
    * (The fields stay as they are: V8 takes them for constants as long as nobody writes them twice.)
    */
   close(): void {

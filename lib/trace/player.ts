@@ -37,8 +37,8 @@ export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefin
 }
 
 /**
- * Plays on a heap, with slots that other threads may play on too. The heap is a constant of the closures, as it is in a program that keeps its heap in a `const`: V8 then
- * knows its tables when it compiles them.
+ * Plays on a heap, with slots that other threads may play on too. The heap is a constant of the closures, as it is in a
+ * program that keeps its heap in a `const`: V8 then knows its tables when it compiles them.
  */
 export function slotPlayer(columns: Columns, heap: Allocator, touch: Touch | undefined, slots: Slots): Player {
   const { operation, alignmentLog2, slot, size } = columns

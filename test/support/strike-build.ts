@@ -1,7 +1,9 @@
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+
+const STRIKE = 'globalThis.strike()'
 
 /**
  * A build of the library that can be struck: with a call to `globalThis.strike` wherever V8 lets `terminate()`, a vm timeout or
@@ -13,108 +15,42 @@ export function strikeBuild(): string {
   const to = fileURLToPath(new URL('../../strike/', import.meta.url))
   cpSync(from, to, { recursive: true })
   for (const name of readdirSync(from, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'))) {
-    const path = join(to, name)
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, instrument(readFileSync(join(from, name), 'utf8')))
+    writeFileSync(join(to, name), instrument(readFileSync(join(from, name), 'utf8')))
   }
   return to
 }
 
-const { factory } = ts
-const strike = () =>
-  factory.createCallExpression(
-    factory.createPropertyAccessExpression(factory.createIdentifier('globalThis'), 'strike'),
-    undefined,
-    []
-  )
+/** A text to put in, and whether it opens what a node is put into, or closes it. */
+interface Insertion {
+  at: number
+  text: string
+  closes: boolean
+}
 
+/** Puts the calls into the text where they belong, and leaves the rest as it is. */
 function instrument(code: string): string {
   const source = ts.createSourceFile('module.js', code, ts.ScriptTarget.ES2022, true, ts.ScriptKind.JS)
-  const result = ts.transform(source, [
-    (context) => (file) => {
-      const visit = (node: ts.Node): ts.Node => struck(ts.visitEachChild(node, visit, context))
-      return ts.visitNode(file, visit) as ts.SourceFile
-    },
-  ])
-  return ts.createPrinter().printFile(result.transformed[0]!)
-}
-
-const statement = () => factory.createExpressionStatement(strike())
-
-/** A body that is struck first. */
-function block(body: ts.Statement): ts.Block {
-  return factory.createBlock([statement(), ...(ts.isBlock(body) ? body.statements : [body])], true)
-}
-
-function struck(node: ts.Node): ts.Node {
-  if (ts.isMethodDeclaration(node) && node.body)
-    return factory.updateMethodDeclaration(
-      node,
-      node.modifiers,
-      node.asteriskToken,
-      node.name,
-      undefined,
-      undefined,
-      node.parameters,
-      undefined,
-      block(node.body)
-    )
-  if (ts.isGetAccessorDeclaration(node) && node.body)
-    return factory.updateGetAccessorDeclaration(
-      node,
-      node.modifiers,
-      node.name,
-      node.parameters,
-      undefined,
-      block(node.body)
-    )
-  if (ts.isFunctionDeclaration(node) && node.body)
-    return factory.updateFunctionDeclaration(
-      node,
-      node.modifiers,
-      node.asteriskToken,
-      node.name,
-      undefined,
-      node.parameters,
-      undefined,
-      block(node.body)
-    )
-  if (ts.isConstructorDeclaration(node) && node.body)
-    return factory.updateConstructorDeclaration(node, node.modifiers, node.parameters, block(node.body))
-  if (ts.isArrowFunction(node)) {
-    const body = ts.isBlock(node.body) ? block(node.body) : factory.createParenthesizedExpression(comma(node.body))
-    return factory.updateArrowFunction(
-      node,
-      node.modifiers,
-      undefined,
-      node.parameters,
-      undefined,
-      node.equalsGreaterThanToken,
-      body
-    )
+  const insertions: Insertion[] = []
+  const wrap = (node: ts.Node, before: string, behind: string): void => {
+    insertions.push({ at: node.getStart(), text: before, closes: false })
+    insertions.push({ at: node.getEnd(), text: behind, closes: true })
   }
-  if (ts.isForStatement(node))
-    return factory.updateForStatement(node, node.initializer, node.condition, node.incrementor, block(node.statement))
-  if (ts.isWhileStatement(node)) return factory.updateWhileStatement(node, node.expression, block(node.statement))
-  if (ts.isDoStatement(node)) return factory.updateDoStatement(node, block(node.statement), node.expression)
-  if (ts.isForOfStatement(node))
-    return factory.updateForOfStatement(
-      node,
-      node.awaitModifier,
-      node.initializer,
-      node.expression,
-      block(node.statement)
-    )
-  if (
-    ts.isCallExpression(node) &&
-    ts.isPropertyAccessExpression(node.expression) &&
-    ts.isIdentifier(node.expression.expression) &&
-    node.expression.expression.text === 'Atomics'
-  )
-    return factory.createParenthesizedExpression(comma(node))
-  return node
-}
-
-function comma(expression: ts.Expression): ts.Expression {
-  return factory.createBinaryExpression(strike(), ts.SyntaxKind.CommaToken, expression)
+  const strikeFirst = (body: ts.Node): void => {
+    if (ts.isBlock(body)) insertions.push({ at: body.getStart() + 1, text: `${STRIKE};`, closes: false })
+    else if (ts.isExpression(body)) wrap(body, `(${STRIKE}, `, ')')
+    else wrap(body, `{ ${STRIKE}; `, ' }')
+  }
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body) strikeFirst(node.body)
+    if (ts.isIterationStatement(node, false)) strikeFirst(node.statement)
+    if (ts.isCallExpression(node) && node.expression.getText().startsWith('Atomics.')) wrap(node, `(${STRIKE}, `, ')')
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  // From the end on, so that what comes before stays where it is. Outer nodes are noted first: where several begin at one
+  // place, theirs is put in last, and so in front; where several end, first, and so behind.
+  return insertions
+    .map((insertion, index) => ({ ...insertion, order: insertion.closes ? -index : index }))
+    .sort((a, b) => b.at - a.at || b.order - a.order)
+    .reduce((text, { at, text: added }) => text.slice(0, at) + added + text.slice(at), code)
 }
