@@ -27,7 +27,7 @@ export const enum Span {
   FreeObjects = 5,
   /** Central spans: the object number at which the next search for free objects starts. Released ones: see PageHeap. */
   Hint = 6,
-  /** Central spans: the occupancy list that it is in, from 0; -1 where it is in none. */
+  /** Central spans: the occupancy list that it is in, from 0; below 0 where it is in none, see CentralCache. */
   Occupancy = 7,
 }
 

@@ -3,11 +3,11 @@ import { isCached, ObjectState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
 import { Location, Span, SpanEntry, slotOf } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
-import type { CentralCache } from './central-cache.ts'
+import { type CentralCache, ownerOf } from './central-cache.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { SpanLists } from './span-lists.ts'
-import type { ThreadCache } from './thread-cache.ts'
+import { Cache, type ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
 /** What an audit looks at, and what the statistics say. */
@@ -28,6 +28,8 @@ export interface AuditedTiers {
 interface ClassTally {
   spans: number
   free: number
+  /** Of those, in spans that are a slot's own. */
+  owned: number
   /** In this thread's cache. */
   own: number
   /** In those of others. */
@@ -60,6 +62,7 @@ class HeapWalk {
     this.tallies = Array.from({ length: tiers.classes.count }, () => ({
       spans: 0,
       free: 0,
+      owned: 0,
       own: 0,
       others: 0,
       transfer: 0,
@@ -139,7 +142,7 @@ class HeapWalk {
     this.check(pageHeap.releasedPages === this.pages_[Location.Released], 'the count of released pages is wrong')
   }
 
-  /** Each class's lists hold just its spans with free objects, by occupancy. */
+  /** Each class's lists hold just its spans with free objects, by occupancy, but for those that are a slot's own. */
   central(): void {
     const { central, classes, tables } = this.tiers
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
@@ -150,7 +153,7 @@ class HeapWalk {
         freeObjects === tally.free,
         `class ${sizeClass} counts ${freeObjects} free objects, there are ${tally.free}`
       )
-      let listed = 0
+      let listed = tally.owned
       for (const [occupancy, list] of lists.entries()) {
         for (const span of list) {
           const entry = span << SpanEntry.Shift
@@ -217,10 +220,17 @@ class HeapWalk {
     const free = tally.free
     tally.spans++
     this.objects(page, page + length, classes.objects[sizeClass]!, sizeClass)
-    const { [(page << SpanEntry.Shift) + Span.FreeObjects]: counted } = tables.spans
+    const counted = tables.spans[(page << SpanEntry.Shift) + Span.FreeObjects]!
     this.check(
       tally.free - free === counted,
       `the span at page ${page} counts ${counted} free objects, not ${tally.free - free}`
+    )
+    const owner = ownerOf(tables.spans[(page << SpanEntry.Shift) + Span.Occupancy]!)
+    if (owner < 0) return
+    tally.owned += counted
+    this.check(
+      tables.slotArea(owner)[Cache.OwnSpan + sizeClass] === page && counted > 0,
+      `the span at page ${page} is slot ${owner}'s own, which has another, or it is full`
     )
   }
 

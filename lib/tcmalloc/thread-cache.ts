@@ -31,7 +31,9 @@ export const enum Cache {
   Trips = 514, // that wanted a limit raised, since the last scavenge
   Busy = 515, // 1 while the owner is on a slow path: found 1 at the start of one, it was struck in the one before
   HandedOut = 516, // granules that came from other tiers less those that went back, stacks included
-  Stacks = 528,
+  /** Per class, the span from which the slot takes; see CentralCache. Written under the lock of the class. */
+  OwnSpan = 528,
+  Stacks = 656,
   /** A low-water mark below 0: there were too few. */
   Missed = -1,
 }
@@ -197,11 +199,15 @@ export class ThreadCache {
     return live
   }
 
-  /** Gives every object back to the central cache; limits stay. */
+  /** Gives every object back to the central cache, and the spans that are its own; limits stay. */
   flush(): void {
     if (!this.open) return
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       this.giveBack(sizeClass, this.area[sizeClass << 1]! - this.layout.base[sizeClass]!)
+      if (this.area[Cache.OwnSpan + sizeClass] === 0) continue
+      this.locks.acquire(Lock.FirstClass + sizeClass)
+      this.transfer.central.disown(sizeClass, this.area, this.state)
+      this.locks.release(Lock.FirstClass + sizeClass)
     }
   }
 

@@ -27,7 +27,8 @@ export class TransferCache {
   private readonly layout: StackLayout
   private readonly control: Int32Array
   private readonly states: Int8Array
-  private readonly central: CentralCache
+  /** Where it goes on. */
+  readonly central: CentralCache
 
   constructor(tables: Tables, classes: SizeClassTable, layout: StackLayout, central: CentralCache) {
     this.classes = classes

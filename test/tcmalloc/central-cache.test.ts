@@ -1,7 +1,10 @@
 import test from 'ava'
-import { ObjectState } from '../../lib/memory/object-state.ts'
+import { ObjectState, slotState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
 import { Location, Span } from '../../lib/memory/span.ts'
+import { ownedBy } from '../../lib/tcmalloc/central-cache.ts'
+import { HeapWord } from '../../lib/tcmalloc/control.ts'
+import { Cache } from '../../lib/tcmalloc/thread-cache.ts'
 import { classOf, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
 const SLOT = ObjectState.FirstSlot
@@ -11,10 +14,10 @@ const statesOf = (tiers: Tiers, granules: Iterable<number>): number[] =>
   [...granules].map((granule) => tiers.tables.states[granule]!)
 
 /** Up to `want` objects, in the order in which they lie in the area: the last one is the next to be handed out. */
-function fetch(tiers: Tiers, sizeClass: number, want: number): number[] {
-  const area = new Int32Array(want)
-  const got = tiers.central.fetch(sizeClass, want, area, 0, SLOT)
-  return [...area.subarray(0, got)]
+function fetch(tiers: Tiers, sizeClass: number, want: number, slot = 0): number[] {
+  const area = tiers.tables.slotArea(slot)
+  const got = tiers.central.fetch(sizeClass, want, area, Cache.Stacks, slotState(slot))
+  return [...area.subarray(Cache.Stacks, Cache.Stacks + got)]
 }
 
 function giveBack(tiers: Tiers, sizeClass: number, granules: readonly number[]): void {
@@ -30,6 +33,76 @@ function fetchSpans(tiers: Tiers, sizeClass: number, spans: number): number[][] 
     return granules
   })
 }
+
+/** Spans that are in lists, and so anybody's. */
+function listed(tiers: Tiers, sizeClass: number): number {
+  return tiers.central.describe(sizeClass).lists.flat().length
+}
+
+/** Tiers that two threads have. */
+function openTwo(limitPages = 4096): Tiers {
+  const tiers = openTiers({ limitPages })
+  tiers.openCache()
+  tiers.tables.control[HeapWord.SlotsUsed] = 2
+  return tiers
+}
+
+test('threads take small objects from spans of their own', (t) => {
+  const tiers = openTwo()
+  const sizeClass = classOf(tiers, 64)
+  const taken = Array.from({ length: 60 }, (_, i) => pageOf(fetch(tiers, sizeClass, 2, i & 1)[0]!))
+  t.deepEqual([...new Set(taken)], [taken[0]!, taken[1]!])
+  t.deepEqual(new Set(taken.filter((_, i) => (i & 1) === 0)).size, 1)
+  t.is(spanWord(tiers, taken[1]!, Span.Occupancy), ownedBy(1))
+  t.is(listed(tiers, sizeClass), 0)
+})
+
+test('objects of more than a pair of cache lines of states come from one span for all', (t) => {
+  const tiers = openTwo()
+  const sizeClass = classOf(tiers, 4096)
+  t.is(pageOf(fetch(tiers, sizeClass, 1, 0)[0]!) & ~1, pageOf(fetch(tiers, sizeClass, 1, 1)[0]!) & ~1)
+  t.is(tiers.central.describe(sizeClass).spans, 1)
+})
+
+test('a span that was its own is listed when the thread lets go of it, and then is another’s', (t) => {
+  const tiers = openTwo()
+  const sizeClass = classOf(tiers, 64)
+  const [granule] = fetch(tiers, sizeClass, 1, 0)
+  tiers.central.disown(sizeClass, tiers.tables.slotArea(0), slotState(0))
+  t.is(listed(tiers, sizeClass), 1)
+  t.is(pageOf(fetch(tiers, sizeClass, 1, 1)[0]!), pageOf(granule!))
+  // Whose it was takes another.
+  t.not(pageOf(fetch(tiers, sizeClass, 1, 0)[0]!), pageOf(granule!))
+})
+
+test('letting go of a span that is another’s by now changes nothing', (t) => {
+  const tiers = openTwo()
+  const sizeClass = classOf(tiers, 64)
+  fetch(tiers, sizeClass, 1, 0)
+  tiers.central.rebuild(sizeClass, () => false)
+  const [granule] = fetch(tiers, sizeClass, 1, 1)
+  tiers.central.disown(sizeClass, tiers.tables.slotArea(0), slotState(0))
+  t.is(spanWord(tiers, pageOf(granule!), Span.Occupancy), ownedBy(1))
+  t.is(listed(tiers, sizeClass), 0)
+})
+
+test('where there is no memory a thread takes what is another’s own', (t) => {
+  const tiers = openTwo(1)
+  const sizeClass = classOf(tiers, 64)
+  t.is(fetch(tiers, sizeClass, 8, 0).length, 8)
+  t.is(fetch(tiers, sizeClass, 200, 1).length, 120)
+  t.is(fetch(tiers, sizeClass, 1, 0).length, 0)
+})
+
+test('a span of its own goes back to the page heap when its objects are all free', (t) => {
+  const tiers = openTwo()
+  const sizeClass = classOf(tiers, 64)
+  giveBack(tiers, sizeClass, fetch(tiers, sizeClass, 3, 0))
+  t.is(tiers.central.describe(sizeClass).spans, 0)
+  t.is(fetch(tiers, classOf(tiers, 128), 1, 0).length, 1)
+  t.is(fetch(tiers, sizeClass, 1, 0).length, 1)
+  t.is(tiers.central.describe(sizeClass).freeObjects, 127)
+})
 
 test('the first fetch carves a span: its pages, its objects, its states', (t) => {
   const tiers = openTiers()
@@ -73,11 +146,12 @@ test('a fetch takes what is free rather than carve another span', (t) => {
 test('a fetch fills its part of the area from the start, and nothing else', (t) => {
   const tiers = openTiers()
   const sizeClass = classOf(tiers, 1024)
-  const area = new Int32Array(20).fill(-1)
-  t.is(tiers.central.fetch(sizeClass, 12, area, 4, SLOT), 8)
-  t.deepEqual([...area.subarray(0, 4)], [-1, -1, -1, -1])
-  t.deepEqual(statesOf(tiers, area.subarray(4, 12)), Array(8).fill(SLOT))
-  t.deepEqual([...area.subarray(16)], [-1, -1, -1, -1])
+  const area = tiers.tables.slotArea(0).subarray(0, Cache.Stacks + 20)
+  area.fill(-1, Cache.Stacks)
+  t.is(tiers.central.fetch(sizeClass, 12, area, Cache.Stacks + 4, SLOT), 8)
+  t.deepEqual([...area.subarray(Cache.Stacks, Cache.Stacks + 4)], [-1, -1, -1, -1])
+  t.deepEqual(statesOf(tiers, area.subarray(Cache.Stacks + 4, Cache.Stacks + 12)), Array(8).fill(SLOT))
+  t.deepEqual([...area.subarray(Cache.Stacks + 16)], [-1, -1, -1, -1])
 })
 
 test('where there is no memory a fetch gives nothing', (t) => {
@@ -104,6 +178,7 @@ test('the fullest span is used first', (t) => {
   giveBack(tiers, sizeClass, a!.slice(0, 4))
   giveBack(tiers, sizeClass, b!.slice(0, 6))
   giveBack(tiers, sizeClass, c!.slice(0, 1))
+  t.is(listed(tiers, sizeClass), 3)
   const order = Array.from({ length: 11 }, () => pageOf(fetch(tiers, sizeClass, 1)[0]!))
   t.deepEqual(order, [
     ...Array(1).fill(pageOf(c![0]!)),
