@@ -1,36 +1,22 @@
 import { AllocatorError } from '../errors.ts'
-import { MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { type TableSizes, Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
+import { MOST_HEAP_BYTES, Page } from './page.ts'
 
 /** A smaller reservation than this isn't tried for. */
 const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 
-/** What the tiers are made with; a heap has checked it. */
-export interface TCMallocOptions {
+/** What a heap's address space is reserved by. */
+export interface ReservationOptions {
   memory: MemoryKind
   limitBytes: number
   /** What the memory's real address is a multiple of. */
   alignment: number
-  /** What all thread caches together may hold. */
-  cacheBytes: number
-  releaseRate: number
-}
-
-/** Tables beside a reservation, which is given up where there is no memory for them. */
-export function openTables(mapper: Mapper, mapping: Mapping, sizes: TableSizes, adopted: Mapping | undefined): Tables {
-  try {
-    return new Tables(mapper, sizes, adopted)
-  } catch (error) {
-    mapping.close()
-    throw error
-  }
 }
 
 /** Reserves what the limit asks for; where the system refuses (under `ulimit -v`, say) half, until it is too little. */
 export function reserve(
   mapper: Mapper,
-  { memory, limitBytes, alignment }: TCMallocOptions,
+  { memory, limitBytes, alignment }: ReservationOptions,
   leastPages: number
 ): { mapping: Mapping; limitPages: number } {
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
@@ -49,16 +35,5 @@ export function reserve(
     }
     limitPages = Math.floor(limitPages / 2)
     limitPages -= limitPages % leastPages
-  }
-}
-
-/** The slot of a new heap's first thread. Where there is no memory for its area, all is given up. */
-export function claimFirst(tables: Tables, mapping: Mapping): { slot: number; area: Int32Array } {
-  try {
-    return tables.claimSlot()
-  } catch (error) {
-    tables.close()
-    mapping.close()
-    throw error
   }
 }
