@@ -12,6 +12,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['os/'],
   ['memory/'],
   ['tcmalloc/'],
+  ['go/'],
+  ['freelist/'],
   ['direct/'],
   ['token.ts'],
   ['heap.ts'],
@@ -22,6 +24,11 @@ const LAYERS: readonly (readonly string[])[] = [
 ]
 /** Folders that don't know each other, whatever their order. */
 const STRANGERS = [
+  ['go/', 'tcmalloc/'],
+  ['freelist/', 'tcmalloc/'],
+  ['freelist/', 'go/'],
+  ['direct/', 'go/'],
+  ['direct/', 'freelist/'],
   ['direct/', 'tcmalloc/'],
   ['direct/', 'memory/'],
 ]

@@ -19,26 +19,48 @@ export interface CompareOptions {
   touch: boolean
 }
 
-/** With one or two system calls an event, a round of it takes a hundred times as long; it needs no warm-up either. */
-const MOST_DIRECT_ROUNDS = 2
+/** Designs that take a hundred times as long, by a system call for each event, or by a search of all blocks: no warm-up shows there. */
+const SLOW = ['direct', 'freelist']
+const MOST_SLOW_ROUNDS = 2
+/** A first fit over one list takes minutes for all of a trace: it replays so many events, and others beside it do too. */
+const FREELIST_EVENTS = 20_000
+const BESIDE_FREELIST = ['tcmalloc', 'go', 'freelist', 'direct'] as const
 
 const run = promisify(execFile)
 
 /** `spanheap compare`: every trace on every allocator, each in a process of its own, then one table. */
 export async function runCompare(paths: string[], options: CompareOptions): Promise<void> {
   const traces = paths.length > 0 ? paths : ownTraces()
-  const allocators = ALLOCATORS.filter((allocator) => allocator !== 'direct' || isAddon(loadAddon()))
-  const jobs = traces.flatMap((path) => allocators.map((allocator) => ({ path, allocator })))
+  const jobs = jobsFor(traces, options)
   const bar = process.stderr.isTTY ? new SingleBar({ format: '{bar} {value}/{total} {job}' }) : undefined
   bar?.start(jobs.length, 0, { job: '' })
   const reports: ReplayReport[] = []
   for (const job of jobs) {
     bar?.update(reports.length, { job: `${basename(job.path)} on ${job.allocator}` })
-    reports.push(await replayInChild(job.path, job.allocator, options))
+    reports.push(await replayInChild(job, options))
   }
   bar?.update(jobs.length, { job: '' })
   bar?.stop()
   process.stdout.write(`${table(reports)}\n${legend(options)}\n`)
+}
+
+/** One replay. */
+interface Job {
+  path: string
+  allocator: AllocatorName
+  events: number | undefined
+}
+
+/** Every trace on every design; then, where a trace is longer than the free-list heap can take, its start on some of them. */
+function jobsFor(traces: string[], { events }: CompareOptions): Job[] {
+  const allocators = ALLOCATORS.filter((allocator) => allocator !== 'direct' || isAddon(loadAddon()))
+  const isShort = events !== undefined && events <= FREELIST_EVENTS
+  return traces.flatMap((path) => [
+    ...allocators.filter((name) => isShort || name !== 'freelist').map((allocator) => ({ path, allocator, events })),
+    ...allocators
+      .filter((name) => !isShort && (BESIDE_FREELIST as readonly string[]).includes(name))
+      .map((allocator) => ({ path, allocator, events: FREELIST_EVENTS })),
+  ])
 }
 
 function ownTraces(): string[] {
@@ -49,11 +71,11 @@ function ownTraces(): string[] {
     .map((name) => join(folder, name))
 }
 
-async function replayInChild(path: string, allocator: AllocatorName, options: CompareOptions): Promise<ReplayReport> {
+async function replayInChild({ path, allocator, events }: Job, options: CompareOptions): Promise<ReplayReport> {
   const main = fileURLToPath(new URL('./main.js', import.meta.url))
   const args = [main, 'replay', path, '--allocator', allocator, '--memory', options.memory, '--json']
-  args.push('--rounds', String(allocator === 'direct' ? Math.min(options.rounds, MOST_DIRECT_ROUNDS) : options.rounds))
-  if (options.events !== undefined) args.push('--events', String(options.events))
+  args.push('--rounds', String(SLOW.includes(allocator) ? Math.min(options.rounds, MOST_SLOW_ROUNDS) : options.rounds))
+  if (events !== undefined) args.push('--events', String(events))
   if (options.touch) args.push('--touch')
   try {
     const { stdout } = await run(process.execPath, args)
@@ -67,14 +89,27 @@ async function replayInChild(path: string, allocator: AllocatorName, options: Co
 
 function table(reports: ReplayReport[]): string {
   const rows = new Table({
-    head: ['trace', 'allocator', 'best', 'cold', 'mmap', 'munmap', 'madvise', 'mapped/live', 'resident/live', ''],
-    colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'right', 'right', 'right', 'left'],
+    head: [
+      'trace',
+      'events',
+      'allocator',
+      'best',
+      'cold',
+      'mmap',
+      'munmap',
+      'madvise',
+      'mapped/live',
+      'resident/live',
+      '',
+    ],
+    colAligns: ['left', 'right', 'left', 'right', 'right', 'right', 'right', 'right', 'right', 'right', 'left'],
     style: { head: [], border: [], compact: true },
   })
   for (const report of reports) {
     const { syscalls, stopped } = report
     rows.push([
       report.trace,
+      report.events,
       report.allocator,
       nanoseconds(report.nsPerEvent),
       nanoseconds(report.coldNsPerEvent),
@@ -100,8 +135,9 @@ function ratio(value: number | null, { peakLiveBytes, stopped }: ReplayReport): 
 
 function legend({ rounds, touch }: CompareOptions): string {
   return [
-    `Time per event of the best of ${rounds} rounds (direct: ${Math.min(rounds, MOST_DIRECT_ROUNDS)}), and of the first (cold). System calls of all rounds, construction to close.`,
+    `Time per event of the best of ${rounds} rounds (direct, freelist: ${Math.min(rounds, MOST_SLOW_ROUNDS)}), and of the first (cold). System calls of all rounds, construction to close.`,
     `Mapped and resident bytes at their peak over the peak of live bytes; blocks were ${touch ? 'written to' : 'not written to (--touch does)'}.`,
     'direct: one mmap per allocation. buffer: Buffer.allocUnsafeSlow, garbage collection included.',
+    `freelist: one list of all blocks, first fit. It replays the first ${FREELIST_EVENTS} events of a trace, and the others beside it the same.`,
   ].join('\n')
 }

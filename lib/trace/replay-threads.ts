@@ -1,11 +1,11 @@
 import { Worker } from 'node:worker_threads'
 import { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from '../errors.ts'
-import type { Heap } from '../heap.ts'
+import { Heap } from '../heap.ts'
 import type { HeapToken } from '../token.ts'
 import { Gate } from './gate.ts'
 import { planThreads } from './plan.ts'
 import { freeSlots, type Slots } from './player.ts'
-import { larger, openHeap, type ReplayOptions, type ReplayReport, reportOf, sampleStops } from './replay.ts'
+import { heapOptions, larger, type ReplayOptions, type ReplayReport, reportOf, sampleStops } from './replay.ts'
 import type { WorkerTask } from './replay-worker.ts'
 import type { Trace } from './trace.ts'
 import { Turns } from './turns.ts'
@@ -17,7 +17,8 @@ import { Turns } from './turns.ts'
  * @throws AllocatorError a worker's error: all have ended by then; `ERR_HEAP_CORRUPT`
  */
 export async function replayThreads(trace: Trace, options: ReplayOptions): Promise<ReplayReport> {
-  const { heap, small } = openHeap(trace, options)
+  const { options: settings, small } = heapOptions(trace, options)
+  const heap = new Heap(settings)
   const slots = openSlots(trace.slots, small)
   const crew = new Crew(heap.share(), trace, slots, options.touch)
   const times: number[] = []

@@ -1,13 +1,15 @@
 import type { SyscallCounts } from '../allocator.ts'
 import { DirectHeap } from '../direct/direct-heap.ts'
-import { Heap } from '../heap.ts'
+import { FreeListHeap } from '../freelist/free-list-heap.ts'
+import { GoHeap } from '../go/go-heap.ts'
+import { Heap, type HeapOptions } from '../heap.ts'
 import type { MemoryKind } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import { bufferPlayer, heapPlayer, type Player, type Stop, touchThrough } from './player.ts'
 import type { Trace } from './trace.ts'
 
 /** What a trace can be replayed on. */
-export const ALLOCATORS = ['tcmalloc', 'direct', 'buffer'] as const
+export const ALLOCATORS = ['tcmalloc', 'go', 'freelist', 'direct', 'buffer'] as const
 export type AllocatorName = (typeof ALLOCATORS)[number]
 
 export interface ReplayOptions {
@@ -124,11 +126,10 @@ export function reportOf(
   }
 }
 
-/** Makes the heap that a trace is replayed on, and says whether its addresses fit in 32 bits. */
-export function openHeap(trace: Trace, { memory, ledger }: ReplayOptions): { heap: Heap<MemoryKind>; small: boolean } {
+/** What a heap is made with for a trace, and whether its addresses fit in 32 bits. */
+export function heapOptions(trace: Trace, { memory, ledger }: ReplayOptions): { options: HeapOptions; small: boolean } {
   const small = trace.peakLiveBytes <= SMALL_TRACE_BYTES
-  const limit = small ? { limitBytes: SMALL_HEAP_BYTES } : {}
-  return { heap: new Heap({ memory, ledger: ledgerOf(ledger), ...limit }), small }
+  return { options: { memory, ledger: ledgerOf(ledger), ...(small ? { limitBytes: SMALL_HEAP_BYTES } : {}) }, small }
 }
 
 function openStage(trace: Trace, options: ReplayOptions): Stage {
@@ -142,16 +143,25 @@ function openStage(trace: Trace, options: ReplayOptions): Stage {
     const touchBlock = touch ? (address: number, size: number) => heap.touch(address, size, 64) : undefined
     return stageOf(heap, heapPlayer(trace, heap, touchBlock, false))
   }
-  const { heap, small } = openHeap(trace, options)
+  const { options: settings, small } = heapOptions(trace, options)
+  const heap = openHeap(options.allocator, settings)
   const touchBlock = touch ? touchThrough(heap, heap.buffer) : undefined
   return stageOf(heap, heapPlayer(trace, heap, touchBlock, small))
+}
+
+function openHeap(
+  name: AllocatorName,
+  settings: HeapOptions
+): Heap<MemoryKind> | GoHeap<MemoryKind> | FreeListHeap<MemoryKind> {
+  if (name === 'go') return new GoHeap(settings)
+  return name === 'freelist' ? new FreeListHeap(settings) : new Heap(settings)
 }
 
 function ledgerOf(file: string | undefined): LedgerOptions {
   return file === undefined ? {} : { file }
 }
 
-function stageOf(heap: Heap<MemoryKind> | DirectHeap, player: Player): Stage {
+function stageOf(heap: ReturnType<typeof openHeap> | DirectHeap, player: Player): Stage {
   return {
     player,
     residentBytes: () => heap.residentBytes(),

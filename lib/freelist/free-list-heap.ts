@@ -1,0 +1,292 @@
+import type { Address, Allocator, HeapStats } from '../allocator.ts'
+import { checkAlignment, checkChoice, checkCount, checkInteger, checkNumber, checkOptions } from '../arguments.ts'
+import { AllocatorError, closedError, outOfRange } from '../errors.ts'
+import { BlockBytes } from '../memory/block-bytes.ts'
+import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
+import { machineMemory, openMapper } from '../os/machine.ts'
+import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
+import type { LedgerOptions } from '../os/native-mapper.ts'
+import { audit } from './audit.ts'
+import { Collector } from './collector.ts'
+import { checkGrowth, type Growth } from './growth.ts'
+import { ListAllocator } from './list-allocator.ts'
+import { Mutator, type MutatorHeap } from './mutator.ts'
+import { HeaderSize, usedState } from './object-header.ts'
+import type { ObjectType } from './object-type.ts'
+
+const DEFAULT_COLLECT_AFTER_BYTES = 32 * 2 ** 20
+
+/** How a {@link FreeListHeap} is made. */
+export interface FreeListHeapOptions<Kind extends MemoryKind = MemoryKind> {
+  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer, for APIs that refuse shared memory. */
+  memory?: Kind
+  /** The most bytes that the heap may map for blocks, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  limitBytes?: number
+  /** First fit over `all` blocks (the default), as the note has it, or over the `free` ones only: faster, and the same blocks. */
+  search?: 'all' | 'free'
+  /** By how much the heap grows; `{ percent: 25 }` by default. */
+  growth?: Growth
+  /** So many bytes of objects may be allocated between two collections: 32 MiB by default. `Infinity`: until memory runs out. */
+  collectAfterBytes?: number
+  /** What is kept of system calls, beside the counts in `stats()`. */
+  ledger?: LedgerOptions
+  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  mapper?: Mapper
+}
+
+/**
+ * The heap that allocators start from: one contiguous block of memory, a header in front of each block in it, and one list
+ * of all blocks, which every malloc searches from its start. It exists to be compared with: its time grows with the number of
+ * blocks. One worker may use it.
+ */
+export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
+  /** All of the heap's address space, headers included. A block's address is its offset here. */
+  readonly buffer: BufferOf<Kind>
+  private readonly mapper: Mapper
+  private readonly allocator: ListAllocator
+  private readonly collector: Collector
+  private readonly bytes: BlockBytes
+  private readonly mutatorHeap: MutatorHeap
+  private finalStats: HeapStats | undefined
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  constructor(options: FreeListHeapOptions<Kind> = {}) {
+    checkOptions(options)
+    const memory = checkChoice('memory', options.memory, ['shared', 'private'])
+    const search = checkChoice('search', options.search, ['all', 'free'])
+    const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
+    const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+    const after = checkNumber(
+      'collectAfterBytes',
+      options.collectAfterBytes,
+      0,
+      Number.POSITIVE_INFINITY,
+      DEFAULT_COLLECT_AFTER_BYTES
+    )
+    this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    const growth = checkGrowth(options.growth, this.mapper.systemPageSize)
+    this.allocator = new ListAllocator(this.mapper, { memory, limitBytes, search, growth })
+    this.collector = new Collector(this.allocator, after)
+    this.buffer = this.allocator.buffer as BufferOf<Kind>
+    this.bytes = new BlockBytes(this.allocator.unshared)
+    this.mutatorHeap = {
+      buffer: this.buffer,
+      collector: this.collector,
+      allocateObject: (type) => this.allocateObject(type),
+      checkOpen: () => this.checkOpen(),
+    }
+  }
+
+  malloc(size: number): Address {
+    checkCount('size', size)
+    this.checkOpen()
+    return addressOf(this.obtain(size, Granule.Bytes, 0))
+  }
+
+  calloc(count: number, size: number): Address {
+    const bytes = checkCount('count', count) * checkCount('size', size)
+    this.checkOpen()
+    const address = addressOf(this.obtain(bytes, Granule.Bytes, 0))
+    this.bytes.zero(address, bytes)
+    return address
+  }
+
+  realloc(address: Address, size: number): Address {
+    if (address === 0) return this.malloc(size)
+    const block = this.ownBlock(address)
+    checkCount('size', size)
+    if (size <= MOST_HEAP_BYTES && this.allocator.resize(block, granulesFor(size))) return address
+    const usable = this.usableBytes(block)
+    const moved = this.malloc(size)
+    this.bytes.copy(moved, address, Math.min(size, usable))
+    this.allocator.free(block)
+    return moved
+  }
+
+  alignedAlloc(alignment: number, size: number): Address {
+    checkAlignment(alignment)
+    checkCount('size', size)
+    this.checkOpen()
+    if (alignment > this.mapper.maxAlignment) {
+      throw new AllocatorError(
+        'ERR_HEAP_UNSUPPORTED',
+        `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
+        { requested: size }
+      )
+    }
+    return addressOf(this.obtain(size, Math.max(alignment, Granule.Bytes), 0))
+  }
+
+  /** An object of a mutator isn't for the program to free: that is `ERR_HEAP_INVALID_ADDRESS`. */
+  free(address: Address): void {
+    this.allocator.free(this.ownBlock(address))
+  }
+
+  usableSize(address: Address): number {
+    return this.usableBytes(this.liveBlock(address))
+  }
+
+  view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
+    const usable = this.usableBytes(this.liveBlock(address))
+    if (length === undefined) return new Uint8Array(this.buffer, address, usable)
+    if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
+    return new Uint8Array(this.buffer, address, length)
+  }
+
+  /** What holds objects that the collector looks after. A program may have several: each holds what its handles name. */
+  mutator(): Mutator {
+    this.checkOpen()
+    return new Mutator(this.mutatorHeap)
+  }
+
+  /** Scans the whole heap, and frees the objects that no mutator's handles reach. Returns the bytes that were freed. */
+  collect(): number {
+    this.checkOpen()
+    return this.collector.collect()
+  }
+
+  /** Collections so far, those too that an allocation brought on. */
+  get collections(): number {
+    return this.collector.collections
+  }
+
+  stats(): HeapStats {
+    return this.finalStats ?? this.currentStats()
+  }
+
+  audit(): void {
+    this.checkOpen()
+    audit(this.allocator, this.collector)
+  }
+
+  /** Whole system pages inside of free blocks. */
+  releaseFreeMemory(bytes?: number): number {
+    if (bytes !== undefined) checkCount('bytes', bytes)
+    this.checkOpen()
+    const { systemPageSize } = this.mapper
+    return this.allocator.release(Math.ceil((bytes ?? MOST_HEAP_BYTES) / systemPageSize)) * systemPageSize
+  }
+
+  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  systemCalls(): SystemCall[] {
+    return this.mapper.ring()
+  }
+
+  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
+  residentBytes(): number | null {
+    return this.finalStats === undefined ? this.mapper.residentBytes() : 0
+  }
+
+  close(): void {
+    if (this.finalStats !== undefined) return
+    this.finalStats = {
+      ...this.currentStats(),
+      liveBytes: 0,
+      mappedBytes: 0,
+      reservedBytes: 0,
+      centralCacheBytes: 0,
+      pageHeapFreeBytes: 0,
+      pageHeapReleasedBytes: 0,
+      metadataBytes: 0,
+      threads: 0,
+    }
+    this.allocator.close()
+    this.finalStats.syscalls = this.mapper.syscalls()
+    this.mapper.flush()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  private currentStats(): HeapStats {
+    const { allocator } = this
+    const { mappedBytes, headerBytes, releasedBytes } = allocator
+    const liveBytes = allocator.liveGranules * Granule.Bytes
+    return {
+      liveBytes,
+      mappedBytes,
+      reservedBytes: allocator.reservedBytes,
+      threadCacheBytes: 0,
+      centralCacheBytes: headerBytes,
+      pageHeapFreeBytes: mappedBytes - liveBytes - headerBytes - releasedBytes,
+      pageHeapReleasedBytes: releasedBytes,
+      metadataBytes: allocator.tables.touchedBytes(mappedBytes),
+      peakLiveBytes: allocator.peakLiveGranules * Granule.Bytes,
+      peakMappedBytes: mappedBytes, // it never shrinks
+      syscalls: this.mapper.syscalls(),
+      threads: 1,
+      deadThreadsBytes: 0,
+      system: this.mapper.name,
+    }
+  }
+
+  private allocateObject(type: ObjectType): number {
+    this.collector.prepare(type.size)
+    const block = this.obtain(type.size, Granule.Bytes, type.id)
+    this.bytes.zero(addressOf(block), type.size)
+    this.collector.count(type.size)
+    return block
+  }
+
+  /** A block; where there is no memory for it, objects that nobody reaches make room. */
+  private obtain(bytes: number, alignment: number, type: number): number {
+    if (bytes > MOST_HEAP_BYTES) throw outOfMemory(bytes, 0)
+    const { allocator } = this
+    const granules = granulesFor(bytes)
+    let block = allocator.allocate(granules, alignment / Granule.Bytes, usedState(type))
+    if (block === 0 && this.collector.collect() > 0) {
+      block = allocator.allocate(granules, alignment / Granule.Bytes, usedState(type))
+    }
+    if (block === 0) throw outOfMemory(bytes, allocator.lastErrno)
+    return block
+  }
+
+  private usableBytes(block: number): number {
+    return this.allocator.list.size(block) * Granule.Bytes
+  }
+
+  /** The block at an address, where it is the program's to free. */
+  private ownBlock(address: Address): number {
+    const block = this.liveBlock(address)
+    if (this.allocator.list.typeOf(block) === 0) return block
+    throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the object at ${address} is the collector's`, { address })
+  }
+
+  /** The block at an address. @throws the error for what the address is instead */
+  private liveBlock(address: Address): number {
+    checkCount('address', address)
+    this.checkOpen()
+    const { list } = this.allocator
+    const block = address / Granule.Bytes - HeaderSize.Granules
+    if (!list.isBlock(block)) {
+      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block starts at ${address}`, { address })
+    }
+    list.following(block)
+    if (list.isUsed(block)) return block
+    throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
+  }
+
+  private checkOpen(): void {
+    if (this.finalStats !== undefined) throw closedError()
+  }
+}
+
+function addressOf(block: number): Address {
+  return (block + HeaderSize.Granules) * Granule.Bytes
+}
+
+/** Size 0 has a granule too, so that its address is its own. */
+function granulesFor(bytes: number): number {
+  return Math.max(1, Math.ceil(bytes / Granule.Bytes))
+}
+
+function outOfMemory(requested: number, errno: number): AllocatorError {
+  return errno === 0
+    ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
+    : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
+        requested,
+        syscall: 'mmap',
+        errno,
+      })
+}

@@ -1,0 +1,43 @@
+import { checkInteger, checkNumber } from '../arguments.ts'
+import { outOfRange, wrongType } from '../errors.ts'
+import { MOST_HEAP_BYTES } from '../memory/page.ts'
+import { roundUp } from '../memory/tables.ts'
+
+/**
+ * By how much the heap grows where no block fits. The more at a time, the fewer system calls: `exact` asks for what the
+ * allocation lacks, `step` for a multiple of so many bytes, `percent` for that share of what the heap has already, "as Java
+ * and Go do".
+ */
+export type Growth = 'exact' | { step: number } | { percent: number }
+
+/** Twice as many bytes take three calls more, and at most a fifth of the heap was grown for nothing. */
+const DEFAULT_PERCENT = 25
+const MOST_PERCENT = 1000
+
+/** A checked setting. */
+export interface GrowthPolicy {
+  /** What the heap grows by is a multiple of it, if the limit lets it. */
+  stepBytes: number
+  percent: number
+}
+
+/** Checks the option of that name. */
+export function checkGrowth(value: unknown, systemPageSize: number): GrowthPolicy {
+  if (value === undefined) return { stepBytes: systemPageSize, percent: DEFAULT_PERCENT }
+  if (value === 'exact') return { stepBytes: systemPageSize, percent: 0 }
+  if (typeof value === 'string') throw outOfRange('growth', "'exact', { step } or { percent }", value)
+  if (typeof value !== 'object' || value === null) throw wrongType('growth', "'exact', { step } or { percent }", value)
+  const { step, percent } = value as { step?: unknown; percent?: unknown }
+  if ((step === undefined) === (percent === undefined))
+    throw outOfRange('growth', 'a step or a percentage', 'both or none')
+  if (step === undefined) {
+    return { stepBytes: systemPageSize, percent: checkNumber('growth.percent', percent, 0, MOST_PERCENT, 0) }
+  }
+  const stepBytes = roundUp(checkInteger('growth.step', step, 1, MOST_HEAP_BYTES, 0), systemPageSize)
+  return { stepBytes, percent: 0 }
+}
+
+/** The bytes that a heap of `mappedBytes` had better grow by, when it needs `neededBytes`. */
+export function growthBytes({ stepBytes, percent }: GrowthPolicy, neededBytes: number, mappedBytes: number): number {
+  return roundUp(Math.max(neededBytes, (mappedBytes * percent) / 100), stepBytes)
+}

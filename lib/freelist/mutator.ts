@@ -1,0 +1,140 @@
+import type { Address } from '../allocator.ts'
+import { checkCount } from '../arguments.ts'
+import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
+import { Granule } from '../memory/page.ts'
+import type { Collector } from './collector.ts'
+import { HeaderSize } from './object-header.ts'
+import type { ObjectLayout, ObjectType } from './object-type.ts'
+
+/** What a mutator needs of its heap. */
+export interface MutatorHeap {
+  readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly collector: Collector
+  /** The block of a new object, all zero. @throws AllocatorError */
+  allocateObject(type: ObjectType): number
+  /** @throws AllocatorError `ERR_HEAP_CLOSED` */
+  checkOpen(): void
+}
+
+/**
+ * The mutator of the note: what the program asks for objects, and reads and writes references through. So the collector
+ * knows what the program holds: what a handle names lives until the handle is disposed, and what it reaches lives with it.
+ */
+export class Mutator implements Disposable {
+  private readonly heap: MutatorHeap
+  private readonly handles: Handles = new Map()
+
+  /** @internal See `FreeListHeap.mutator`. */
+  constructor(heap: MutatorHeap) {
+    this.heap = heap
+  }
+
+  /** Makes a type known to the heap; all of its mutators may use it. */
+  defineType(layout: ObjectLayout): ObjectType {
+    this.heap.checkOpen()
+    return this.heap.collector.types.define(layout)
+  }
+
+  /** A new object, all zero. May collect before. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  allocate(type: ObjectType): Handle {
+    this.heap.collector.types.check(type)
+    this.heap.checkOpen()
+    this.heap.collector.addRoots(this.handles)
+    const block = this.heap.allocateObject(type)
+    return new Handle(this.heap, this.handles, block, type)
+  }
+
+  /** Disposes all of its handles, so that it holds nothing. It can be used again. */
+  dispose(): void {
+    this.handles.clear()
+    this.heap.collector.removeRoots(this.handles)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** The handles of a mutator that aren't disposed, and the blocks of their objects. */
+type Handles = Map<Handle, number>
+
+/** An object that the program holds. */
+export class Handle implements Disposable {
+  readonly type: ObjectType
+  private readonly heap: MutatorHeap
+  private readonly handles: Handles
+
+  /** @internal See `Mutator.allocate`. */
+  constructor(heap: MutatorHeap, handles: Handles, block: number, type: ObjectType) {
+    this.heap = heap
+    this.handles = handles
+    this.type = type
+    handles.set(this, block)
+  }
+
+  /** Where the object is. It stays there. */
+  get address(): Address {
+    return addressOf(this.block())
+  }
+
+  /**
+   * A handle of the object that a reference field names, one more to dispose; null where it names none.
+   * @throws RangeError where the type has no reference at that offset
+   */
+  getReference(offset: number): Handle | null {
+    const block = this.block()
+    const { collector } = this.heap
+    const target = collector.load(block, this.field(offset))
+    return target === 0 ? null : new Handle(this.heap, this.handles, target, collector.typeOf(target))
+  }
+
+  /** Makes a reference field name another object of the heap, or none. */
+  setReference(offset: number, target: Handle | null): void {
+    const block = this.block()
+    this.field(offset)
+    if (target === null) {
+      this.heap.collector.store(block, offset, 0)
+      return
+    }
+    if (!(target instanceof Handle)) throw wrongType('target', 'a handle or null', target)
+    if (target.heap !== this.heap) throw invalid("the target is another heap's")
+    this.heap.collector.store(block, offset, target.block())
+  }
+
+  /** The object's bytes, without a copy; what the program does to its references there is its own affair. */
+  view(): Uint8Array {
+    return new Uint8Array(this.heap.buffer, addressOf(this.block()), this.type.size)
+  }
+
+  /** The program doesn't hold the object by this handle any more. May be called again. */
+  dispose(): void {
+    this.handles.delete(this)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  private block(): number {
+    this.heap.checkOpen()
+    const block = this.handles.get(this)
+    if (block === undefined) throw invalid('the handle was disposed')
+    return block
+  }
+
+  private field(offset: number): number {
+    checkCount('offset', offset)
+    if (!this.type.references.includes(offset)) {
+      throw outOfRange('offset', `where the type has a reference (${this.type.references.join(', ')})`, offset)
+    }
+    return offset
+  }
+}
+
+function addressOf(block: number): Address {
+  return (block + HeaderSize.Granules) * Granule.Bytes
+}
+
+function invalid(reason: string): AllocatorError {
+  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', reason)
+}

@@ -1,0 +1,61 @@
+import { checkCount } from '../arguments.ts'
+import { outOfRange, wrongType } from '../errors.ts'
+import { MOST_HEAP_BYTES } from '../memory/page.ts'
+
+/** What an object is made of: so many bytes, and references of 8 bytes each at these offsets. */
+export interface ObjectLayout {
+  size: number
+  references: readonly number[]
+}
+
+const REFERENCE_BYTES = 8
+
+/** A type of objects, by which the collector finds the references in them. */
+export class ObjectType {
+  /** The number that is in the headers; 0 is no type. */
+  readonly id: number
+  readonly size: number
+  readonly references: readonly number[]
+
+  /** @internal See `Mutator.defineType`. */
+  constructor(id: number, size: number, references: readonly number[]) {
+    this.id = id
+    this.size = size
+    this.references = references
+  }
+}
+
+/** The types of a heap. */
+export class TypeTable {
+  private readonly types: ObjectType[] = []
+
+  define(layout: ObjectLayout): ObjectType {
+    if (typeof layout !== 'object' || layout === null) throw wrongType('layout', 'an object', layout)
+    const size = checkCount('layout.size', layout.size)
+    if (size > MOST_HEAP_BYTES) throw outOfRange('layout.size', `at most ${MOST_HEAP_BYTES}`, size)
+    if (!Array.isArray(layout.references)) throw wrongType('layout.references', 'an array', layout.references)
+    const references = [...layout.references]
+    for (const offset of references) {
+      checkCount('an offset in layout.references', offset)
+      if (offset % REFERENCE_BYTES !== 0 || offset + REFERENCE_BYTES > size) {
+        throw outOfRange('an offset in layout.references', `a multiple of 8 inside of ${size} bytes`, offset)
+      }
+    }
+    if (new Set(references).size !== references.length) {
+      throw outOfRange('layout.references', 'different offsets', references)
+    }
+    const type = new ObjectType(this.types.length + 1, size, Object.freeze(references))
+    this.types.push(type)
+    return type
+  }
+
+  /** The type of that number; undefined where there is none. */
+  at(id: number): ObjectType | undefined {
+    return this.types[id - 1]
+  }
+
+  /** @throws TypeError where it isn't a type of this heap */
+  check(type: ObjectType): void {
+    if (!(type instanceof ObjectType) || this.at(type.id) !== type) throw wrongType('type', 'a type of this heap', type)
+  }
+}

@@ -1,0 +1,103 @@
+import { AllocatorError } from '../errors.ts'
+import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from '../memory/page.ts'
+import { roundUp } from '../memory/tables.ts'
+import type { Mapper, Mapping } from '../os/mapper.ts'
+
+/** Start bits grow by so much: what 128 MiB of heap need. */
+const STEP_BYTES = 2 ** 20
+const GRANULES_PER_BYTE = 8
+
+/**
+ * What headers can't tell, in a mapping beside the heap.
+ *
+ * Start bits, one per granule: set where a block's header is. Without them a free could not tell a header from what a
+ * program wrote inside its block. Released pages, a byte for each system page: a free block may have any of its pages given
+ * back, and a merge joins two such sets.
+ */
+export class SideTables {
+  /** 1 for a system page that was given back. INVARIANT: it lies in a free block, behind header and links. */
+  readonly released: Int8Array
+  readonly reservedBytes: number
+  private readonly starts: Int32Array
+  private readonly mapper: Mapper
+  private readonly mapping: Mapping
+  private readonly startsOffset: number
+  private startsGrown = 0
+
+  /** @param pages of the heap's reservation. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  constructor(mapper: Mapper, pages: number) {
+    const systemPages = (pages * Page.Bytes) / mapper.systemPageSize
+    const startBytes = roundUp((pages * Page.Granules) / GRANULES_PER_BYTE, MOST_SYSTEM_PAGE_BYTES)
+    this.startsOffset = roundUp(systemPages, MOST_SYSTEM_PAGE_BYTES)
+    this.reservedBytes = this.startsOffset + startBytes
+    const { reservedBytes } = this
+    const mapping = mapper.reserve({ byteLength: reservedBytes, kind: 'shared', alignment: 4096, hugePages: false })
+    if (typeof mapping === 'number') throw refused(mapping, reservedBytes)
+    const errno = mapping.grow(0, this.startsOffset)
+    if (errno !== 0) {
+      mapping.close()
+      throw refused(errno, this.startsOffset)
+    }
+    this.mapper = mapper
+    this.mapping = mapping
+    this.released = new Int8Array(mapping.buffer, 0, systemPages)
+    this.starts = new Int32Array(mapping.buffer, this.startsOffset, startBytes / 4)
+  }
+
+  /** Makes the start bits cover the granules before `end`. Returns 0, or the system's error number. */
+  cover(end: number): number {
+    const most = this.reservedBytes - this.startsOffset
+    const needed = Math.min(most, roundUp(end / GRANULES_PER_BYTE, STEP_BYTES))
+    if (needed <= this.startsGrown) return 0
+    const errno = this.mapping.grow(this.startsOffset + this.startsGrown, needed - this.startsGrown)
+    if (errno === 0) this.startsGrown = needed
+    return errno
+  }
+
+  isStart(granule: number): boolean {
+    return (this.starts[granule >>> 5]! & (1 << (granule & 31))) !== 0
+  }
+
+  setStart(granule: number): void {
+    this.starts[granule >>> 5]! |= 1 << (granule & 31)
+  }
+
+  clearStart(granule: number): void {
+    this.starts[granule >>> 5]! &= ~(1 << (granule & 31))
+  }
+
+  /** Start bits that are set in all. */
+  countStarts(): number {
+    let count = 0
+    for (let word = 0; word < this.startsGrown / 4; word++) {
+      for (let bits = this.starts[word]!; bits !== 0; bits &= bits - 1) count++
+    }
+    return count
+  }
+
+  /** Pages that are marked as released in all. */
+  countReleased(): number {
+    let count = 0
+    for (let page = 0; page < this.released.length; page++) count += this.released[page]!
+    return count
+  }
+
+  /** Bytes of the tables that describe a heap of so many bytes. */
+  touchedBytes(heapBytes: number): number {
+    return heapBytes / (Granule.Bytes * GRANULES_PER_BYTE) + heapBytes / this.mapper.systemPageSize
+  }
+
+  /** Gives all memory of the tables back; nobody may use them from now on. */
+  close(): void {
+    if (this.mapper.canRelease) this.mapping.release(0, this.startsOffset + this.startsGrown)
+    this.mapping.close()
+  }
+}
+
+function refused(errno: number, requested: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
+    requested,
+    syscall: 'mmap',
+    errno,
+  })
+}

@@ -1,0 +1,292 @@
+import { Page } from '../memory/page.ts'
+import type { Marker } from './marker.ts'
+import type { MCache } from './mcache.ts'
+import type { MCentral } from './mcentral.ts'
+import type { CycleRecord, MemStats } from './mem-stats.ts'
+import type { MHeap } from './mheap.ts'
+import type { ObjectBits } from './object-bits.ts'
+import { assistRatio, type Pace, pace, sweepPagesPerByte } from './pacer.ts'
+import type { Roots } from './roots.ts'
+import type { TinyBlocks } from './tiny.ts'
+
+/** Work between two looks at the clock: some 20 µs of marking. */
+const WORK_BETWEEN_LOOKS = 8192
+/** Spans that are swept between two looks at the clock. */
+const SPANS_BETWEEN_LOOKS = 16
+/** An allocation that owes less work than this does it later, so that it is worth a beginning (Go's gcOverAssistWork). */
+const LEAST_ASSIST_WORK = 8192
+
+/** Where a cycle is. */
+const enum Phase {
+  /** None runs; all is swept. */
+  Off = 0,
+  Mark = 1,
+  Sweep = 2,
+}
+
+/** What an allocation is asked to do. */
+const enum Assist {
+  Start,
+  Mark,
+  Sweep,
+}
+
+/** How eagerly a heap is collected. */
+export interface CollectorSettings {
+  /** Go's GOGC: how much, in per cent of what is live, may be allocated before the next cycle ends; below 0 it is off. */
+  gcPercent: number
+  /** Go's GOMEMLIMIT, in bytes: what heap and tables together should stay below. */
+  memoryLimit: number
+  /** Is told of each cycle as it ends. */
+  onCycle: ((record: CycleRecord) => void) | undefined
+}
+
+/** What the collector works on. */
+export interface CollectedTiers {
+  bits: ObjectBits
+  mheap: MHeap
+  central: MCentral
+  cache: MCache
+  marker: Marker
+  roots: Roots
+  tiny: TinyBlocks
+  size: Int32Array
+  memStats: MemStats
+  /** Bytes of the tables. */
+  tableBytes(): number
+}
+
+/**
+ * Tri-colour mark and sweep, in slices: a cycle advances where a program allocates, and where it asks for it. What can be reached
+ * when a cycle begins is kept, and what is allocated while it marks (snapshot at the beginning): the write barrier shades
+ * what a store overwrites, and so do roots that go. No root has to be looked at twice, so the end of marking takes no time.
+ */
+export class Collector {
+  /** How far a mark is behind the allocated bit of the same object while a cycle marks; 0 when none does. */
+  markOffset = 0
+  /** Bytes that count as live: what the last cycle marked, and all of each span that was cached since, as in Go. */
+  heapLive = 0
+  /** Bytes that the program was given since it last paid. */
+  owed = 0
+  /** What the next cycle is measured against. */
+  private target: Pace
+  private readonly settings: CollectorSettings
+  private readonly tiers: CollectedTiers
+  private phase: Phase = Phase.Off
+  /** Work that allocations owe: of marking, in units of 8 bytes, and of sweeping, in pages. */
+  private markDebt = 0
+  private sweepDebt = 0
+  private workPerByte = 0
+  private pagesPerByte = 0
+  private liveAtStart = 0
+  private forced = false
+  private record: CycleRecord
+
+  constructor(settings: CollectorSettings, tiers: CollectedTiers) {
+    this.settings = settings
+    this.tiers = tiers
+    this.target = this.paceFor(0)
+    this.record = tiers.memStats.newCycle()
+  }
+
+  /** Whether a cycle marks, and stores must tell the marker. */
+  get isMarking(): boolean {
+    return this.markOffset !== 0
+  }
+
+  /** The heap's size, in bytes, that the running or the next cycle should end at. */
+  get nextGC(): number {
+    return this.target.goal
+  }
+
+  /** Returns what it was. */
+  setGCPercent(percent: number): number {
+    const before = this.settings.gcPercent
+    this.settings.gcPercent = percent
+    this.target = this.paceFor(this.tiers.memStats.markedBytes)
+    return before
+  }
+
+  setMemoryLimit(bytes: number): number {
+    const before = this.settings.memoryLimit
+    this.settings.memoryLimit = bytes
+    this.target = this.paceFor(this.tiers.memStats.markedBytes)
+    return before
+  }
+
+  /** An object that a root or a pointer no longer leads to. REQUIRES: it is marking. */
+  shade(unit: number): void {
+    this.tiers.marker.shade(unit << 3, unit >>> 29)
+  }
+
+  /** The same by the two halves of an address. */
+  shadeAddress(low: number, high: number): void {
+    this.tiers.marker.shade(low, high)
+  }
+
+  /** The program was given a span, or a large object, of so many bytes. It pays for it when it has put the object in order. */
+  owe(bytes: number): void {
+    this.owed += bytes
+  }
+
+  /** Does work in proportion to what is owed. */
+  pay(): void {
+    const bytes = this.owed
+    this.owed = 0
+    this.heapLive += bytes
+    if (this.phase === Phase.Off) {
+      if (this.heapLive >= this.target.trigger) this.slice(Assist.Start)
+    } else if (this.phase === Phase.Mark) {
+      this.markDebt += bytes * this.workPerByte
+      if (this.markDebt >= LEAST_ASSIST_WORK) this.slice(Assist.Mark)
+    } else {
+      this.sweepDebt += bytes * this.pagesPerByte
+      if (this.sweepDebt > 0) this.slice(Assist.Sweep)
+    }
+    this.keepLimit()
+  }
+
+  /** Works until a time, at least a little. Begins a cycle where none runs; true once it is complete. */
+  step(budgetMicros: number): boolean {
+    const start = performance.now()
+    const end = start + budgetMicros / 1000
+    if (this.phase === Phase.Off) this.start(true)
+    do this.advance()
+    while (this.phase !== Phase.Off && performance.now() < end)
+    this.endSlice(start)
+    return this.phase === Phase.Off
+  }
+
+  /** Ends a cycle that runs, and then runs a whole one. */
+  collect(): void {
+    if (this.phase !== Phase.Off) this.finish()
+    this.start(true)
+    this.finish()
+  }
+
+  /** Ends the cycle that runs. */
+  private finish(): void {
+    const start = performance.now()
+    while (this.phase !== Phase.Off) this.advance()
+    this.endSlice(start)
+  }
+
+  /** Makes `pages` free by sweeping, before the system is asked for more; a bounded part of it (Go's reclaim). */
+  reclaim(pages: number): void {
+    const { mheap, central } = this.tiers
+    const before = mheap.usedPages
+    const most = Math.max(1024, pages)
+    for (let swept = 0; swept < most && this.phase === Phase.Sweep && before - mheap.usedPages < pages; swept++) {
+      if (!central.sweepOne()) break
+    }
+  }
+
+  /** Takes the spans back that are cached. */
+  flush(): void {
+    this.heapLive -= this.tiers.cache.flush()
+  }
+
+  private advance(): void {
+    if (this.phase === Phase.Mark) this.mark(WORK_BETWEEN_LOOKS)
+    else this.sweepSome(SPANS_BETWEEN_LOOKS)
+  }
+
+  private start(forced: boolean): void {
+    const { roots, marker, bits, memStats } = this.tiers
+    this.phase = Phase.Mark
+    this.forced = forced
+    this.record = memStats.newCycle()
+    this.record.begin(this.heapLive, this.target.goal)
+    this.liveAtStart = this.heapLive
+    this.markOffset = bits.marked - bits.allocated
+    this.markDebt = 0
+    marker.begin()
+    roots.begin()
+    if (roots.newest !== 0) this.shade(roots.newest)
+    // All that was live at the end of the last cycle may have to be scanned, and roots looked at.
+    const expected = Math.max(LEAST_ASSIST_WORK, memStats.markedBytes / 8 + roots.count)
+    this.workPerByte = assistRatio(expected, this.heapLive, this.target.goal)
+  }
+
+  /** Does some work of marking, and what comes after it when there is none left. */
+  private mark(work: number): void {
+    const { roots, marker } = this.tiers
+    const limit = marker.work + work
+    while (marker.work < limit) {
+      marker.drain(limit)
+      if (!marker.isDone) continue
+      const root = roots.next()
+      if (root === 0) {
+        this.terminate()
+        return
+      }
+      marker.work++
+      this.shade(root)
+    }
+  }
+
+  /** All that can be reached is marked: marks become what is allocated, and every span waits to be swept. */
+  private terminate(): void {
+    const { tiny, bits, central, marker, size, memStats } = this.tiers
+    this.flush()
+    tiny.flush()
+    const marked = marker.markedBytes(size)
+    this.heapLive = marked + Math.max(0, this.heapLive - this.liveAtStart)
+    memStats.markedBytes = marked
+    this.markOffset = 0
+    bits.swap()
+    central.nextGeneration()
+    this.phase = Phase.Sweep
+    this.record.marked(marked)
+    this.target = this.paceFor(this.heapLive)
+    this.sweepDebt = 0
+    this.pagesPerByte = sweepPagesPerByte(central.unsweptPages, this.heapLive, this.target.trigger)
+    this.sweepSome(0)
+  }
+
+  private sweepSome(spans: number): void {
+    const { central, mheap } = this.tiers
+    for (let swept = 0; swept < spans && central.unsweptPages > 0; swept++) {
+      const before = central.unsweptPages
+      central.sweepOne()
+      this.sweepDebt -= before - central.unsweptPages
+    }
+    if (central.unsweptPages > 0) return
+    this.phase = Phase.Off
+    this.sweepDebt = 0
+    mheap.scavenge()
+  }
+
+  private paceFor(liveBytes: number): Pace {
+    const { gcPercent, memoryLimit } = this.settings
+    const { roots, tableBytes } = this.tiers
+    return pace({ gcPercent, memoryLimit, liveBytes, rootBytes: roots.count * 8, nonHeapBytes: tableBytes() })
+  }
+
+  /** With a memory limit, free pages go back to the system as long as all that is mapped is more. */
+  private keepLimit(): void {
+    const { memoryLimit } = this.settings
+    if (memoryLimit === Number.POSITIVE_INFINITY) return
+    const { mheap, tableBytes } = this.tiers
+    const over = (mheap.usedPages + mheap.freePages) * Page.Bytes + tableBytes() - memoryLimit
+    if (over > 0 && mheap.freePages > 0) mheap.release(Math.min(mheap.freePages, Math.ceil(over / Page.Bytes)))
+  }
+
+  /** Pays what an allocation owes. */
+  private slice(assist: Assist): void {
+    const start = performance.now()
+    if (assist === Assist.Start) this.start(false)
+    else if (assist === Assist.Mark) {
+      this.mark(this.markDebt)
+      this.markDebt = 0
+    } else while (this.sweepDebt > 0 && this.phase === Phase.Sweep) this.sweepSome(1)
+    this.endSlice(start)
+  }
+
+  private endSlice(start: number): void {
+    this.record.note(performance.now() - start)
+    if (this.phase !== Phase.Off) return
+    this.tiers.memStats.endCycle(this.record, this.forced)
+    this.settings.onCycle?.(this.record)
+  }
+}

@@ -1,0 +1,422 @@
+import type { Address, Allocator, HeapStats } from '../allocator.ts'
+import { checkAlignment, checkChoice, checkCount, checkInteger, checkOptions, MOST_ALIGNMENT } from '../arguments.ts'
+import { AllocatorError, closedError, outOfRange, wrongType } from '../errors.ts'
+import { BlockBytes, Loop } from '../memory/block-bytes.ts'
+import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
+import { machineMemory, openMapper } from '../os/machine.ts'
+import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
+import type { LedgerOptions } from '../os/native-mapper.ts'
+import type { CycleRecord, GoMemStats } from './mem-stats.ts'
+import { GoSmall } from './size-class.ts'
+import { GoTiers } from './tiers.ts'
+import type { TypeId, TypeLayout } from './types.ts'
+
+/** Go's GOGC. */
+const DEFAULT_GC_PERCENT = 100
+const MOST_GC_PERCENT = 1_000_000
+/** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
+const enum Address32 {
+  MostGranule = 0x7ffffff,
+  MostUnit = 0xfffffff,
+  /** The bits that are 0 in every address of a block. */
+  Wrong = 0x8000000f,
+}
+
+/** The calls that have a slow path. */
+const enum Call {
+  Refill,
+  Malloc,
+  Free,
+  Calloc,
+  Realloc,
+  AlignedAlloc,
+  Allocate,
+}
+
+/** How a {@link GoHeap} is made. */
+export interface GoHeapOptions<Kind extends MemoryKind = MemoryKind> {
+  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer. Either way the heap belongs to one thread. */
+  memory?: Kind
+  /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  limitBytes?: number
+  /** Go's GOGC: what may be allocated before a cycle ends, in per cent of what the last one found live. 100 by default; -1 is off. */
+  gcPercent?: number
+  /** Go's GOMEMLIMIT, in bytes: a soft limit, which the collector works harder to keep. By default there is none. */
+  memoryLimit?: number
+  /** Is told of each cycle of the collector when it has ended; as a string the record is a line like Go's gctrace. */
+  onCycle?: (record: CycleRecord) => void
+  /** What is kept of system calls, beside the counts in `stats()`. */
+  ledger?: LedgerOptions
+  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  mapper?: Mapper
+}
+
+/**
+ * Go's design, with its collector. Objects from `allocate` are typed, and live while they are reached from roots; blocks from
+ * `malloc` are the program's to free, hold no pointers for the collector, and never move or go by themselves. A cycle of the collector
+ * advances only inside `malloc`, `allocate`, `collect` and `collectStep`. One thread only.
+ */
+export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
+  /** All of the heap's address space. An address is an offset here. For code that one trusts: a write beyond what has grown ends the process. */
+  readonly buffer: BufferOf<Kind>
+  private readonly mapper: Mapper
+  private readonly tiers: GoTiers
+  private readonly bytes: BlockBytes
+  private finalStats: HeapStats | undefined
+
+  // What the usual path reads; the same objects as the tiers'.
+  private readonly manual: GoTiers['manual']
+  private readonly objects: GoTiers['objects']
+  private readonly classBySize16: Int8Array
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  constructor(options: GoHeapOptions<Kind> = {}) {
+    checkOptions(options)
+    const memory = checkChoice('memory', options.memory as MemoryKind | undefined, ['shared', 'private'])
+    const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
+    const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+    const gcPercent = checkInteger('gcPercent', options.gcPercent, -1, MOST_GC_PERCENT, DEFAULT_GC_PERCENT)
+    const memoryLimit = checkLimit(options.memoryLimit)
+    const { onCycle } = options
+    if (onCycle !== undefined && typeof onCycle !== 'function') throw wrongType('onCycle', 'a function', onCycle)
+    this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    const alignment = Math.min(MOST_ALIGNMENT, this.mapper.maxAlignment)
+    this.tiers = new GoTiers(this.mapper, { memory, limitBytes, alignment }, { gcPercent, memoryLimit, onCycle })
+    this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>
+    this.bytes = new BlockBytes(this.tiers.mapping.unshared)
+    this.manual = this.tiers.manual
+    this.objects = this.tiers.objects
+    this.classBySize16 = this.tiers.classes.classBySize16()
+  }
+
+  malloc(size: number): Address {
+    if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= GoSmall.MostBytes) {
+      const sizeClass = this.classBySize16[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!
+      const granule = this.manual.pop(sizeClass)
+      if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
+      if (granule !== 0) return granule * Granule.Bytes
+      return +this.slow(Call.Refill, sizeClass, size)
+    }
+    return +this.slow(Call.Malloc, size, 0)
+  }
+
+  free(address: Address): void {
+    // A small integer, not negative, a multiple of 16: its granule then has a bit, whatever the limit.
+    if (typeof address === 'number' && (address | 0) === address && (address & Address32.Wrong) === 0) {
+      if (this.manual.push(address >>> Granule.Shift)) return
+    }
+    this.slow(Call.Free, address, 0)
+  }
+
+  calloc(count: number, size: number): Address {
+    if (isNatural32(count) && isNatural32(size) && count * size <= Loop.MostCleared) {
+      const bytes = count * size
+      const address = this.malloc(bytes)
+      this.bytes.zeroShort(address, bytes)
+      return address
+    }
+    return this.slow(Call.Calloc, count, size)
+  }
+
+  realloc(address: Address, size: number): Address {
+    if (isNatural32(address) && (address & Address32.Wrong) === 0 && isNatural32(size)) {
+      const usable = this.manual.smallBytes(address >>> Granule.Shift)
+      if (usable > 0) return this.manual.servesWell(usable, size) ? address : this.move(address, size, usable)
+    }
+    return this.slow(Call.Realloc, address, size)
+  }
+
+  alignedAlloc(alignment: number, size: number): Address {
+    return this.slow(Call.AlignedAlloc, alignment, size)
+  }
+
+  /** The bytes that may be used of a live block or object. */
+  usableSize(address: Address): number {
+    checkCount('address', address)
+    this.checkOpen()
+    const usable = this.tiers.usableBytes(address)
+    if (usable === 0) throw this.wrongAddress(address)
+    return usable
+  }
+
+  view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
+    const usable = this.usableSize(address)
+    if (length === undefined) return new Uint8Array(this.buffer, address, usable)
+    if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
+    return new Uint8Array(this.buffer, address, length)
+  }
+
+  /**
+   * Defines a type of object by its size and the byte offsets of its pointers.
+   * @throws RangeError where an offset isn't a multiple of 8 inside, or comes twice
+   */
+  defineType(layout: TypeLayout): TypeId {
+    this.checkOpen()
+    return this.tiers.types.define(layout)
+  }
+
+  /**
+   * Makes `count` objects of a type, one behind the other, all zero; the address is the first one's, and all live as long as it is
+   * reached. Objects that hold pointers are multiples of 8 apart. It is a root until the next is made, and in a scope until that ends.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, after a whole collection in vain
+   */
+  allocate(type: TypeId, count = 1): Address {
+    if (count === 1 && this.tiers.types.has(type)) {
+      const unit = this.objects.allocateCached(type)
+      if ((unit - 1) >>> 0 < Address32.MostUnit) return unit << 3
+      if (unit !== 0) return (unit >>> 0) * 8
+    }
+    return +this.slow(Call.Allocate, type, count)
+  }
+
+  /** What is allocated until the scope is disposed of is a root till then. Scopes may be nested, and ended in any order. */
+  scope(): Disposable {
+    this.checkOpen()
+    const { roots, collector } = this.tiers
+    const scope = roots.open()
+    const close = () => roots.close(scope, (unit) => collector.isMarking && collector.shade(unit))
+    return { [Symbol.dispose]: close }
+  }
+
+  /**
+   * Stores a pointer in a field of an object; target 0 clears it. While a cycle marks, the collector is told (write barrier), so
+   * pointers must be stored by this and nothing else.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`; RangeError where the type has no pointer at that offset
+   */
+  setPointer(object: Address, offset: number, target: Address): void {
+    const unit = this.pointerAt(object, offset)
+    checkCount('target', target)
+    if (target !== 0 && this.tiers.usableBytes(target) === 0) throw this.wrongAddress(target)
+    this.objects.store(unit, target)
+  }
+
+  /** The pointer in a field of an object; 0 where it has none. @throws as `setPointer` */
+  getPointer(object: Address, offset: number): Address {
+    return this.objects.load(this.pointerAt(object, offset))
+  }
+
+  /** Keeps an object, and what it leads to, until the root is removed. Returns the root's id, from 1 on. */
+  addRoot(address: Address): number {
+    checkCount('address', address)
+    this.checkOpen()
+    const unit = this.objects.unitAt(address)
+    // A block from malloc is a root by itself, until it is freed.
+    if (unit === 0 && this.tiers.usableBytes(address) === 0) throw this.wrongAddress(address)
+    const { roots, collector } = this.tiers
+    const root = unit || (address / 8) | 0
+    if (collector.isMarking) collector.shade(root)
+    return roots.add(root)
+  }
+
+  /** @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` where there is no root of that id */
+  removeRoot(root: number): void {
+    checkCount('root', root)
+    this.checkOpen()
+    const { roots, collector } = this.tiers
+    const unit = roots.remove(root)
+    if (unit === 0) throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `there is no root ${root}`)
+    if (collector.isMarking) collector.shade(unit)
+  }
+
+  /** Ends a cycle that runs, then runs a whole one and sweeps: the statistics are exact afterwards. */
+  collect(): void {
+    this.checkOpen()
+    this.tiers.collector.collect()
+  }
+
+  /**
+   * A slice of a cycle, which begins where none runs; true when the cycle is complete. The first slices of a cycle on a large heap
+   * return false.
+   * @param budgetMicros so many microseconds at most, plus some tens
+   */
+  collectStep(budgetMicros: number): boolean {
+    checkCount('budgetMicros', budgetMicros)
+    this.checkOpen()
+    return this.tiers.collector.step(budgetMicros)
+  }
+
+  /** Go's debug.SetGCPercent: sets GOGC, and returns what it was; -1 is off. */
+  setGCPercent(percent: number): number {
+    if (percent === undefined) throw wrongType('percent', 'a number', percent)
+    this.checkOpen()
+    return this.tiers.collector.setGCPercent(checkInteger('percent', percent, -1, MOST_GC_PERCENT, 0))
+  }
+
+  /** Go's debug.SetMemoryLimit: sets GOMEMLIMIT in bytes, and returns what it was. */
+  setMemoryLimit(bytes: number): number {
+    if (bytes === undefined) throw wrongType('bytes', 'a number', bytes)
+    this.checkOpen()
+    return this.tiers.collector.setMemoryLimit(checkLimit(bytes))
+  }
+
+  stats(): HeapStats {
+    return this.finalStats ?? { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
+  }
+
+  /** The heap's figures under the names of Go's runtime.MemStats. */
+  memStats(): GoMemStats {
+    this.checkOpen()
+    return this.tiers.goStats()
+  }
+
+  audit(): void {
+    this.checkOpen()
+    this.tiers.audit()
+  }
+
+  releaseFreeMemory(bytes?: number): number {
+    if (bytes !== undefined) checkCount('bytes', bytes)
+    this.checkOpen()
+    return this.tiers.release(bytes)
+  }
+
+  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  systemCalls(): SystemCall[] {
+    return this.mapper.ring()
+  }
+
+  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
+  residentBytes(): number | null {
+    return this.finalStats === undefined ? this.mapper.residentBytes() : 0
+  }
+
+  close(): void {
+    if (this.finalStats !== undefined) return
+    this.finalStats = { ...this.stats(), ...CLOSED_STATS }
+    // The usual paths have no check for it.
+    for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocate'])
+      Object.defineProperty(this, name, { value: throwClosed })
+    this.tiers.close()
+    this.finalStats.syscalls = this.mapper.syscalls()
+    this.mapper.flush()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** What isn't usual, of all calls; one function, which V8 inlines nowhere (see the same of Heap). */
+  private slow(call: Call, first: number, second: number): number {
+    const { tiers } = this
+    switch (call) {
+      case Call.Refill:
+        return tiers.refill(first) * Granule.Bytes || this.refuse(second)
+      case Call.Malloc: {
+        checkCount('size', first)
+        this.checkOpen()
+        return tiers.malloc(first) || this.refuse(first)
+      }
+      case Call.Free: {
+        checkCount('address', first)
+        this.checkOpen()
+        if (!tiers.free(first)) throw this.wrongAddress(first)
+        return 0
+      }
+      case Call.Calloc: {
+        const bytes = checkCount('count', first) * checkCount('size', second)
+        this.checkOpen()
+        const address = tiers.malloc(bytes) || this.refuse(bytes)
+        if (bytes <= GoSmall.MostBytes || tiers.mheap.needsZero(address / Page.Bytes)) this.bytes.zero(address, bytes)
+        return address
+      }
+      case Call.Realloc: {
+        if (first === 0) return this.malloc(second)
+        checkCount('address', first)
+        checkCount('size', second)
+        this.checkOpen()
+        const usable = tiers.manualBytes(first)
+        if (usable === 0) throw this.wrongAddress(first)
+        if (tiers.resize(first, usable, second)) return first
+        return this.move(first, second, usable)
+      }
+      case Call.AlignedAlloc: {
+        checkAlignment(first)
+        checkCount('size', second)
+        this.checkOpen()
+        if (first > this.mapper.maxAlignment) {
+          throw new AllocatorError(
+            'ERR_HEAP_UNSUPPORTED',
+            `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
+            { requested: second }
+          )
+        }
+        return tiers.alignedAlloc(first, second) || this.refuse(second)
+      }
+      case Call.Allocate: {
+        if (typeof first !== 'number') throw wrongType('type', 'a type that defineType gave', first)
+        if (!tiers.types.has(first)) throw outOfRange('type', 'a type that defineType gave', first)
+        if (checkCount('count', second) === 0) throw outOfRange('count', 'at least 1', second)
+        this.checkOpen()
+        return tiers.allocate(first, second) || this.refuse(tiers.bytesOf(first, second))
+      }
+    }
+  }
+
+  private move(address: Address, size: number, usable: number): Address {
+    const moved = this.malloc(size)
+    this.bytes.copy(moved, address, size < usable ? size : usable)
+    this.free(address)
+    return moved
+  }
+
+  /** The unit of a pointer field. */
+  private pointerAt(object: Address, offset: number): number {
+    checkCount('object', object)
+    checkCount('offset', offset)
+    this.checkOpen()
+    const unit = this.objects.unitAt(object)
+    if (unit === 0) throw this.wrongAddress(object)
+    if (!this.objects.isPointer(unit, offset)) throw outOfRange('offset', "that of one of the type's pointers", offset)
+    return (unit + offset / 8) | 0
+  }
+
+  private refuse(requested: number): never {
+    const { lastErrno } = this.tiers
+    throw lastErrno === 0
+      ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
+      : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
+          requested,
+          syscall: 'mmap',
+          errno: lastErrno,
+        })
+  }
+
+  private wrongAddress(address: Address): AllocatorError {
+    return this.tiers.isFreed(address)
+      ? new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
+      : new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block of the program's starts at ${address}`, { address })
+  }
+
+  private checkOpen(): void {
+    if (this.finalStats !== undefined) throw closedError()
+  }
+}
+
+/** What is left to tell of a heap that is closed: the peaks and the calls. */
+const CLOSED_STATS = {
+  liveBytes: 0,
+  mappedBytes: 0,
+  reservedBytes: 0,
+  threadCacheBytes: 0,
+  centralCacheBytes: 0,
+  pageHeapFreeBytes: 0,
+  pageHeapReleasedBytes: 0,
+  metadataBytes: 0,
+  threads: 0,
+}
+
+function checkLimit(bytes: number | undefined): number {
+  const none = Number.POSITIVE_INFINITY
+  return bytes === undefined || bytes === none
+    ? none
+    : checkInteger('memoryLimit', bytes, 0, Number.MAX_SAFE_INTEGER, 0)
+}
+
+function throwClosed(): never {
+  throw closedError()
+}
+
+/** Whether a value is a small integer to V8, and not negative. */
+function isNatural32(value: unknown): value is number {
+  return typeof value === 'number' && (value | 0) === value && value >= 0
+}

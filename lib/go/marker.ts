@@ -1,0 +1,210 @@
+import { Page } from '../memory/page.ts'
+import type { ObjectBits } from './object-bits.ts'
+import type { PointerMap } from './pointer-map.ts'
+import type { GoSizeClasses } from './size-class.ts'
+import { Bits, PageEntry, PageWord, Span, SpanEntry, Word8 } from './span.ts'
+import type { GoTables } from './tables.ts'
+
+/** Objects that the mark stack has room for: 256 KiB, which a second-level cache holds. */
+const STACK_OBJECTS = 65536
+/** Units of a large object that are scanned at a time, before what they refer to: 16 KiB. (Go cuts at 128 KiB.) */
+const PIECE_UNITS = 2048
+/** Words of the pointer map in a window of 4 GiB, whose 32-bit words are then indexed by small integers. */
+const WINDOW_SHIFT = 24
+
+/**
+ * Marks what is reached. An object is white while it has no mark; grey with a mark, while it waits to be scanned; black after.
+ * What is grey waits on a stack of fixed size; what that has no room for is noted in a bit of its own, its span in a list, and
+ * waits until the stack is empty. So the memory that marking takes is bounded, and no object is scanned twice.
+ *
+ * A pointer may lead anywhere inside an object, and to anything: a program can write to its memory. What is no object of a
+ * collected span is passed over.
+ */
+export class Marker {
+  /** Work done so far: units of 8 bytes of the objects that were scanned. */
+  work = 0
+  /** Objects that were marked since `begin`, by size class; those that were allocated meanwhile are not among them. */
+  private readonly marked: Int32Array
+  /** Pages of large ones. */
+  private markedPages = 0
+  private readonly bits: ObjectBits
+  private readonly objectWords: Int32Array
+  private readonly pages: Int32Array
+  private readonly spans: Int32Array
+  private readonly greyBits: Int32Array
+  private readonly pointerBits: Int32Array
+  private readonly magic: Int32Array
+  private readonly shift: Int32Array
+  private readonly size8: Int32Array
+  private readonly windows: readonly Int32Array[]
+  private readonly stack = new Int32Array(STACK_OBJECTS)
+  private top = 0
+  /** The first span with grey bits; -1 where none has. */
+  private greySpans = -1
+  /** Where the piece starts that `nextPiece` told the length of. */
+  private pieceStart = 0
+
+  /** @param buffer the heap's memory */
+  constructor(
+    tables: GoTables,
+    classes: GoSizeClasses,
+    bits: ObjectBits,
+    pointers: PointerMap,
+    buffer: SharedArrayBuffer | ArrayBuffer
+  ) {
+    this.bits = bits
+    this.objectWords = bits.words
+    this.pages = tables.pages
+    this.spans = tables.spans
+    this.greyBits = tables.greyBits
+    this.pointerBits = pointers.bits
+    this.magic = classes.magic
+    this.shift = classes.shift
+    this.size8 = classes.size8
+    this.windows = windowsOf(buffer)
+    this.marked = new Int32Array(classes.count)
+  }
+
+  /** Starts to count anew. */
+  begin(): void {
+    this.work = 0
+    this.marked.fill(0)
+    this.markedPages = 0
+  }
+
+  /** Bytes of what was marked since `begin`. */
+  markedBytes(size: Int32Array): number {
+    return this.marked.reduce(
+      (sum, objects, sizeClass) => sum + objects * size[sizeClass]!,
+      this.markedPages * Page.Bytes
+    )
+  }
+
+  /** Whether nothing is grey. */
+  get isDone(): boolean {
+    return this.top === 0 && this.greySpans < 0
+  }
+
+  /** Makes the object that an address is in grey, if it is white. By the two halves of the address. */
+  shade(low: number, high: number): void {
+    const page = (high << 19) | (low >>> 13)
+    // Pages behind the heap have no entry: undefined and 0 alike.
+    if (page <= 0 || high >>> 0 > 7) return
+    const info = this.pages[page << PageEntry.Shift]! | 0
+    if (info === 0 || (info & PageWord.Manual) !== 0) return
+    const start = info >>> PageWord.StartShift
+    const sizeClass = (info & PageWord.SpanClass) >>> 1
+    const offset = ((page - start) << Word8.PageShift) | ((low & 8191) >>> Word8.Shift)
+    const slot = sizeClass === 0 ? 0 : Math.imul(offset, this.magic[sizeClass]!) >>> this.shift[sizeClass]!
+    const word = (this.bits.marked + (start << Bits.PageShift) + (slot >>> 5)) | 0
+    const bit = 1 << (slot & 31)
+    const marks = this.objectWords[word]!
+    // What is behind the last slot is marked from the start.
+    if ((marks & bit) !== 0) return
+    this.objectWords[word] = marks | bit
+    this.marked[sizeClass]!++
+    if (sizeClass === 0) this.markedPages += this.spans[(start << SpanEntry.Shift) + Span.Pages]!
+    if ((info & 1) !== 0) return // it holds no pointers, and is black at once
+    if (this.top < STACK_OBJECTS) {
+      this.stack[this.top++] = (start << Word8.PageShift) + Math.imul(slot, this.size8[sizeClass]!)
+    } else this.defer(start, slot)
+  }
+
+  /** Scans grey objects until nothing is grey, or so much work is done that `work` has reached `limit`. */
+  drain(limit: number): void {
+    while (this.work < limit) {
+      if (this.top === 0) {
+        if (this.greySpans < 0) return
+        this.takeDeferred()
+      }
+      this.scanNext()
+    }
+  }
+
+  /** Scans the object on top of the stack, or a piece of it where it is large. */
+  private scanNext(): void {
+    const { pages, pointerBits } = this
+    const unit = this.stack[--this.top]!
+    const page = unit >>> Word8.PageShift
+    const sizeClass = (pages[page << PageEntry.Shift]! & PageWord.SpanClass) >>> 1
+    let from = unit
+    let units = this.size8[sizeClass]!
+    if (sizeClass === 0) {
+      units = this.nextPiece(unit)
+      from = (unit + this.pieceStart) | 0
+    }
+    this.work += units
+    const end = (from + units) | 0
+    let word = from >>> 5
+    // An object in 32 units or fewer mostly has one word of the map; the bits of its neighbours are masked off.
+    let map = pointerBits[word]! & (-1 << (from & 31))
+    let words = this.windows[word >>> WINDOW_SHIFT]!
+    for (;;) {
+      const isLast = (end - 1) >>> 5 === word
+      if (isLast && (end & 31) !== 0) map &= ~(-1 << (end & 31))
+      while (map !== 0) {
+        const at = (word << 5) | (31 - Math.clz32(map & -map))
+        map &= map - 1
+        const index = (at & 0x1fff_ffff) << 1
+        const low = words[index]!
+        const high = words[index + 1]!
+        if ((low | high) !== 0) this.shade(low, high)
+      }
+      if (isLast) return
+      word = (word + 1) | 0
+      map = pointerBits[word]!
+      words = this.windows[word >>> WINDOW_SHIFT]!
+    }
+  }
+
+  /** The next piece of a large object; what is behind it stays on the stack, below what this piece refers to. */
+  private nextPiece(unit: number): number {
+    const entry = (unit >>> Word8.PageShift) << SpanEntry.Shift
+    const all = this.spans[entry + Span.Pages]! << Word8.PageShift
+    this.pieceStart = this.spans[entry + Span.Scanned]!
+    const units = Math.min(PIECE_UNITS, (all - this.pieceStart) | 0)
+    const isLast = this.pieceStart + units === all
+    this.spans[entry + Span.Scanned] = isLast ? 0 : this.pieceStart + units
+    if (!isLast) this.stack[this.top++] = unit
+    return units
+  }
+
+  /** Notes a grey object that the stack has no room for. */
+  private defer(start: number, slot: number): void {
+    this.greyBits[(start << Bits.PageShift) + (slot >>> 5)]! |= 1 << (slot & 31)
+    const link = (start << SpanEntry.Shift) + Span.NextGrey
+    if (this.spans[link] !== 0) return
+    this.spans[link] = this.greySpans
+    this.greySpans = start
+  }
+
+  /** Puts the grey objects of one span on the stack, which is empty and has room for all of them. */
+  private takeDeferred(): void {
+    const { spans, greyBits, stack } = this
+    const start = this.greySpans
+    const entry = start << SpanEntry.Shift
+    this.greySpans = spans[entry + Span.NextGrey]!
+    spans[entry + Span.NextGrey] = 0
+    const size8 = this.size8[spans[entry + Span.SpanClass]! >>> 1]!
+    const first = start << Bits.PageShift
+    const count = (spans[entry + Span.Objects]! + 31) >>> 5
+    for (let word = 0; word < count; word++) {
+      let grey = greyBits[first + word]!
+      greyBits[first + word] = 0
+      while (grey !== 0) {
+        const slot = (word << 5) | (31 - Math.clz32(grey & -grey))
+        grey &= grey - 1
+        stack[this.top++] = (start << Word8.PageShift) + Math.imul(slot, size8)
+      }
+    }
+  }
+}
+
+/** Views of the heap's memory as 32-bit words, 4 GiB each. */
+export function windowsOf(buffer: SharedArrayBuffer | ArrayBuffer): Int32Array[] {
+  const windows: Int32Array[] = []
+  for (let offset = 0; offset < buffer.byteLength; offset += 2 ** 32) {
+    windows.push(new Int32Array(buffer, offset, Math.min(2 ** 32, buffer.byteLength - offset) / 4))
+  }
+  return windows
+}

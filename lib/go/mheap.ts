@@ -1,0 +1,260 @@
+import { Page } from '../memory/page.ts'
+import { roundUp } from '../memory/tables.ts'
+import type { Mapper, Mapping } from '../os/mapper.ts'
+import type { ObjectBits } from './object-bits.ts'
+import type { GoSizeClasses } from './size-class.ts'
+import { Bits, PageEntry, PageWord, Span, SpanEntry } from './span.ts'
+import type { GoTables } from './tables.ts'
+
+/** The heap grows by at least so many pages: 4 MiB, as Go's does (a chunk of its page bitmap). */
+const GROWTH_PAGES = 512
+/** The scavenger gives so many pages back at a time: 512 KiB. */
+const SCAVENGED_PAGES = 64
+/** So many pages must be freed for each that it gives back: a madvise takes some 30 µs (and gperftools' rate is the same). */
+const FREED_FOR_EACH = 1000
+/** Kept are a tenth more pages than were in use at most of late (Go's retainExtraPercent of 10), and 4 MiB at least. */
+const KEPT_PART = 10
+const KEPT_PAGES = 512
+/** What was in use at most is forgotten by this part each time that the scavenger looks. */
+const FORGOTTEN_PART = 16
+
+/** What is known of a page's contents. */
+const enum PageState {
+  /** It may hold what was written there. */
+  Dirty = 1,
+  /** It was given back to the system. */
+  Released = 2,
+}
+
+/** What a span is made for. */
+export interface SpanRequest {
+  pages: number
+  spanClass: number
+  /** Its objects are the program's to free. */
+  manual: boolean
+}
+
+/** Go's mheap: pages from the system, spans of pages, and pages back to the system. */
+export class MHeap {
+  /** The first page that hasn't grown yet. */
+  endPage = Page.First
+  /** Pages in spans. */
+  usedPages = 0
+  /** Free pages that were given back. */
+  releasedPages = 0
+  /** Of the last refusal: the system's error number; 0 where it was the limit. */
+  lastErrno = 0
+  /** Sweeps for so many pages before the system is asked for more: the collector's, which comes after this. */
+  reclaim: (pages: number) => void = () => {}
+  private readonly tables: GoTables
+  private readonly classes: GoSizeClasses
+  private readonly bits: ObjectBits
+  private readonly mapper: Mapper
+  private readonly mapping: Mapping
+  private readonly limitEnd: number
+  /** Pages of a system page, where that is more than one. */
+  private readonly unit: number
+  /** No page from here on is free and not given back. */
+  private scavengeTop = Page.First
+  private freedPages = 0
+  /** Pages that were in use at most of late, when the scavenger looked. */
+  private recentPages = 0
+
+  constructor(
+    tables: GoTables,
+    classes: GoSizeClasses,
+    bits: ObjectBits,
+    mapper: Mapper,
+    mapping: Mapping,
+    limitPages: number
+  ) {
+    this.tables = tables
+    this.classes = classes
+    this.bits = bits
+    this.mapper = mapper
+    this.mapping = mapping
+    this.limitEnd = Page.First + limitPages
+    this.unit = Math.max(1, mapper.systemPageSize >>> Page.Shift)
+  }
+
+  /** Pages that have grown. */
+  get mappedPages(): number {
+    return this.endPage - Page.First
+  }
+
+  /** Free pages that the system hasn't been given back. */
+  get freePages(): number {
+    return this.mappedPages - this.usedPages - this.releasedPages
+  }
+
+  /** A span whose pages start at a multiple of `alignment` pages; 0 where there is no memory. */
+  allocate(request: SpanRequest, alignment = 1): number {
+    const { pageAlloc } = this.tables
+    const { pages } = request
+    const find = () => (alignment === 1 ? pageAlloc.allocate(pages) : pageAlloc.allocateAligned(pages, alignment))
+    let start = find()
+    if (start === 0) {
+      this.reclaim(pages)
+      start = find()
+    }
+    if (start === 0) {
+      // At worst, so many pages before an aligned one.
+      if (!this.grow(pages + alignment - 1)) return 0
+      start = find()
+    }
+    this.begin(start, request)
+    return start
+  }
+
+  /** Makes a span's pages free. REQUIRES: it is in no list and in no cache. */
+  free(start: number): void {
+    const pages = this.tables.spans[(start << SpanEntry.Shift) + Span.Pages]!
+    this.freeRange(start, pages)
+  }
+
+  /** Cuts a large object short: the pages behind its first `pages` are free again. */
+  shrink(start: number, pages: number): void {
+    const entry = (start << SpanEntry.Shift) + Span.Pages
+    const before = this.tables.spans[entry]!
+    this.tables.spans[entry] = pages
+    this.freeRange(start + pages, before - pages)
+  }
+
+  /** Makes a large object longer where it stands, if the pages behind it are free. */
+  extend(start: number, pages: number): boolean {
+    const { spans, pageAlloc, pages: pageEntries } = this.tables
+    const entry = (start << SpanEntry.Shift) + Span.Pages
+    const before = spans[entry]!
+    const end = start + before
+    if (start + pages > this.endPage || !pageAlloc.allocateAt(end, pages - before)) return false
+    this.takePages(end, pages - before)
+    this.name(end, start + pages, pageEntries[start << PageEntry.Shift]!)
+    spans[entry] = pages
+    return true
+  }
+
+  /** Whether a span's memory may hold what was written there before; else it is as the system gave it, all zero. */
+  needsZero(start: number): boolean {
+    return this.tables.spans[(start << SpanEntry.Shift) + Span.NeedsZero] === 1
+  }
+
+  /** Gives up to `pages` free pages back to the system, those at high addresses first; returns how many. */
+  release(pages: number): number {
+    const { pageAlloc, pageState } = this.tables
+    if (!this.mapper.canRelease) return 0
+    const isKept = (page: number) => pageAlloc.isFree(page) && (pageState[page]! & PageState.Released) === 0
+    let released = 0
+    let page = this.scavengeTop
+    while (released < pages && page > Page.First) {
+      if (!isKept(page - 1)) {
+        page--
+        continue
+      }
+      const runEnd = page
+      const least = Math.max(Page.First, runEnd - roundUp(pages - released, this.unit))
+      while (page > least && isKept(page - 1)) page--
+      const start = roundUp(page, this.unit)
+      const end = runEnd - (runEnd % this.unit)
+      if (end <= start) continue
+      if (this.mapping.release(start * Page.Bytes, (end - start) * Page.Bytes) !== 0) {
+        page = runEnd
+        break
+      }
+      pageState.fill(PageState.Released | (this.mapper.releaseZeroes ? 0 : PageState.Dirty), start, end)
+      released += end - start
+    }
+    this.scavengeTop = page
+    this.releasedPages += released
+    return released
+  }
+
+  /** Gives back a little of what is more than should be kept, when it is due. */
+  scavenge(): void {
+    if (this.freedPages < SCAVENGED_PAGES * FREED_FOR_EACH) return
+    this.freedPages = 0
+    this.recentPages = Math.max(this.usedPages, this.recentPages - Math.ceil(this.recentPages / FORGOTTEN_PART))
+    const kept = Math.max(KEPT_PAGES, this.recentPages + Math.ceil(this.recentPages / KEPT_PART))
+    const excess = this.usedPages + this.freePages - kept
+    if (excess > 0) this.release(Math.min(excess, SCAVENGED_PAGES))
+  }
+
+  private freeRange(start: number, pages: number): void {
+    this.name(start, start + pages, 0)
+    this.tables.pageAlloc.free(start, pages)
+    this.usedPages -= pages
+    this.freedPages += pages
+    // The rest of a system page that was in use may be free.
+    this.scavengeTop = Math.max(this.scavengeTop, roundUp(start + pages, this.unit))
+  }
+
+  /** Asks the system for pages, so that a run of `pages` is free. False where it, or the limit, refuses. */
+  private grow(pages: number): boolean {
+    const { tables, endPage } = this
+    const missing = roundUp(pages - tables.pageAlloc.endRun(endPage), this.unit)
+    const room = this.limitEnd - endPage
+    this.lastErrno = 0
+    if (missing > room) return false
+    const wanted = Math.min(room, roundUp(missing, GROWTH_PAGES))
+    // What is more than needed isn't worth a refusal.
+    if (!this.growBy(wanted) && (wanted === missing || !this.growBy(missing))) return false
+    return true
+  }
+
+  private growBy(pages: number): boolean {
+    const { tables, mapping, endPage } = this
+    this.lastErrno = tables.cover(endPage + pages) || mapping.grow(endPage * Page.Bytes, pages * Page.Bytes)
+    if (this.lastErrno !== 0) return false
+    tables.pageAlloc.add(endPage, pages)
+    this.endPage = endPage + pages
+    this.scavengeTop = this.endPage
+    return true
+  }
+
+  /** Takes pages out of the free ones. Returns whether any may hold what was written there before. */
+  private takePages(start: number, pages: number): boolean {
+    const { pageState } = this.tables
+    if (this.unit > 1) this.renew(start, roundUp(start + pages, this.unit))
+    let state = 0
+    for (let page = start; page < start + pages; page++) {
+      state |= pageState[page]!
+      if ((pageState[page]! & PageState.Released) !== 0) this.releasedPages--
+      pageState[page] = PageState.Dirty
+    }
+    this.usedPages += pages
+    return (state & PageState.Dirty) !== 0
+  }
+
+  /** System pages that were given back come anew as a whole, with free pages that the range up to `end` shares them with. */
+  private renew(start: number, end: number): void {
+    const { pageState } = this.tables
+    for (let page = start - (start % this.unit); page < end; page++) {
+      if ((pageState[page]! & PageState.Released) === 0) continue
+      pageState[page]! &= ~PageState.Released
+      this.releasedPages--
+    }
+    this.scavengeTop = Math.max(this.scavengeTop, end)
+  }
+
+  /** Writes the word of pages. */
+  private name(start: number, end: number, word: number): void {
+    const { pages } = this.tables
+    for (let page = start; page < end; page++) pages[page << PageEntry.Shift] = word
+  }
+
+  private begin(start: number, { pages, spanClass, manual }: SpanRequest): void {
+    const { spans } = this.tables
+    const entry = start << SpanEntry.Shift
+    const needsZero = this.takePages(start, pages)
+    spans.fill(0, entry, entry + SpanEntry.Words)
+    spans[entry + Span.Pages] = pages
+    spans[entry + Span.SpanClass] = spanClass
+    spans[entry + Span.Objects] = spanClass < 2 ? 1 : this.classes.objects[spanClass >>> 1]!
+    spans[entry + Span.NeedsZero] = needsZero ? 1 : 0
+    const word = (start << PageWord.StartShift) | (manual ? PageWord.Manual : 0) | spanClass
+    this.name(start, start + pages, word)
+    this.bits.clear(0, start)
+    if (!manual) this.bits.clear(this.tables.bitsPerSet, start)
+    // Pointers of what was here before would look like live blocks. (Of a large block only its start is looked at.)
+    else if (spanClass >= 2) this.tables.unitBits.fill(0, start << Bits.PageShift, (start + pages) << Bits.PageShift)
+  }
+}

@@ -1,0 +1,117 @@
+/** Rooms for the first roots, and for the first objects of scopes. */
+const FIRST_ROOM = 1024
+/** Beyond the end of every list. */
+const DONE = Number.MAX_SAFE_INTEGER
+
+/** A list of units of 8 bytes that grows, off V8's heap. */
+class Units {
+  words = new Int32Array(FIRST_ROOM)
+  length = 0
+
+  push(unit: number): void {
+    if (this.length === this.words.length) {
+      const longer = new Int32Array(this.words.length * 2)
+      longer.set(this.words)
+      this.words = longer
+    }
+    this.words[this.length++] = unit
+  }
+}
+
+/**
+ * What the collector starts from: roots that the program has added, objects that were allocated in open scopes, and the newest
+ * object. Each as the unit of 8 bytes that it starts with.
+ */
+export class Roots {
+  /** The newest object; 0 before the first. */
+  newest = 0
+  private readonly added = new Units()
+  private readonly scoped = new Units()
+  private readonly scopes: OpenScope[] = []
+  /** Roots that were removed, whose ids are given out again. */
+  private readonly free: number[] = []
+  /** How far the collector has come in both lists; beyond them when it isn't marking. */
+  private addedDone = DONE
+  private scopedDone = DONE
+
+  /** Returns the root's id, from 1 on. */
+  add(unit: number): number {
+    const id = this.free.pop()
+    if (id === undefined) {
+      this.added.push(unit)
+      return this.added.length
+    }
+    this.added.words[id - 1] = unit
+    return id
+  }
+
+  /** What a root was; 0 where there is none of this id, and nothing changes. */
+  remove(id: number): number {
+    const unit = Number.isInteger(id) && id > 0 && id <= this.added.length ? this.added.words[id - 1]! : 0
+    if (unit !== 0) {
+      this.added.words[id - 1] = 0
+      this.free.push(id)
+    }
+    return unit
+  }
+
+  /** The newest object; kept longer where a scope is open. */
+  keep(unit: number): void {
+    this.newest = unit
+    if (this.scopes.length > 0) this.scoped.push(unit)
+  }
+
+  /** Opens a scope. */
+  open(): OpenScope {
+    const scope = { start: this.scoped.length }
+    this.scopes.push(scope)
+    return scope
+  }
+
+  /**
+   * Ends a scope, the innermost or not. What an older scope that is open still has too stays, and what scopes have that were opened
+   * in it; `drop` is told of all else. Nothing happens where it has ended already.
+   */
+  close(scope: OpenScope, drop: (unit: number) => void): void {
+    const { scopes, scoped } = this
+    const index = scopes.indexOf(scope)
+    if (index < 0) return
+    scopes.splice(index, 1)
+    // What was allocated in it was allocated in the scope before it too, which goes on with it.
+    if (index > 0) return
+    const end = scopes[0]?.start ?? scoped.length
+    for (let i = 0; i < end; i++) drop(scoped.words[i]!)
+    scoped.words.copyWithin(0, end, scoped.length)
+    scoped.length -= end
+    for (const inner of scopes) inner.start -= end
+    if (this.scopedDone !== DONE) this.scopedDone = Math.max(0, this.scopedDone - end)
+  }
+
+  /** A cycle begins: all roots are to be looked at. */
+  begin(): void {
+    this.addedDone = 0
+    this.scopedDone = 0
+  }
+
+  /** The next root that the collector hasn't looked at; 0 where there are no more. */
+  next(): number {
+    while (this.addedDone < this.added.length) {
+      const unit = this.added.words[this.addedDone++]!
+      if (unit !== 0) return unit
+    }
+    if (this.scopedDone < this.scoped.length) return this.scoped.words[this.scopedDone++]!
+    this.addedDone = DONE
+    this.scopedDone = DONE
+    return 0
+  }
+
+  /** How many there are; what the pacer counts as theirs. */
+  get count(): number {
+    return this.added.length - this.free.length + this.scoped.length
+  }
+}
+
+/** A scope that is open: where its objects start. */
+export interface OpenScope {
+  start: number
+}

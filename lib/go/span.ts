@@ -1,0 +1,73 @@
+/**
+ * Spans (Go's mspan): runs of 8 KiB pages, carved into objects of one size class, or one large object. A span is its first
+ * page's entry of sixteen words (a cache line) in the span table: `spans[(page << SpanEntry.Shift) + Span.Pages]`.
+ */
+export const enum SpanEntry {
+  Shift = 4,
+  Words = 16,
+  Bytes = 64,
+}
+
+/** The words of an entry. */
+export const enum Span {
+  Pages = 0,
+  /** Size class times two, plus one where its objects hold no pointers. Classes of 0 are large objects. */
+  SpanClass = 1,
+  /** Slots for objects. */
+  Objects = 2,
+  /** Neighbours in the list that it is in, as pages; see SpanList. */
+  Next = 3,
+  Previous = 4,
+  /** Collected spans: the sweep generation that it was last swept in; see MCentral. */
+  SweepGen = 5,
+  /** Collected spans: objects that were allocated when the span last changed hands; while no cache has it, all that are. */
+  Allocated = 6,
+  /** 1 where slots may hold what was written there before. */
+  NeedsZero = 8,
+  /** Large objects: how far the marker has come, in units of 8 bytes. 0 but while it is on its way. */
+  Scanned = 9,
+  /** The next span that has objects which the mark stack had no room for; -1 behind the last, 0 where it isn't among them. */
+  NextGrey = 10,
+}
+
+/**
+ * What a free, or the marker, looks at first: two words a page, densely, so that those of 64 KiB of the heap share a cache line.
+ */
+export const enum PageEntry {
+  Shift = 1,
+}
+
+/** The words of a page's entry. */
+export const enum PageField {
+  /** See PageWord. */
+  Word = 0,
+  /** In the first page of a manual span: so many slots come back, and it wants attention, since it isn't full any more, or is empty. */
+  FreesLeft = 1,
+}
+
+/**
+ * What each page of a span knows of it; 0 where the page belongs to none:
+ *
+ *     first page of the span << 9 | manual << 8 | span class
+ */
+export const enum PageWord {
+  StartShift = 9,
+  /** Its objects are the program's to free; the collector leaves them alone (Go's mSpanManual). */
+  Manual = 0x100,
+  SpanClass = 0xff,
+}
+
+/** Bits for the objects of a span: up to 1024 in a page, so that a page's are 32 words. */
+export const enum Bits {
+  PageShift = 5,
+  PageWords = 32,
+}
+
+/** Units of 8 bytes, in which Go's classes and pointers are counted. */
+export const enum Word8 {
+  Shift = 3,
+  Bytes = 8,
+  /** `unit >>> Word8.PageShift` is its page. */
+  PageShift = 10,
+  PageUnits = 1024,
+}
