@@ -34,9 +34,14 @@ function bytecodeLength(method: string, script: string): number {
   return Number(/^Bytecode length: (\d+)$/m.exec(stdout)?.[1])
 }
 
-test('slow paths are in one function that V8 inlines nowhere: it would leave no room for malloc and free', (t) => {
-  const heap = JSON.stringify(fileURLToPath(new URL('index.js', compiled)))
-  const script = `const { Heap } = await import(${heap}); const heap = new Heap(); heap.free(heap.malloc(1))`
-  t.true(bytecodeLength('slow', script) > MOST_INLINED)
-  t.true(bytecodeLength('malloc', script) < MOST_INLINED)
-})
+for (const [name, path] of [
+  ['Heap', 'index.js'],
+  ['GoHeap', 'go/index.js'],
+] as const) {
+  test(`${name}: slow paths are in one function that V8 inlines nowhere: it would leave no room for malloc and free`, (t) => {
+    const module = JSON.stringify(fileURLToPath(new URL(path, compiled)))
+    const script = `const { ${name} } = await import(${module}); const heap = new ${name}(); heap.free(heap.malloc(1))`
+    t.true(bytecodeLength('slow', script) > MOST_INLINED)
+    t.true(bytecodeLength('malloc', script) < MOST_INLINED)
+  })
+}

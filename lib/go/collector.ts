@@ -5,8 +5,9 @@ import type { MCentral } from './mcentral.ts'
 import type { CycleRecord, MemStats } from './mem-stats.ts'
 import type { MHeap } from './mheap.ts'
 import type { ObjectBits } from './object-bits.ts'
-import { assistRatio, type Pace, pace, sweepPagesPerByte } from './pacer.ts'
+import { assistRatio, nextConsMark, type Pace, pace, scanWorkLeft, sweepPagesPerByte } from './pacer.ts'
 import type { Roots } from './roots.ts'
+import { Word8 } from './span.ts'
 import type { TinyBlocks } from './tiny.ts'
 
 /** Work between two looks at the clock: some 20 µs of marking. */
@@ -76,8 +77,13 @@ export class Collector {
   /** Work that allocations owe: of marking, in units of 8 bytes, and of sweeping, in pages. */
   private markDebt = 0
   private sweepDebt = 0
-  private workPerByte = 0
   private pagesPerByte = 0
+  /** Units that a cycle is expected to scan: as many as the last one did. */
+  private expectedWork = 0
+  /** What the program allocates while the collector could scan one byte; undefined until it was measured. */
+  private consMark: number | undefined
+  private sliceStart = 0
+  private cycleStart = 0
   private liveAtStart = 0
   private forced = false
   private record: CycleRecord
@@ -137,8 +143,8 @@ export class Collector {
     if (this.phase === Phase.Off) {
       if (this.heapLive >= this.target.trigger) this.slice(Assist.Start)
     } else if (this.phase === Phase.Mark) {
-      this.markDebt += bytes * this.workPerByte
-      if (this.markDebt >= LEAST_ASSIST_WORK) this.slice(Assist.Mark)
+      this.markDebt += bytes * this.workPerByte()
+      if (this.markDebt >= LEAST_ASSIST_WORK || this.heapLive >= this.target.goal) this.slice(Assist.Mark)
     } else {
       this.sweepDebt += bytes * this.pagesPerByte
       if (this.sweepDebt > 0) this.slice(Assist.Sweep)
@@ -148,12 +154,12 @@ export class Collector {
 
   /** Works until a time, at least a little. Begins a cycle where none runs; true once it is complete. */
   step(budgetMicros: number): boolean {
-    const start = performance.now()
-    const end = start + budgetMicros / 1000
+    this.sliceStart = performance.now()
+    const end = this.sliceStart + budgetMicros / 1000
     if (this.phase === Phase.Off) this.start(true)
     do this.advance()
     while (this.phase !== Phase.Off && performance.now() < end)
-    this.endSlice(start)
+    this.endSlice()
     return this.phase === Phase.Off
   }
 
@@ -166,9 +172,9 @@ export class Collector {
 
   /** Ends the cycle that runs. */
   private finish(): void {
-    const start = performance.now()
+    this.sliceStart = performance.now()
     while (this.phase !== Phase.Off) this.advance()
-    this.endSlice(start)
+    this.endSlice()
   }
 
   /** Makes `pages` free by sweeping, before the system is asked for more; a bounded part of it (Go's reclaim). */
@@ -198,14 +204,19 @@ export class Collector {
     this.record = memStats.newCycle()
     this.record.begin(this.heapLive, this.target.goal)
     this.liveAtStart = this.heapLive
+    this.cycleStart = performance.now()
     this.markOffset = bits.marked - bits.allocated
     this.markDebt = 0
     marker.begin()
     roots.begin()
     if (roots.newest !== 0) this.shade(roots.newest)
-    // All that was live at the end of the last cycle may have to be scanned, and roots looked at.
-    const expected = Math.max(LEAST_ASSIST_WORK, memStats.markedBytes / 8 + roots.count)
-    this.workPerByte = assistRatio(expected, this.heapLive, this.target.goal)
+  }
+
+  /** What an allocation owes for each byte, so that marking ends before the heap has come to its goal. */
+  private workPerByte(): number {
+    const { marker, roots } = this.tiers
+    const left = scanWorkLeft(this.expectedWork, this.heapLive / Word8.Bytes + roots.count, marker.work)
+    return assistRatio(left, this.heapLive, this.target.goal)
   }
 
   /** Does some work of marking, and what comes after it when there is none left. */
@@ -231,7 +242,10 @@ export class Collector {
     this.flush()
     tiny.flush()
     const marked = marker.markedBytes(size)
-    this.heapLive = marked + Math.max(0, this.heapLive - this.liveAtStart)
+    const allocated = Math.max(0, this.heapLive - this.liveAtStart)
+    this.heapLive = marked + allocated
+    this.expectedWork = marker.work
+    if (!this.forced) this.measure(allocated)
     memStats.markedBytes = marked
     this.markOffset = 0
     bits.swap()
@@ -242,6 +256,15 @@ export class Collector {
     this.sweepDebt = 0
     this.pagesPerByte = sweepPagesPerByte(central.unsweptPages, this.heapLive, this.target.trigger)
     this.sweepSome(0)
+  }
+
+  /** How fast the program allocates beside how fast it is marked, from a cycle that it has started by allocating. */
+  private measure(allocated: number): void {
+    const now = performance.now()
+    const collector = this.record.totalMs + now - this.sliceStart
+    const program = now - this.cycleStart - collector
+    const scanned = this.tiers.marker.work * Word8.Bytes
+    this.consMark = nextConsMark(this.consMark ?? 0, allocated, program, scanned, collector)
   }
 
   private sweepSome(spans: number): void {
@@ -260,7 +283,14 @@ export class Collector {
   private paceFor(liveBytes: number): Pace {
     const { gcPercent, memoryLimit } = this.settings
     const { roots, tableBytes } = this.tiers
-    return pace({ gcPercent, memoryLimit, liveBytes, rootBytes: roots.count * 8, nonHeapBytes: tableBytes() })
+    return pace({
+      gcPercent,
+      memoryLimit,
+      liveBytes,
+      rootBytes: roots.count * Word8.Bytes,
+      nonHeapBytes: tableBytes(),
+      ...(this.consMark === undefined ? {} : { consMark: this.consMark, scanBytes: this.expectedWork * Word8.Bytes }),
+    })
   }
 
   /** With a memory limit, free pages go back to the system as long as all that is mapped is more. */
@@ -274,17 +304,18 @@ export class Collector {
 
   /** Pays what an allocation owes. */
   private slice(assist: Assist): void {
-    const start = performance.now()
+    this.sliceStart = performance.now()
     if (assist === Assist.Start) this.start(false)
     else if (assist === Assist.Mark) {
-      this.mark(this.markDebt)
+      // Beyond the goal nothing is put off any more.
+      this.mark(this.heapLive < this.target.goal ? this.markDebt : Number.POSITIVE_INFINITY)
       this.markDebt = 0
     } else while (this.sweepDebt > 0 && this.phase === Phase.Sweep) this.sweepSome(1)
-    this.endSlice(start)
+    this.endSlice()
   }
 
-  private endSlice(start: number): void {
-    this.record.note(performance.now() - start)
+  private endSlice(): void {
+    this.record.note(performance.now() - this.sliceStart)
     if (this.phase !== Phase.Off) return
     this.tiers.memStats.endCycle(this.record, this.forced)
     this.settings.onCycle?.(this.record)
