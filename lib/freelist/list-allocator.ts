@@ -124,7 +124,7 @@ export class ListAllocator {
       this.countLive(HeaderSize.Granules)
     } else if (size - granules >= LEAST_REST) {
       const rest = list.split(block, granules)
-      list.setState(rest, State.Used)
+      // It counts as used, but for the header that it has now, until it is merged as any block that is freed.
       this.liveGranules -= HeaderSize.Granules
       this.free(rest)
     }

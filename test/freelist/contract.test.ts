@@ -1,0 +1,147 @@
+import test from 'ava'
+import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
+import { SimulatedMapper } from '../../lib/index.ts'
+import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
+import { contractSuite } from '../support/contract-suite.ts'
+
+const MOST_ALIGNMENT = 2 ** 26
+const LIMIT_BYTES = 2 ** 29
+
+const heaps: { name: string; options: () => FreeListHeapOptions; maxAlignment: number }[] = [
+  { name: 'shared', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
+  {
+    name: 'private, exact growth',
+    options: () => ({ memory: 'private', growth: 'exact' }),
+    maxAlignment: MOST_ALIGNMENT,
+  },
+  { name: 'search of free blocks', options: () => ({ search: 'free' }), maxAlignment: MOST_ALIGNMENT },
+  {
+    name: 'growable, growth by steps',
+    options: () => ({ mapper: new GrowableMapper(), growth: { step: 2 ** 20 } }),
+    maxAlignment: 4096,
+  },
+  ...[4096, 65536].map((systemPageSize) => ({
+    name: `simulated, pages of ${systemPageSize}`,
+    options: () => ({ mapper: new SimulatedMapper({ systemPageSize }) }),
+    maxAlignment: 4096,
+  })),
+  {
+    name: 'simulated, released pages keep rubbish, search of free blocks',
+    options: () => ({ mapper: new SimulatedMapper({ releaseZeroes: false }), search: 'free' }),
+    maxAlignment: 4096,
+  },
+]
+
+for (const { name, options, maxAlignment } of heaps) {
+  contractSuite(test, {
+    name: `FreeListHeap, ${name}`,
+    open: (limitBytes = LIMIT_BYTES) => new FreeListHeap({ ...options(), limitBytes }),
+    maxAlignment,
+  })
+}
+
+test('an address is the offset of its view in the heap’s buffer', (t) => {
+  using heap = new FreeListHeap()
+  const address = heap.malloc(100)
+  t.is(heap.view(address).byteOffset, address)
+  t.is(heap.view(address).buffer, heap.buffer)
+  t.true(heap.buffer instanceof SharedArrayBuffer)
+})
+
+test('after close shared views read zeros and private ones have length 0', (t) => {
+  const shared = new FreeListHeap({ limitBytes: LIMIT_BYTES })
+  const sharedView = shared.view(shared.malloc(5000)).fill(7)
+  shared.close()
+  t.true(sharedView.every((value) => value === 0))
+
+  const private_ = new FreeListHeap({ memory: 'private', limitBytes: LIMIT_BYTES })
+  const privateView = private_.view(private_.malloc(5000)).fill(7)
+  private_.close()
+  t.is(privateView.length, 0)
+})
+
+test('of a heap that is closed the peaks and the calls are left to tell', (t) => {
+  const heap = new FreeListHeap({ limitBytes: LIMIT_BYTES, mapper: new SimulatedMapper() })
+  heap.free(heap.malloc(100_000))
+  heap.malloc(100)
+  heap.releaseFreeMemory()
+  const { peakLiveBytes, peakMappedBytes, syscalls } = heap.stats()
+  heap[Symbol.dispose]()
+  t.deepEqual(heap.stats(), {
+    liveBytes: 0,
+    mappedBytes: 0,
+    reservedBytes: 0,
+    threadCacheBytes: 0,
+    centralCacheBytes: 0,
+    pageHeapFreeBytes: 0,
+    pageHeapReleasedBytes: 0,
+    metadataBytes: 0,
+    peakLiveBytes,
+    peakMappedBytes,
+    syscalls: { ...syscalls, madvise: syscalls.madvise + 2 }, // the heap's memory, and the tables'
+    threads: 0,
+    deadThreadsBytes: 0,
+    system: 'simulated',
+  })
+  t.is(heap.residentBytes(), 0)
+})
+
+test('blocks around 2, 4 and 8 GiB keep their bytes', (t) => {
+  for (const search of ['all', 'free'] as const) {
+    using heap = new FreeListHeap({ limitBytes: 2 ** 33 + 2 ** 24, search, growth: 'exact' })
+    for (const border of [2 ** 31, 2 ** 32, 2 ** 33]) {
+      // A system may refuse more than it has memory for, where all is asked for at once.
+      const end = () => 65_536 + heap.stats().mappedBytes
+      while (end() < border - 2 ** 28) heap.malloc(2 ** 27)
+      heap.malloc(border - 2 ** 20 - end())
+      const blocks: number[] = []
+      for (let i = 0; i < 400; i++) {
+        const address = heap.calloc(1, 6000)
+        t.true(heap.view(address).every((value) => value === 0))
+        heap.view(address).fill(i)
+        blocks.push(address)
+      }
+      t.true(blocks[0]! < border && blocks.at(-1)! > border)
+      for (const [i, address] of blocks.entries()) {
+        const moved = heap.realloc(address, 7000)
+        t.true(heap.view(moved, 6000).every((value) => value === (i & 0xff)))
+        heap.free(moved)
+      }
+      heap.audit()
+    }
+  }
+})
+
+test('wrong options are told by code', (t) => {
+  const wrong: [FreeListHeapOptions | unknown, string][] = [
+    [null, 'ERR_INVALID_ARG_TYPE'],
+    [{ memory: 'some' }, 'ERR_OUT_OF_RANGE'],
+    [{ limitBytes: 0 }, 'ERR_OUT_OF_RANGE'],
+    [{ search: 'best' }, 'ERR_OUT_OF_RANGE'],
+    [{ search: 1 }, 'ERR_INVALID_ARG_TYPE'],
+    [{ growth: 'fast' }, 'ERR_OUT_OF_RANGE'],
+    [{ growth: 4096 }, 'ERR_INVALID_ARG_TYPE'],
+    [{ growth: null }, 'ERR_INVALID_ARG_TYPE'],
+    [{ growth: {} }, 'ERR_OUT_OF_RANGE'],
+    [{ growth: { step: 4096, percent: 10 } }, 'ERR_OUT_OF_RANGE'],
+    [{ growth: { step: 0 } }, 'ERR_OUT_OF_RANGE'],
+    [{ growth: { step: '4096' } }, 'ERR_INVALID_ARG_TYPE'],
+    [{ growth: { percent: -1 } }, 'ERR_OUT_OF_RANGE'],
+    [{ growth: { percent: Number.NaN } }, 'ERR_OUT_OF_RANGE'],
+    [{ collectAfterBytes: -1 }, 'ERR_OUT_OF_RANGE'],
+    [{ collectAfterBytes: '1' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ ledger: { file: 1 } }, 'ERR_INVALID_ARG_TYPE'],
+  ]
+  for (const [options, code] of wrong) {
+    t.throws(() => new FreeListHeap(options as FreeListHeapOptions), { code }, JSON.stringify(options))
+  }
+})
+
+test('a heap at its default limit reserves no more than 32 GiB and its tables', (t) => {
+  using heap = new FreeListHeap()
+  t.true(heap.stats().reservedBytes <= 2 ** 35 + 2 ** 29)
+  heap.free(heap.malloc(1))
+  t.is(heap.stats().threads, 1)
+  t.deepEqual(heap.systemCalls(), [])
+  t.true(heap.residentBytes() === null || heap.residentBytes()! > 0)
+})
