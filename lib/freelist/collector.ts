@@ -12,7 +12,7 @@ const WORD_VALUES = 2 ** 32
 export type Roots = ReadonlyMap<unknown, number>
 
 /**
- * The collector of the note: it scans the whole heap, and sets what no root reaches to unused. The blocks of malloc are the
+ * The collector: it scans the whole heap, and sets what no root reaches to unused. The blocks of malloc are the
  * program's own; it steps over them.
  */
 export class Collector {

@@ -22,7 +22,7 @@ export interface FreeListHeapOptions<Kind extends MemoryKind = MemoryKind> {
   memory?: Kind
   /** The most bytes that the heap may map for blocks, up to 32 GiB. By default the machine's or the cgroup's memory. */
   limitBytes?: number
-  /** First fit over `all` blocks (the default), as the note has it, or over the `free` ones only: faster, and the same blocks. */
+  /** First fit over `all` blocks (the default), as the textbook heap does it, or over the `free` ones only: faster, and the same blocks. */
   search?: 'all' | 'free'
   /** By how much the heap grows; `{ percent: 25 }` by default. */
   growth?: Growth

@@ -25,7 +25,7 @@ export interface ListAllocatorOptions {
 }
 
 /**
- * The allocator of the note: it gets memory from the system, cuts blocks from what is free, and merges what comes back with
+ * The allocator: it gets memory from the system, cuts blocks from what is free, and merges what comes back with
  * its neighbours. Everything is in granules here, alignments too, and a block is that of its header.
  */
 export class ListAllocator {

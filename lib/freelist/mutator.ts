@@ -17,7 +17,7 @@ export interface MutatorHeap {
 }
 
 /**
- * The mutator of the note: what the program asks for objects, and reads and writes references through. So the collector
+ * The mutator: what the program asks for objects, and reads and writes references through. So the collector
  * knows what the program holds: what a handle names lives until the handle is disposed, and what it reaches lives with it.
  */
 export class Mutator implements Disposable {

@@ -1,5 +1,5 @@
 /**
- * The object header: 16 bytes in front of every block, in the heap's own memory, as the note draws it. A block is named by
+ * The object header: 16 bytes in front of every block, in the heap's own memory, as textbooks draw it. A block is named by
  * the granule of its header, and the program's bytes start at the next one; so they are aligned to 16.
  *
  * A program that writes beyond its block destroys the header of the next one. That is a lesson of this design: the other

@@ -18,7 +18,7 @@ export interface Search {
   kept(): number[] | undefined
 }
 
-/** First fit over all blocks, as the note has it: there is the one list, and it says which blocks are used. */
+/** First fit over all blocks, as the textbook heap does it: there is the one list, and it says which blocks are used. */
 export class AllBlocks implements Search {
   private readonly list: BlockList
 

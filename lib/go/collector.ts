@@ -16,6 +16,8 @@ const WORK_BETWEEN_LOOKS = 2048
 const SPANS_BETWEEN_LOOKS = 16
 /** An allocation that owes less work than this does it later, so that it is worth a beginning (Go's gcOverAssistWork). */
 const LEAST_ASSIST_WORK = 8192
+/** More isn't done in one allocation, whatever is owed: half a millisecond, or a few where memory is slow. What is left, the next owes. */
+const MOST_ASSIST_WORK = 65536
 
 /** Where a cycle is. */
 const enum Phase {
@@ -144,7 +146,7 @@ export class Collector {
       if (this.heapLive >= this.target.trigger) this.slice(Assist.Start)
     } else if (this.phase === Phase.Mark) {
       this.markDebt += bytes * this.workPerByte()
-      if (this.markDebt >= LEAST_ASSIST_WORK || this.heapLive >= this.target.goal) this.slice(Assist.Mark)
+      if (this.markDebt >= LEAST_ASSIST_WORK) this.slice(Assist.Mark)
     } else {
       this.sweepDebt += bytes * this.pagesPerByte
       if (this.sweepDebt > 0) this.slice(Assist.Sweep)
@@ -307,9 +309,9 @@ export class Collector {
     this.sliceStart = performance.now()
     if (assist === Assist.Start) this.start(false)
     else if (assist === Assist.Mark) {
-      // Beyond the goal nothing is put off any more.
-      this.mark(this.heapLive < this.target.goal ? this.markDebt : Number.POSITIVE_INFINITY)
-      this.markDebt = 0
+      const work = Math.min(this.markDebt, MOST_ASSIST_WORK)
+      this.mark(work)
+      this.markDebt -= work
     } else while (this.sweepDebt > 0 && this.phase === Phase.Sweep) this.sweepSome(1)
     this.endSlice()
   }

@@ -6,7 +6,7 @@ import { Span, SpanEntry } from '../memory/span.ts'
  * Lists are circular and new spans come first; so the oldest span of a list is the one before its head.
  */
 
-/** Up to 128 pages (1 MiB: the note's medium objects) a list holds spans of one length. */
+/** Up to 128 pages (1 MiB: what is often called a medium object) a list holds spans of one length. */
 export const MOST_EXACT_PAGES = 128
 
 const BINS_PER_DOUBLING = 16
