@@ -168,7 +168,8 @@ export class Collector {
   /** Ends a cycle that runs, and then runs a whole one. */
   collect(): void {
     if (this.phase !== Phase.Off) this.finish()
-    this.start(true)
+    // Who was told of its end may have begun another.
+    if (this.phase === Phase.Off) this.start(true)
     this.finish()
   }
 
@@ -224,7 +225,8 @@ export class Collector {
   /** Does some work of marking, and what comes after it when there is none left. */
   private mark(work: number): void {
     const { roots, marker } = this.tiers
-    const limit = marker.work + work
+    // Work is counted in whole units.
+    const limit = marker.work + Math.ceil(work)
     while (marker.work < limit) {
       marker.drain(limit)
       if (!marker.isDone) continue

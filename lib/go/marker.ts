@@ -9,6 +9,8 @@ import type { GoTables } from './tables.ts'
 const STACK_OBJECTS = 65536
 /** Units of a large object that are scanned at a time, before what they refer to: 16 KiB. (Go cuts at 128 KiB.) */
 const PIECE_UNITS = 2048
+/** Work of one call at most, so that it is counted in small integers. */
+const MOST_WORK = 2 ** 30
 /** Words of the pointer map in a window of 4 GiB, whose 32-bit words are then indexed by small integers. */
 const WINDOW_SHIFT = 24
 
@@ -87,11 +89,88 @@ export class Marker {
 
   /** Makes the object that an address is in grey, if it is white. By the two halves of the address. */
   shade(low: number, high: number): void {
+    const grey = this.mark(low, high)
+    if (grey === 0) return
+    if (this.top < STACK_OBJECTS) this.stack[this.top++] = grey
+    else this.defer(grey)
+  }
+
+  /**
+   * Scans grey objects until nothing is grey, or so much work is done that `work` has reached `limit`. What was found last and has
+   * to be scanned itself is so at once, without a way over the stack: a list took a third longer by it.
+   */
+  drain(limit: number): void {
+    const { pages, size8, pointerBits, stack, windows } = this
+    const work = Math.ceil(Math.min(limit - this.work, MOST_WORK))
+    let left = work
+    let top = this.top
+    let next = 0
+    let window = 0
+    let words = windows[0]!
+    while (left > 0) {
+      let unit = next
+      next = 0
+      if (unit === 0) {
+        if (top === 0) {
+          if (this.greySpans < 0) break
+          this.top = 0
+          this.takeDeferred()
+          top = this.top
+        }
+        unit = stack[--top]!
+      }
+      const sizeClass = (pages[(unit >>> Word8.PageShift) << PageEntry.Shift]! & PageWord.SpanClass) >>> 1
+      let units = size8[sizeClass]!
+      if (sizeClass === 0) {
+        this.top = top
+        units = this.nextPiece(unit)
+        top = this.top
+        unit = (unit + this.pieceStart) | 0
+      }
+      left = (left - units) | 0
+      const end = (unit + units) | 0
+      let word = unit >>> 5
+      // An object in 32 units or fewer mostly has one word of the map; the bits of its neighbours are masked off.
+      let map = pointerBits[word]! & (-1 << (unit & 31))
+      for (;;) {
+        if (word >>> WINDOW_SHIFT !== window) {
+          window = word >>> WINDOW_SHIFT
+          words = windows[window]!
+        }
+        const isLast = (end - 1) >>> 5 === word
+        if (isLast && (end & 31) !== 0) map &= ~(-1 << (end & 31))
+        while (map !== 0) {
+          const at = (word << 5) | (31 - Math.clz32(map & -map))
+          map &= map - 1
+          const index = (at & 0x1fff_ffff) << 1
+          const low = words[index]!
+          const high = words[index + 1]!
+          if ((low | high) === 0) continue
+          const grey = this.mark(low, high)
+          if (grey === 0) continue
+          if (next === 0) next = grey
+          else if (top < STACK_OBJECTS) stack[top++] = grey
+          else this.defer(grey)
+        }
+        if (isLast) break
+        word = (word + 1) | 0
+        map = pointerBits[word]!
+      }
+    }
+    this.work += work - left
+    this.top = top
+    if (next === 0) return
+    if (top < STACK_OBJECTS) stack[this.top++] = next
+    else this.defer(next)
+  }
+
+  /** Marks the object that an address is in, if it is white. Its unit, where it has to be scanned; else 0. */
+  private mark(low: number, high: number): number {
     const page = (high << 19) | (low >>> 13)
     // Pages behind the heap have no entry: undefined and 0 alike.
-    if (page <= 0 || high >>> 0 > 7) return
+    if (page <= 0 || high >>> 0 > 7) return 0
     const info = this.pages[page << PageEntry.Shift]! | 0
-    if (info === 0 || (info & PageWord.Manual) !== 0) return
+    if (info === 0 || (info & PageWord.Manual) !== 0) return 0
     const start = info >>> PageWord.StartShift
     const sizeClass = (info & PageWord.SpanClass) >>> 1
     const offset = ((page - start) << Word8.PageShift) | ((low & 8191) >>> Word8.Shift)
@@ -100,61 +179,12 @@ export class Marker {
     const bit = 1 << (slot & 31)
     const marks = this.objectWords[word]!
     // What is behind the last slot is marked from the start.
-    if ((marks & bit) !== 0) return
+    if ((marks & bit) !== 0) return 0
     this.objectWords[word] = marks | bit
     this.marked[sizeClass]!++
     if (sizeClass === 0) this.markedPages += this.spans[(start << SpanEntry.Shift) + Span.Pages]!
-    if ((info & 1) !== 0) return // it holds no pointers, and is black at once
-    if (this.top < STACK_OBJECTS) {
-      this.stack[this.top++] = (start << Word8.PageShift) + Math.imul(slot, this.size8[sizeClass]!)
-    } else this.defer(start, slot)
-  }
-
-  /** Scans grey objects until nothing is grey, or so much work is done that `work` has reached `limit`. */
-  drain(limit: number): void {
-    while (this.work < limit) {
-      if (this.top === 0) {
-        if (this.greySpans < 0) return
-        this.takeDeferred()
-      }
-      this.scanNext()
-    }
-  }
-
-  /** Scans the object on top of the stack, or a piece of it where it is large. */
-  private scanNext(): void {
-    const { pages, pointerBits } = this
-    const unit = this.stack[--this.top]!
-    const page = unit >>> Word8.PageShift
-    const sizeClass = (pages[page << PageEntry.Shift]! & PageWord.SpanClass) >>> 1
-    let from = unit
-    let units = this.size8[sizeClass]!
-    if (sizeClass === 0) {
-      units = this.nextPiece(unit)
-      from = (unit + this.pieceStart) | 0
-    }
-    this.work += units
-    const end = (from + units) | 0
-    let word = from >>> 5
-    // An object in 32 units or fewer mostly has one word of the map; the bits of its neighbours are masked off.
-    let map = pointerBits[word]! & (-1 << (from & 31))
-    let words = this.windows[word >>> WINDOW_SHIFT]!
-    for (;;) {
-      const isLast = (end - 1) >>> 5 === word
-      if (isLast && (end & 31) !== 0) map &= ~(-1 << (end & 31))
-      while (map !== 0) {
-        const at = (word << 5) | (31 - Math.clz32(map & -map))
-        map &= map - 1
-        const index = (at & 0x1fff_ffff) << 1
-        const low = words[index]!
-        const high = words[index + 1]!
-        if ((low | high) !== 0) this.shade(low, high)
-      }
-      if (isLast) return
-      word = (word + 1) | 0
-      map = pointerBits[word]!
-      words = this.windows[word >>> WINDOW_SHIFT]!
-    }
+    // Without pointers it is black at once.
+    return (info & 1) !== 0 ? 0 : ((start << Word8.PageShift) + Math.imul(slot, this.size8[sizeClass]!)) | 0
   }
 
   /** The next piece of a large object; what is behind it stays on the stack, below what this piece refers to. */
@@ -165,12 +195,19 @@ export class Marker {
     const units = Math.min(PIECE_UNITS, (all - this.pieceStart) | 0)
     const isLast = this.pieceStart + units === all
     this.spans[entry + Span.Scanned] = isLast ? 0 : this.pieceStart + units
-    if (!isLast) this.stack[this.top++] = unit
+    if (isLast) return units
+    // It isn't from the stack if it was found last: then there may be no room for it.
+    if (this.top < STACK_OBJECTS) this.stack[this.top++] = unit
+    else this.defer(unit)
     return units
   }
 
   /** Notes a grey object that the stack has no room for. */
-  private defer(start: number, slot: number): void {
+  private defer(unit: number): void {
+    const info = this.pages[(unit >>> Word8.PageShift) << PageEntry.Shift]!
+    const start = info >>> PageWord.StartShift
+    const sizeClass = (info & PageWord.SpanClass) >>> 1
+    const slot = sizeClass === 0 ? 0 : Math.floor((unit - (start << Word8.PageShift)) / this.size8[sizeClass]!)
     this.greyBits[(start << Bits.PageShift) + (slot >>> 5)]! |= 1 << (slot & 31)
     const link = (start << SpanEntry.Shift) + Span.NextGrey
     if (this.spans[link] !== 0) return
