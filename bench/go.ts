@@ -1,9 +1,11 @@
 /**
  * Go's heap in this package beside Go's own: a new object of 16, 32 and 64 bytes with one pointer (collections outside the clock),
  * and a whole collection of linked nodes of 64 bytes. Then what a program notices: the longest slices of a cycle over
- * a graph of 4 million objects that changes meanwhile. Processes in turn, the best round of each counts; of slices, percentiles.
+ * a graph of 4 million objects that changes meanwhile; and the traces on this heap, blocks freed as they say, beside TCMalloc's.
+ * Processes in turn, the best round of each counts; of slices, percentiles, beside those of a loop that does nothing but look at
+ * the clock: what is longer there is the machine's.
  *
- *     node dist/bench/go.js [--only objects,collect,slices] [--processes N] [--nodes N]
+ *     node dist/bench/go.js [--only objects,collect,slices,traces] [--processes N] [--nodes N]
  *
  * Needs `go` in the PATH (Debian: golang-go).
  */
@@ -15,7 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { GoHeap } from '../lib/go/index.ts'
-import { ROOT } from './peers.ts'
+import { geometricMean, ROOT, runOurs, TRACES } from './peers.ts'
 
 const SIZES = [16, 32, 64]
 const OBJECTS = 1_000_000
@@ -24,11 +26,12 @@ const CHUNK = 10_000
 const ROUNDS = 10
 const SLICE_OBJECTS = 4_000_000
 const SLICE_MICROS = 1000
-const BAR = { objects: 1.5, collect: 1.5, sliceMs: 2 }
+const BAR = { objects: 1.5, collect: 1.5, sliceMs: 2, traces: 1.5 }
+const TRACE_ROUNDS = '20'
 
 const { values } = parseArgs({
   options: {
-    only: { type: 'string', default: 'objects,collect,slices' },
+    only: { type: 'string', default: 'objects,collect,slices,traces' },
     processes: { type: 'string', default: '3' },
     nodes: { type: 'string', default: '1000000' },
     child: { type: 'string' },
@@ -58,6 +61,16 @@ const children: Record<string, (argument: number) => unknown> = {
     return best(() => clocked(() => heap.collect()), 1)
   },
   slices: (count) => slices(count),
+  /** The same slices, but of nothing. */
+  idle: (count) => {
+    const times: number[] = []
+    for (let slice = 0; slice < count; slice++) {
+      const start = performance.now()
+      while (performance.now() < start + SLICE_MICROS / 1000);
+      times.push(performance.now() - start)
+    }
+    return percentile999(times)
+  },
 }
 
 function clocked(work: () => void): number {
@@ -121,8 +134,12 @@ function slices(count: number): { first: boolean; slices: number; p999: number; 
       }
     }
   }
+  return { first, slices: times.length, ...percentile999(times) }
+}
+
+function percentile999(times: number[]): { p999: number; longest: number } {
   times.sort((a, b) => a - b)
-  return { first, slices: times.length, p999: times[Math.ceil(times.length * 0.999) - 1]!, longest: times.at(-1)! }
+  return { p999: times[Math.ceil(times.length * 0.999) - 1]!, longest: times.at(-1)! }
 }
 
 function runChild<T>(name: string, argument: number): T {
@@ -186,6 +203,25 @@ function compare(): void {
   console.log(`${rows}`)
 }
 
+function traces(): void {
+  const rows = new Table({ head: ['ns per event', 'go', 'tcmalloc', 'ratio'], style })
+  const ratios: number[] = []
+  for (const trace of TRACES) {
+    const replayed = (allocator: string) => () =>
+      runOurs(
+        'dist/lib/cli/main.js',
+        ...['replay', join(ROOT, `traces/${trace}.mtrc.gz`), '--allocator', allocator],
+        ...['--json', '--rounds', TRACE_ROUNDS]
+      ).nsPerEvent
+    const [go, tcmalloc] = beside(replayed('go'), replayed('tcmalloc'))
+    ratios.push(go / tcmalloc)
+    rows.push([trace, go.toFixed(2), tcmalloc.toFixed(2), (go / tcmalloc).toFixed(2)])
+  }
+  const mean = geometricMean(ratios)
+  rows.push(['geometric mean', '', `<= ${BAR.traces}: ${mean <= BAR.traces ? 'yes' : 'NO'}`, mean.toFixed(2)])
+  console.log(`${rows}`)
+}
+
 if (values.child !== undefined) {
   const [name, argument] = values.child.split(' ') as [string, string]
   console.log(JSON.stringify(children[name]!(Number(argument))))
@@ -194,9 +230,12 @@ if (values.child !== undefined) {
 if (/objects|collect/.test(values.only)) compare()
 if (values.only.includes('slices')) {
   const { first, slices: count, p999, longest } = runChild<ReturnType<typeof slices>>('slices', SLICE_OBJECTS)
+  const idle = runChild<ReturnType<typeof percentile999>>('idle', count)
   console.log(
     `${count} slices of ${SLICE_MICROS} µs over ${SLICE_OBJECTS} objects: 99.9 % within ${p999.toFixed(2)} ms ` +
       `(<= ${BAR.sliceMs}: ${p999 <= BAR.sliceMs ? 'yes' : 'NO'}), the longest ${longest.toFixed(2)} ms; ` +
-      `the first slice of a cycle returned ${!first}`
+      `the first slice of a cycle returned ${!first}\n` +
+      `as many of nothing: 99.9 % within ${idle.p999.toFixed(2)} ms, the longest ${idle.longest.toFixed(2)} ms`
   )
 }
+if (values.only.includes('traces')) traces()

@@ -10,8 +10,12 @@ const DEFAULT_CAPACITY = 64
 const MOST_CAPACITY = 65_536
 /** So often, in milliseconds, who waits looks whether its peers have died. */
 const POLL_MS = 50
-/** So often is looked whether something has come before a thread sleeps: about 3 µs. */
-const SPINS = 500
+/**
+ * So often a thread looks before it sleeps. One that does nothing else looks for as long as sleeping and waking up would take, 10 µs;
+ * one that has other things to do, a part of that.
+ */
+const SYNC_SPINS = 3000
+const ASYNC_SPINS = 500
 /** "CHAN", and the version of the words' layout. */
 const MAGIC = 0x4348_4101
 
@@ -275,14 +279,14 @@ export class Channel implements Disposable {
   }
 
   /** Looks a few times whether `word` is another than `value`: going to sleep and waking up takes longer. */
-  private spin(word: Word, value: number): boolean {
-    for (let spins = 0; spins < SPINS; spins++) if (Atomics.load(this.words, word) !== value) return true
+  private spin(word: Word, value: number, most: number): boolean {
+    for (let spins = 0; spins < most; spins++) if (Atomics.load(this.words, word) !== value) return true
     return false
   }
 
   /** Until `word` isn't `value` any more, or for a while. */
   private async sleep(word: Word, sleepers: Word, value: number): Promise<void> {
-    if (this.spin(word, value)) return
+    if (this.spin(word, value, ASYNC_SPINS)) return
     // A wait alone doesn't keep a thread running.
     const alive = setInterval(() => {}, 2 ** 30)
     Atomics.add(this.words, sleepers, 1)
@@ -296,7 +300,7 @@ export class Channel implements Disposable {
   }
 
   private sleepSync(word: Word, sleepers: Word, value: number): void {
-    if (this.spin(word, value)) return
+    if (this.spin(word, value, SYNC_SPINS)) return
     Atomics.add(this.words, sleepers, 1)
     const woken = Atomics.wait(this.words, word, value, POLL_MS)
     Atomics.sub(this.words, sleepers, 1)
