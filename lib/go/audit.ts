@@ -189,9 +189,10 @@ class GoWalk {
     const { tables, classes } = this.tiers
     const { unitBits, bits } = tables
     let live = 0
-    for (let unit = start << Word8.PageShift; unit < (start + pages) << Word8.PageShift; unit++) {
+    for (let i = 0; i < pages * Word8.PageUnits; i++) {
+      const unit = (start << Word8.PageShift) + i
       if ((unitBits[unit >>> 5]! & (1 << unit)) === 0) continue
-      const slot = (unit - (start << Word8.PageShift)) / classes.size8[sizeClass]!
+      const slot = i / classes.size8[sizeClass]!
       const isSlot = Number.isInteger(slot) && slot < classes.objects[sizeClass]!
       const taken = isSlot && (bits[(start << Bits.PageShift) + (slot >>> 5)]! & (1 << slot)) !== 0
       this.check(taken, `a live block starts at unit ${unit}, where no slot is allocated`)

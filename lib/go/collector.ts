@@ -16,7 +16,10 @@ const WORK_BETWEEN_LOOKS = 2048
 const SPANS_BETWEEN_LOOKS = 16
 /** An allocation that owes less work than this does it later, so that it is worth a beginning (Go's gcOverAssistWork). */
 const LEAST_ASSIST_WORK = 8192
-/** More isn't done in one allocation, whatever is owed: half a millisecond, or a few where memory is slow. What is left, the next owes. */
+/**
+ * More isn't done in one allocation, unless it is larger itself: half a millisecond, or a few where memory is slow. What is left, the
+ * next one owes.
+ */
 const MOST_ASSIST_WORK = 65536
 
 /** Where a cycle is. */
@@ -87,14 +90,20 @@ export class Collector {
   private sliceStart = 0
   private cycleStart = 0
   private liveAtStart = 0
+  /** What the pace was last measured by: `heapLive` at the end of the last cycle's marking. */
+  private liveAtEnd = 0
+  /** Whether somebody is just told of a cycle's end: who may allocate then, but not collect. */
+  private isTelling = false
+  private isStopped = false
   private forced = false
   private record: CycleRecord
 
   constructor(settings: CollectorSettings, tiers: CollectedTiers) {
     this.settings = settings
     this.tiers = tiers
-    this.target = this.paceFor(0)
+    this.target = this.pace()
     this.record = tiers.memStats.newCycle()
+    this.repace()
   }
 
   /** Whether a cycle marks, and stores must tell the marker. */
@@ -111,14 +120,14 @@ export class Collector {
   setGCPercent(percent: number): number {
     const before = this.settings.gcPercent
     this.settings.gcPercent = percent
-    this.target = this.paceFor(this.tiers.memStats.markedBytes)
+    this.repace()
     return before
   }
 
   setMemoryLimit(bytes: number): number {
     const before = this.settings.memoryLimit
     this.settings.memoryLimit = bytes
-    this.target = this.paceFor(this.tiers.memStats.markedBytes)
+    this.repace()
     return before
   }
 
@@ -143,19 +152,22 @@ export class Collector {
     this.owed = 0
     this.heapLive += bytes
     if (this.phase === Phase.Off) {
-      if (this.heapLive >= this.target.trigger) this.slice(Assist.Start)
+      // What malloc hands out counts for the limit, and changes all the time.
+      if (this.settings.memoryLimit !== Number.POSITIVE_INFINITY) this.target = this.pace()
+      if (this.heapLive >= this.target.trigger && !this.isTelling) this.slice(Assist.Start, 0)
     } else if (this.phase === Phase.Mark) {
       this.markDebt += bytes * this.workPerByte()
-      if (this.markDebt >= LEAST_ASSIST_WORK) this.slice(Assist.Mark)
+      if (this.markDebt >= LEAST_ASSIST_WORK) this.slice(Assist.Mark, bytes)
     } else {
       this.sweepDebt += bytes * this.pagesPerByte
-      if (this.sweepDebt > 0) this.slice(Assist.Sweep)
+      if (this.sweepDebt > 0 || this.tiers.central.unsweptPages === 0) this.slice(Assist.Sweep, 0)
     }
-    this.keepLimit()
+    this.tiers.mheap.scavenge()
   }
 
   /** Works until a time, at least a little. Begins a cycle where none runs; true once it is complete. */
   step(budgetMicros: number): boolean {
+    if (this.isTelling) return false
     this.sliceStart = performance.now()
     const end = this.sliceStart + budgetMicros / 1000
     if (this.phase === Phase.Off) this.start(true)
@@ -167,10 +179,19 @@ export class Collector {
 
   /** Ends a cycle that runs, and then runs a whole one. */
   collect(): void {
+    if (this.isTelling) return
     if (this.phase !== Phase.Off) this.finish()
-    // Who was told of its end may have begun another.
-    if (this.phase === Phase.Off) this.start(true)
+    if (this.isStopped) return // by who was told of the end of that
+    this.sliceStart = performance.now()
+    this.start(true)
     this.finish()
+  }
+
+  /** Nothing happens any more: the heap is closed. */
+  stop(): void {
+    this.isStopped = true
+    this.phase = Phase.Off
+    this.markOffset = 0
   }
 
   /** Ends the cycle that runs. */
@@ -207,7 +228,7 @@ export class Collector {
     this.record = memStats.newCycle()
     this.record.begin(this.heapLive, this.target.goal)
     this.liveAtStart = this.heapLive
-    this.cycleStart = performance.now()
+    this.cycleStart = this.sliceStart
     this.markOffset = bits.marked - bits.allocated
     this.markDebt = 0
     marker.begin()
@@ -230,13 +251,13 @@ export class Collector {
     while (marker.work < limit) {
       marker.drain(limit)
       if (!marker.isDone) continue
-      const root = roots.next()
-      if (root === 0) {
+      if (roots.isDone) {
         this.terminate()
         return
       }
+      const root = roots.next()
       marker.work++
-      this.shade(root)
+      if (root !== 0) this.shade(root)
     }
   }
 
@@ -256,9 +277,9 @@ export class Collector {
     central.nextGeneration()
     this.phase = Phase.Sweep
     this.record.marked(marked)
-    this.target = this.paceFor(this.heapLive)
+    this.liveAtEnd = this.heapLive
     this.sweepDebt = 0
-    this.pagesPerByte = sweepPagesPerByte(central.unsweptPages, this.heapLive, this.target.trigger)
+    this.repace()
     this.sweepSome(0)
   }
 
@@ -284,44 +305,52 @@ export class Collector {
     mheap.scavenge()
   }
 
-  private paceFor(liveBytes: number): Pace {
+  /** The pace by what is known now: at the end of marking, and when a setting changes. */
+  private repace(): void {
+    const { central, mheap, tableBytes } = this.tiers
+    this.target = this.pace()
+    mheap.softLimitPages = (this.settings.memoryLimit - tableBytes()) / Page.Bytes
+    this.pagesPerByte = sweepPagesPerByte(central.unsweptPages, this.heapLive, this.target.trigger)
+  }
+
+  private pace(): Pace {
     const { gcPercent, memoryLimit } = this.settings
-    const { roots, tableBytes } = this.tiers
+    const { roots, mheap, tableBytes } = this.tiers
     return pace({
       gcPercent,
       memoryLimit,
-      liveBytes,
+      liveBytes: this.liveAtEnd,
       rootBytes: roots.count * Word8.Bytes,
-      nonHeapBytes: tableBytes(),
+      // What the program has from malloc counts for the limit, and no collection makes it less.
+      nonHeapBytes: tableBytes() + Math.max(0, mheap.usedPages * Page.Bytes - this.heapLive),
       ...(this.consMark === undefined ? {} : { consMark: this.consMark, scanBytes: this.expectedWork * Word8.Bytes }),
     })
   }
 
-  /** With a memory limit, free pages go back to the system as long as all that is mapped is more. */
-  private keepLimit(): void {
-    const { memoryLimit } = this.settings
-    if (memoryLimit === Number.POSITIVE_INFINITY) return
-    const { mheap, tableBytes } = this.tiers
-    const over = (mheap.usedPages + mheap.freePages) * Page.Bytes + tableBytes() - memoryLimit
-    if (over > 0 && mheap.freePages > 0) mheap.release(Math.min(mheap.freePages, Math.ceil(over / Page.Bytes)))
-  }
-
-  /** Pays what an allocation owes. */
-  private slice(assist: Assist): void {
+  /** Pays what an allocation of so many bytes owes. */
+  private slice(assist: Assist, bytes: number): void {
     this.sliceStart = performance.now()
     if (assist === Assist.Start) this.start(false)
     else if (assist === Assist.Mark) {
-      const work = Math.min(this.markDebt, MOST_ASSIST_WORK)
+      const work = Math.min(this.markDebt, Math.max(MOST_ASSIST_WORK, bytes / Word8.Bytes))
       this.mark(work)
       this.markDebt -= work
-    } else while (this.sweepDebt > 0 && this.phase === Phase.Sweep) this.sweepSome(1)
+    } else {
+      do this.sweepSome(1)
+      while (this.sweepDebt > 0 && this.phase === Phase.Sweep)
+    }
     this.endSlice()
   }
 
   private endSlice(): void {
     this.record.note(performance.now() - this.sliceStart)
-    if (this.phase !== Phase.Off) return
+    if (this.phase !== Phase.Off || this.isStopped) return
     this.tiers.memStats.endCycle(this.record, this.forced)
-    this.settings.onCycle?.(this.record)
+    this.isTelling = true
+    try {
+      this.settings.onCycle?.(this.record)
+    } finally {
+      this.isTelling = false
+    }
   }
 }

@@ -54,7 +54,7 @@ export interface GoHeapOptions<Kind extends MemoryKind = MemoryKind> {
 /**
  * Go's design, with its collector. Objects from `allocate` are typed, and live while they are reached from roots; blocks from
  * `malloc` are the program's to free, hold no pointers for the collector, and never move or go by themselves. A cycle of the collector
- * advances only inside `malloc`, `allocate`, `collect` and `collectStep`. One thread only.
+ * advances only inside `collect`, `collectStep` and calls that allocate. One thread only.
  */
 export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   /** All of the heap's address space. An address is an offset here. For code that one trusts: a write beyond what has grown ends the process. */
@@ -172,10 +172,9 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   /** What is allocated until the scope is disposed of is a root till then. Scopes may be nested, and ended in any order. */
   scope(): Disposable {
     this.checkOpen()
-    const { roots, collector } = this.tiers
+    const { roots } = this.tiers
     const scope = roots.open()
-    const close = () => roots.close(scope, (unit) => collector.isMarking && collector.shade(unit))
-    return { [Symbol.dispose]: close }
+    return { [Symbol.dispose]: () => roots.close(scope) }
   }
 
   /**
@@ -283,9 +282,6 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   close(): void {
     if (this.finalStats !== undefined) return
     this.finalStats = { ...this.stats(), ...CLOSED_STATS }
-    // The usual paths have no check for it.
-    for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocate'])
-      Object.defineProperty(this, name, { value: throwClosed })
     this.tiers.close()
     this.finalStats.syscalls = this.mapper.syscalls()
     this.mapper.flush()
@@ -300,6 +296,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
     const { tiers } = this
     switch (call) {
       case Call.Refill:
+        this.checkOpen()
         return tiers.refill(first) * Granule.Bytes || this.refuse(second)
       case Call.Malloc: {
         checkCount('size', first)
@@ -410,10 +407,6 @@ function checkLimit(bytes: number | undefined): number {
   return bytes === undefined || bytes === none
     ? none
     : checkInteger('memoryLimit', bytes, 0, Number.MAX_SAFE_INTEGER, 0)
-}
-
-function throwClosed(): never {
-  throw closedError()
 }
 
 /** Whether a value is a small integer to V8, and not negative. */

@@ -217,6 +217,12 @@ export class ManualSpans {
     }
   }
 
+  /** Ends it: every pop finds nothing from now on. (Every push does, since the tables are gone.) */
+  close(): void {
+    for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++)
+      this.kept[sizeClass << KeptEntry.Shift] = this.base[sizeClass]!
+  }
+
   /** Live blocks of a class. */
   liveObjects(sizeClass: number): number {
     return this.out[sizeClass]! - this.stacked(sizeClass).length

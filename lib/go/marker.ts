@@ -190,9 +190,10 @@ export class Marker {
   /** The next piece of a large object; what is behind it stays on the stack, below what this piece refers to. */
   private nextPiece(unit: number): number {
     const entry = (unit >>> Word8.PageShift) << SpanEntry.Shift
-    const all = this.spans[entry + Span.Pages]! << Word8.PageShift
-    this.pieceStart = this.spans[entry + Span.Scanned]!
-    const units = Math.min(PIECE_UNITS, (all - this.pieceStart) | 0)
+    // As numbers: an object may have 2^31 units, and more.
+    const all = this.spans[entry + Span.Pages]! * Word8.PageUnits
+    this.pieceStart = this.spans[entry + Span.Scanned]! >>> 0
+    const units = Math.min(PIECE_UNITS, all - this.pieceStart)
     const isLast = this.pieceStart + units === all
     this.spans[entry + Span.Scanned] = isLast ? 0 : this.pieceStart + units
     if (isLast) return units
@@ -207,7 +208,7 @@ export class Marker {
     const info = this.pages[(unit >>> Word8.PageShift) << PageEntry.Shift]!
     const start = info >>> PageWord.StartShift
     const sizeClass = (info & PageWord.SpanClass) >>> 1
-    const slot = sizeClass === 0 ? 0 : Math.floor((unit - (start << Word8.PageShift)) / this.size8[sizeClass]!)
+    const slot = sizeClass === 0 ? 0 : Math.floor(((unit - (start << Word8.PageShift)) | 0) / this.size8[sizeClass]!)
     this.greyBits[(start << Bits.PageShift) + (slot >>> 5)]! |= 1 << (slot & 31)
     const link = (start << SpanEntry.Shift) + Span.NextGrey
     if (this.spans[link] !== 0) return

@@ -7,6 +7,7 @@ import type { Tally } from './tally.ts'
 
 const enum CachedEntry {
   Shift = 3,
+  Words = 8,
 }
 
 /** The words of a span class in the cache. */
@@ -93,6 +94,12 @@ export class MCache {
     const free = objects - this.spans[entry + Span.Allocated]!
     this.search(spanClass, start, this.bits.allocated + (start << Bits.PageShift))
     return free * this.classes.size[sizeClass]!
+  }
+
+  /** Ends it: every pop looks where there is no word, and finds nothing. */
+  close(): void {
+    this.cache.fill(0)
+    for (let at = CachedEntry.Words; at < this.cache.length; at += CachedEntry.Words) this.cache[at] = -1
   }
 
   /** Gives all spans back. Returns the bytes of slots that are free still, and were counted as taken. */

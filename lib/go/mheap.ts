@@ -2,7 +2,7 @@ import { Page } from '../memory/page.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import type { ObjectBits } from './object-bits.ts'
-import type { GoSizeClasses } from './size-class.ts'
+import { type GoSizeClasses, SpanClass } from './size-class.ts'
 import { Bits, PageEntry, PageWord, Span, SpanEntry } from './span.ts'
 import type { GoTables } from './tables.ts'
 
@@ -24,6 +24,8 @@ const enum PageState {
   Dirty = 1,
   /** It was given back to the system. */
   Released = 2,
+  /** It has been in a span of tiny objects. */
+  Tiny = 4,
 }
 
 /** What a span is made for. */
@@ -44,6 +46,10 @@ export class MHeap {
   releasedPages = 0
   /** Of the last refusal: the system's error number; 0 where it was the limit. */
   lastErrno = 0
+  /** Pages in spans, and free ones that weren't given back, should not be more; see GoHeapOptions.memoryLimit. */
+  softLimitPages = Number.POSITIVE_INFINITY
+  /** Pages that were in spans of tiny objects, counted once each: their tables are the largest. */
+  tinyPages = 0
   /** Sweeps for so many pages before the system is asked for more: the collector's, which comes after this. */
   reclaim: (pages: number) => void = () => {}
   private readonly tables: GoTables
@@ -80,6 +86,11 @@ export class MHeap {
   /** Pages that have grown. */
   get mappedPages(): number {
     return this.endPage - Page.First
+  }
+
+  /** Whether so many pages could be had at all. */
+  canHold(pages: number): boolean {
+    return pages <= this.limitEnd - Page.First
   }
 
   /** Free pages that the system hasn't been given back. */
@@ -144,23 +155,26 @@ export class MHeap {
     if (!this.mapper.canRelease) return 0
     const isKept = (page: number) => pageAlloc.isFree(page) && (pageState[page]! & PageState.Released) === 0
     let released = 0
-    let page = this.scavengeTop
+    // Who wants all may have what was passed over before, since it was no whole system page then.
+    let page = pages >= this.freePages ? this.endPage : this.scavengeTop
     while (released < pages && page > Page.First) {
       if (!isKept(page - 1)) {
         page--
         continue
       }
       const runEnd = page
-      const least = Math.max(Page.First, runEnd - roundUp(pages - released, this.unit))
+      // Of a run that doesn't end with a system page, what is behind the last whole one stays.
+      const end = page - (page % this.unit)
+      const least = Math.max(Page.First, end - roundUp(pages - released, this.unit))
       while (page > least && isKept(page - 1)) page--
       const start = roundUp(page, this.unit)
-      const end = runEnd - (runEnd % this.unit)
       if (end <= start) continue
       if (this.mapping.release(start * Page.Bytes, (end - start) * Page.Bytes) !== 0) {
         page = runEnd
         break
       }
-      pageState.fill(PageState.Released | (this.mapper.releaseZeroes ? 0 : PageState.Dirty), start, end)
+      const contents = PageState.Released | (this.mapper.releaseZeroes ? 0 : PageState.Dirty)
+      for (let given = start; given < end; given++) pageState[given] = contents | (pageState[given]! & PageState.Tiny)
       released += end - start
     }
     this.scavengeTop = page
@@ -170,6 +184,8 @@ export class MHeap {
 
   /** Gives back a little of what is more than should be kept, when it is due. */
   scavenge(): void {
+    const over = Math.min(this.freePages, this.usedPages + this.freePages - this.softLimitPages)
+    if (over > 0) this.release(over)
     if (this.freedPages < SCAVENGED_PAGES * FREED_FOR_EACH) return
     this.freedPages = 0
     this.recentPages = Math.max(this.usedPages, this.recentPages - Math.ceil(this.recentPages / FORGOTTEN_PART))
@@ -218,7 +234,7 @@ export class MHeap {
     for (let page = start; page < start + pages; page++) {
       state |= pageState[page]!
       if ((pageState[page]! & PageState.Released) !== 0) this.releasedPages--
-      pageState[page] = PageState.Dirty
+      pageState[page] = PageState.Dirty | (pageState[page]! & PageState.Tiny)
     }
     this.usedPages += pages
     return (state & PageState.Dirty) !== 0
@@ -233,6 +249,15 @@ export class MHeap {
       this.releasedPages--
     }
     this.scavengeTop = Math.max(this.scavengeTop, end)
+  }
+
+  private countTiny(start: number, pages: number): void {
+    const { pageState } = this.tables
+    for (let page = start; page < start + pages; page++) {
+      if ((pageState[page]! & PageState.Tiny) !== 0) continue
+      pageState[page]! |= PageState.Tiny
+      this.tinyPages++
+    }
   }
 
   /** Writes the word of pages. */
@@ -252,6 +277,7 @@ export class MHeap {
     spans[entry + Span.NeedsZero] = needsZero ? 1 : 0
     const word = (start << PageWord.StartShift) | (manual ? PageWord.Manual : 0) | spanClass
     this.name(start, start + pages, word)
+    if (spanClass === SpanClass.Tiny && !manual) this.countTiny(start, pages)
     this.bits.clear(0, start)
     if (!manual) this.bits.clear(this.tables.bitsPerSet, start)
     // Pointers of what was here before would look like live blocks. (Of a large block only its start is looked at.)

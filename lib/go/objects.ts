@@ -229,8 +229,9 @@ export class Objects {
     const word = start << Bits.PageShift
     this.bits.words[this.bits.allocated + word]! |= 1
     if (this.collector.markOffset !== 0) this.bits.words[this.bits.marked + word]! |= 1
-    if (mheap.needsZero(start)) this.clear(unit, pages << Word8.PageShift)
-    if (noscan === 0) this.pointers.set(unit, pages << Word8.PageShift, this.types, type, count)
+    const units = pages * Word8.PageUnits
+    if (mheap.needsZero(start)) this.clear(unit, units)
+    if (noscan === 0) this.pointers.set(unit, units, this.types, type, count)
     tally.addLarge(pages * Page.Bytes)
     this.roots.keep(unit)
     this.collector.owe(pages * Page.Bytes)
@@ -239,6 +240,6 @@ export class Objects {
   }
 
   private spanUnits(start: number): number {
-    return this.tiers.tables.spans[(start << SpanEntry.Shift) + Span.Pages]! << Word8.PageShift
+    return this.tiers.tables.spans[(start << SpanEntry.Shift) + Span.Pages]! * Word8.PageUnits
   }
 }

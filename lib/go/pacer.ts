@@ -29,6 +29,8 @@ const LEAST_HEADROOM = 2 ** 20
 const HEADROOM_PART = 0.03
 /** As long as nothing was measured, a program is taken to allocate a quarter of what the collector scans in the same time. */
 const FIRST_CONS_MARK = 0.25
+/** No program allocates faster than this many bytes for each that could be scanned: what is measured beyond it is noise. */
+const MOST_CONS_MARK = 100
 /** An assist is never for less work than this: what was expected may be too little (Go has the same 1000). */
 const LEAST_WORK = 1000
 /** Part of the way to the next trigger that is left when sweeping has come to its end. */
@@ -137,7 +139,7 @@ export function nextConsMark(
   collectorTime: number
 ): number {
   const measured = (allocatedBytes * collectorTime) / (programTime * scannedBytes)
-  // A cycle that was too short to measure: 0/0 or n/0.
-  if (!Number.isFinite(measured)) return previous
-  return Math.max(measured, (previous + measured) / 2)
+  // A cycle that was too short to measure.
+  if (!Number.isFinite(measured) || programTime <= 0) return previous
+  return Math.min(MOST_CONS_MARK, Math.max(measured, (previous + measured) / 2))
 }

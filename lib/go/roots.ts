@@ -9,12 +9,20 @@ class Units {
   length = 0
 
   push(unit: number): void {
-    if (this.length === this.words.length) {
-      const longer = new Int32Array(this.words.length * 2)
-      longer.set(this.words)
-      this.words = longer
-    }
+    if (this.length === this.words.length) this.makeRoom(1)
     this.words[this.length++] = unit
+  }
+
+  append(units: Int32Array): void {
+    if (this.length + units.length > this.words.length) this.makeRoom(units.length)
+    this.words.set(units, this.length)
+    this.length += units.length
+  }
+
+  private makeRoom(units: number): void {
+    const longer = new Int32Array(Math.max(this.words.length * 2, this.length + units))
+    longer.set(this.words)
+    this.words = longer
   }
 }
 
@@ -27,20 +35,22 @@ export class Roots {
   newest = 0
   private readonly added = new Units()
   private readonly scoped = new Units()
+  /** What scopes had that ended while the collector marks, and what it hadn't looked at. */
+  private readonly dropped = new Units()
   private readonly scopes: OpenScope[] = []
   /** Roots that were removed, whose ids are given out again. */
-  private readonly free: number[] = []
+  private readonly free = new Units()
   /** How far the collector has come in both lists; beyond them when it isn't marking. */
   private addedDone = DONE
   private scopedDone = DONE
 
   /** Returns the root's id, from 1 on. */
   add(unit: number): number {
-    const id = this.free.pop()
-    if (id === undefined) {
+    if (this.free.length === 0) {
       this.added.push(unit)
       return this.added.length
     }
+    const id = this.free.words[--this.free.length]!
     this.added.words[id - 1] = unit
     return id
   }
@@ -70,9 +80,9 @@ export class Roots {
 
   /**
    * Ends a scope, the innermost or not. What an older scope that is open still has too stays, and what scopes have that were opened
-   * in it; `drop` is told of all else. Nothing happens where it has ended already.
+   * in it. While the collector marks, all else is still to be looked at. Nothing happens where it has ended already.
    */
-  close(scope: OpenScope, drop: (unit: number) => void): void {
+  close(scope: OpenScope): void {
     const { scopes, scoped } = this
     const index = scopes.indexOf(scope)
     if (index < 0) return
@@ -80,7 +90,7 @@ export class Roots {
     // What was allocated in it was allocated in the scope before it too, which goes on with it.
     if (index > 0) return
     const end = scopes[0]?.start ?? scoped.length
-    for (let i = 0; i < end; i++) drop(scoped.words[i]!)
+    if (!this.isDone) this.dropped.append(scoped.words.subarray(Math.min(end, this.scopedDone), end))
     scoped.words.copyWithin(0, end, scoped.length)
     scoped.length -= end
     for (const inner of scopes) inner.start -= end
@@ -91,14 +101,18 @@ export class Roots {
   begin(): void {
     this.addedDone = 0
     this.scopedDone = 0
+    this.dropped.length = 0
   }
 
-  /** The next root that the collector hasn't looked at; 0 where there are no more. */
+  /** Whether the collector has looked at all of them. */
+  get isDone(): boolean {
+    return this.addedDone === DONE
+  }
+
+  /** The next root that the collector hasn't looked at; 0 where there is none just there. REQUIRES: it isn't done. */
   next(): number {
-    while (this.addedDone < this.added.length) {
-      const unit = this.added.words[this.addedDone++]!
-      if (unit !== 0) return unit
-    }
+    if (this.dropped.length > 0) return this.dropped.words[--this.dropped.length]!
+    if (this.addedDone < this.added.length) return this.added.words[this.addedDone++]!
     if (this.scopedDone < this.scoped.length) return this.scoped.words[this.scopedDone++]!
     this.addedDone = DONE
     this.scopedDone = DONE

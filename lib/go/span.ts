@@ -15,7 +15,7 @@ export const enum Span {
   SpanClass = 1,
   /** Slots for objects. */
   Objects = 2,
-  /** Neighbours in the list that it is in, as pages; see SpanList. */
+  /** Neighbours in the list that it is in, as pages; see SpanLists. */
   Next = 3,
   Previous = 4,
   /** Collected spans: the sweep generation that it was last swept in; see MCentral. */

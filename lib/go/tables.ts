@@ -22,7 +22,7 @@ interface Section {
  * What a Go heap knows of its memory, in one mapping beside it, so that a program which scribbles can't hurt it. All of it is
  * indexed by page and grows with the heap, but for the page bitmap, whose size is fixed.
  *
- * Two sets of bits say which objects are allocated and which are marked; the collector swaps their roles (see SweepGeneration).
+ * Two sets of bits say which objects are allocated and which are marked; the collector swaps their roles (see ObjectBits).
  */
 export class GoTables {
   /** Two words a page; see PageEntry. */
@@ -104,11 +104,6 @@ export class GoTables {
       section.endPage = to
     }
     return 0
-  }
-
-  /** What has grown of the tables. */
-  get grownBytes(): number {
-    return this.sections.reduce((sum, section) => sum + grownOf(section), this.fixedBytes)
   }
 
   /** Gives all memory of the tables back; nobody may use them from now on. */

@@ -20,12 +20,14 @@ import { GoSizeClasses, GoSmall } from './size-class.ts'
 import { Bits, PageEntry, PageWord, Span, SpanEntry } from './span.ts'
 import { GoTables } from './tables.ts'
 import { type Counts, Tally } from './tally.ts'
-import { TinyBlocks } from './tiny.ts'
+import { Tiny, TinyBlocks } from './tiny.ts'
 import { TypeEntry, type TypeId, Types, TypeWord } from './types.ts'
 
 /** Tables that a page of the heap has touched once it was used: its word, its entry, its bits in both sets and its pointer map. */
 const PAGE_METADATA_BYTES = (4 << PageEntry.Shift) + SpanEntry.Bytes + 3 * Bits.PageWords * 4 + 1
 
+/** And what a page of tiny objects has touched besides: a word for each 16 bytes. */
+const TINY_PAGE_BYTES = (Page.Bytes / Tiny.BlockBytes) * 4
 /** Live bytes are added up, for their peak, as often as a sixteenth more pages are in use than ever, but 64 at least: that costs little. */
 const LEAST_NOTED_PAGES = 64
 const NOTED_PART = 16
@@ -121,16 +123,17 @@ export class GoTiers {
   }
 
   malloc(bytes: number): Address {
-    if (bytes > MOST_HEAP_BYTES) return this.tooLarge()
-    const address = this.tryMalloc(bytes) || (this.makeRoom() ? this.tryMalloc(bytes) : 0)
+    if (!this.mheap.canHold(pagesFor(bytes))) return this.tooLarge()
+    const address = this.tryMalloc(bytes) || this.afterMakingRoom(() => this.tryMalloc(bytes))
     this.notePeaks()
     return address
   }
 
   /** `count` objects of a type. */
   allocate(type: TypeId, count: number): Address {
-    if (this.bytesOf(type, count) > MOST_HEAP_BYTES) return this.tooLarge()
-    const address = this.objects.allocate(type, count) || (this.makeRoom() ? this.objects.allocate(type, count) : 0)
+    if (!this.mheap.canHold(pagesFor(this.bytesOf(type, count)))) return this.tooLarge()
+    const allocate = () => this.objects.allocate(type, count)
+    const address = allocate() || this.afterMakingRoom(allocate)
     this.notePeaks()
     return address
   }
@@ -141,7 +144,7 @@ export class GoTiers {
   }
 
   alignedAlloc(alignment: number, bytes: number): Address {
-    if (bytes > MOST_HEAP_BYTES) return this.tooLarge()
+    if (!this.mheap.canHold(pagesFor(bytes))) return this.tooLarge()
     const { classes } = this
     if (alignment <= Page.Bytes && bytes <= GoSmall.MostBytes) {
       // Spans start at pages: so the slots of a class are aligned to whatever divides its size.
@@ -152,7 +155,7 @@ export class GoTiers {
     }
     const pages = Math.max(1, alignment / Page.Bytes)
     const find = () => this.manual.allocateLarge(bytes, pages)
-    const start = find() || (this.makeRoom() ? find() : 0)
+    const start = find() || this.afterMakingRoom(find)
     this.notePeaks()
     return start * Page.Bytes
   }
@@ -167,7 +170,7 @@ export class GoTiers {
     return true
   }
 
-  /** Whether a small block of the program's own once started at an address, and its span is carved as it was. */
+  /** Whether a slot for small blocks of the program's own starts at an address: if no block is live there, it is free. */
   isFreed(address: Address): boolean {
     const info = this.infoOf(address)
     const sizeClass = (info & PageWord.SpanClass) >>> 1
@@ -280,6 +283,9 @@ export class GoTiers {
   }
 
   close(): void {
+    this.collector.stop()
+    this.cache.close()
+    this.manual.close()
     const pages = this.mheap.mappedPages
     if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
     this.mapping.close()
@@ -307,7 +313,7 @@ export class GoTiers {
 
   private get metadataBytes(): number {
     this.peakUsedPages = Math.max(this.peakUsedPages, this.mheap.usedPages)
-    return this.peakUsedPages * PAGE_METADATA_BYTES
+    return this.peakUsedPages * PAGE_METADATA_BYTES + this.mheap.tinyPages * TINY_PAGE_BYTES
   }
 
   /** What the page of an address knows; 0 where it is in no span. */
@@ -334,12 +340,12 @@ export class GoTiers {
     return this.classBySize16[(bytes + (Granule.Bytes - 1)) >>> Granule.Shift]!
   }
 
-  /** Before a request is refused: all that is empty or dead becomes free pages. */
-  private makeRoom(): boolean {
+  /** Before a request is refused: all that is empty or dead becomes free pages, and it is tried again. */
+  private afterMakingRoom(allocate: () => number): number {
     this.manual.flush()
     this.collector.flush()
     if (this.central.pages > 0) this.collector.collect()
-    return true
+    return allocate()
   }
 
   private tooLarge(): number {
