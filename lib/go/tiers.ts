@@ -170,11 +170,11 @@ export class GoTiers {
     return true
   }
 
-  /** Whether a slot for small blocks of the program's own starts at an address: if no block is live there, it is free. */
+  /** Whether a slot for small blocks of the program's own starts at an address, and no block is live there. */
   isFreed(address: Address): boolean {
     const info = this.infoOf(address)
     const sizeClass = (info & PageWord.SpanClass) >>> 1
-    if ((info & PageWord.Manual) === 0 || sizeClass === 0) return false
+    if ((info & PageWord.Manual) === 0 || sizeClass === 0 || this.isLive(address)) return false
     const slot = (address - (info >>> PageWord.StartShift) * Page.Bytes) / this.classes.size[sizeClass]!
     return Number.isInteger(slot) && slot < this.classes.objects[sizeClass]!
   }
@@ -286,6 +286,8 @@ export class GoTiers {
     this.collector.stop()
     this.cache.close()
     this.manual.close()
+    // Where the tables' memory can't be given back, no page is in a span any more at least.
+    this.tables.pages.fill(0, 0, this.mheap.endPage << PageEntry.Shift)
     const pages = this.mheap.mappedPages
     if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
     this.mapping.close()
