@@ -167,7 +167,7 @@ export class Collector {
 
   /** Works until a time, at least a little. Begins a cycle where none runs; true once it is complete. */
   step(budgetMicros: number): boolean {
-    if (this.isTelling) return false
+    if (this.isTelling) return true
     this.sliceStart = performance.now()
     const end = this.sliceStart + budgetMicros / 1000
     if (this.phase === Phase.Off) this.start(true)

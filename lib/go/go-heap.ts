@@ -282,6 +282,8 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   close(): void {
     if (this.finalStats !== undefined) return
     this.finalStats = { ...this.stats(), ...CLOSED_STATS }
+    // What these look at on their usual paths is nobody's from now on. (The others find that nothing is cached.)
+    for (const name of ['free', 'realloc']) Object.defineProperty(this, name, { value: throwClosed })
     this.tiers.close()
     this.finalStats.syscalls = this.mapper.syscalls()
     this.mapper.flush()
@@ -407,6 +409,10 @@ function checkLimit(bytes: number | undefined): number {
   return bytes === undefined || bytes === none
     ? none
     : checkInteger('memoryLimit', bytes, 0, Number.MAX_SAFE_INTEGER, 0)
+}
+
+function throwClosed(): never {
+  throw closedError()
 }
 
 /** Whether a value is a small integer to V8, and not negative. */

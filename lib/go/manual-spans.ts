@@ -217,7 +217,7 @@ export class ManualSpans {
     }
   }
 
-  /** Ends it: every pop finds nothing from now on. (Every push does, once no page is in a span.) */
+  /** Ends it: every pop finds nothing from now on. */
   close(): void {
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++)
       this.kept[sizeClass << KeptEntry.Shift] = this.base[sizeClass]!

@@ -286,8 +286,6 @@ export class GoTiers {
     this.collector.stop()
     this.cache.close()
     this.manual.close()
-    // Where the tables' memory can't be given back, no page is in a span any more at least.
-    this.tables.pages.fill(0, 0, this.mheap.endPage << PageEntry.Shift)
     const pages = this.mheap.mappedPages
     if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
     this.mapping.close()

@@ -1,0 +1,169 @@
+import test from 'ava'
+import { GoHeap, type GoHeapOptions } from '../../lib/go/index.ts'
+import { SimulatedMapper } from '../../lib/index.ts'
+import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
+import { contractSuite } from '../support/contract-suite.ts'
+
+const MOST_ALIGNMENT = 2 ** 26
+const LIMIT_BYTES = 2 ** 29
+
+const heaps: { name: string; options: () => GoHeapOptions; maxAlignment: number }[] = [
+  { name: 'shared', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
+  { name: 'private', options: () => ({ memory: 'private' }), maxAlignment: MOST_ALIGNMENT },
+  { name: 'growable', options: () => ({ mapper: new GrowableMapper() }), maxAlignment: 4096 },
+  ...[4096, 16384, 65536].map((systemPageSize) => ({
+    name: `simulated, pages of ${systemPageSize}`,
+    options: () => ({ mapper: new SimulatedMapper({ systemPageSize }) }),
+    maxAlignment: 4096,
+  })),
+  {
+    name: 'simulated, released pages keep rubbish',
+    options: () => ({ mapper: new SimulatedMapper({ releaseZeroes: false }) }),
+    maxAlignment: 4096,
+  },
+]
+
+for (const { name, options, maxAlignment } of heaps) {
+  contractSuite(test, {
+    name: `GoHeap, ${name}`,
+    open: (limitBytes = LIMIT_BYTES) => new GoHeap({ ...options(), limitBytes }),
+    maxAlignment,
+  })
+}
+
+test('an address is the offset of its view in the heap’s buffer', (t) => {
+  using heap = new GoHeap()
+  const type = heap.defineType({ size: 100, pointers: [] })
+  for (const address of [heap.malloc(100), heap.allocate(type)]) {
+    t.is(heap.view(address).byteOffset, address)
+    t.is(heap.view(address).buffer, heap.buffer)
+  }
+  t.true(heap.buffer instanceof SharedArrayBuffer)
+})
+
+test('after close shared views read zeros and private ones have length 0', (t) => {
+  const shared = new GoHeap({ limitBytes: LIMIT_BYTES })
+  const sharedView = shared.view(shared.malloc(5000)).fill(7)
+  shared.close()
+  t.true(sharedView.every((value) => value === 0))
+  sharedView[0] = 1
+  t.is(sharedView[0], 1, 'a write does no harm')
+
+  const private_ = new GoHeap({ memory: 'private', limitBytes: LIMIT_BYTES })
+  const privateView = private_.view(private_.malloc(5000)).fill(7)
+  private_.close()
+  t.is(privateView.length, 0)
+})
+
+/** A heap whose next blocks lie around `border`: what is before it is one block that is never touched. */
+function openAround(border: number): GoHeap {
+  const heap = new GoHeap({ limitBytes: border + 2 ** 26, gcPercent: -1 })
+  heap.malloc(border - 2 ** 21)
+  return heap
+}
+
+for (const gibibytes of [2, 4, 16]) {
+  const border = gibibytes * 2 ** 30
+
+  test(`blocks around ${gibibytes} GiB keep their bytes`, (t) => {
+    using heap = openAround(border)
+    for (const size of [16, 48, 500, 3000, 50_000]) {
+      const blocks: { address: number; byte: number }[] = []
+      const between: number[] = []
+      let bytes = 0
+      for (let i = 0; bytes < 2 ** 22; i = (i + 1) & 0xff) {
+        const address = heap.calloc(1, size)
+        if (heap.view(address, size).some((value) => value !== 0)) t.fail(`${address} of ${size}`)
+        heap.view(address, size).fill(i)
+        blocks.push({ address, byte: i })
+        bytes += size
+        // Small ones alone would be too many, on so many pages.
+        if (blocks.length % 100 !== 0) continue
+        between.push(heap.malloc(2 ** 17))
+        bytes += 2 ** 17
+      }
+      t.true(blocks[0]!.address < border && blocks.at(-1)!.address > border, `${size} bytes`)
+      for (const { address, byte } of blocks) {
+        const moved = heap.realloc(address, size + 700)
+        if (heap.view(moved, size).some((value) => value !== byte)) t.fail(`${address} of ${size}`)
+        heap.free(moved)
+      }
+      for (const address of between) heap.free(address)
+    }
+    heap.audit()
+  })
+
+  test(`objects around ${gibibytes} GiB keep their pointers, and are collected`, (t) => {
+    using heap = openAround(border)
+    const node = heap.defineType({ size: 3000, pointers: [8, 2992] })
+    const small = heap.defineType({ size: 24, pointers: [16] })
+    const scope = heap.scope()
+    const nodes = Array.from({ length: 1000 }, () => heap.allocate(node))
+    t.true(nodes[0]! < border && nodes.at(-1)! > border)
+    for (const [i, address] of nodes.entries()) {
+      heap.setPointer(address, 8, nodes[i - 1] ?? 0)
+      heap.setPointer(address, 2992, heap.allocate(small))
+      heap.setPointer(heap.getPointer(address, 2992), 16, nodes[(i * 7) % nodes.length]!)
+    }
+    const root = heap.addRoot(nodes.at(-1)!)
+    scope[Symbol.dispose]()
+    heap.allocate(node)
+    heap.collect()
+    t.is(heap.memStats().HeapObjects, 2 * nodes.length + 2, 'they, the newest and the block in front')
+    for (const [i, address] of nodes.entries()) {
+      if (heap.getPointer(address, 8) !== (nodes[i - 1] ?? 0)) t.fail(`${i}`)
+      if (heap.getPointer(heap.getPointer(address, 2992), 16) !== nodes[(i * 7) % nodes.length]) t.fail(`${i}`)
+    }
+    heap.removeRoot(root)
+    heap.collect()
+    t.is(heap.memStats().HeapObjects, 2)
+    heap.audit()
+  })
+}
+
+test('a heap at its default limit reserves no more than 32 GiB and its tables', (t) => {
+  using heap = new GoHeap()
+  t.true(heap.stats().reservedBytes <= 2 ** 35 + 2 ** 34)
+  heap.free(heap.malloc(1))
+  t.is(heap.stats().threads, 1)
+  t.deepEqual(heap.systemCalls(), [])
+  t.true(heap.residentBytes() === null || heap.residentBytes()! > 0)
+  heap.close()
+  t.is(heap.residentBytes(), 0)
+})
+
+test('wrong options are told by code', (t) => {
+  const wrong: [unknown, string][] = [
+    [null, 'ERR_INVALID_ARG_TYPE'],
+    [64, 'ERR_INVALID_ARG_TYPE'],
+    [{ memory: 'some' }, 'ERR_OUT_OF_RANGE'],
+    [{ memory: 1 }, 'ERR_INVALID_ARG_TYPE'],
+    [{ limitBytes: 0 }, 'ERR_OUT_OF_RANGE'],
+    [{ limitBytes: 2 ** 35 + 8192 }, 'ERR_OUT_OF_RANGE'],
+    [{ limitBytes: '1' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ gcPercent: '100' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ gcPercent: null }, 'ERR_INVALID_ARG_TYPE'],
+    [{ gcPercent: -2 }, 'ERR_OUT_OF_RANGE'],
+    [{ gcPercent: 0.5 }, 'ERR_OUT_OF_RANGE'],
+    [{ gcPercent: Number.NaN }, 'ERR_OUT_OF_RANGE'],
+    [{ memoryLimit: '1' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ memoryLimit: -1 }, 'ERR_OUT_OF_RANGE'],
+    [{ memoryLimit: 1.5 }, 'ERR_OUT_OF_RANGE'],
+    [{ memoryLimit: Number.NaN }, 'ERR_OUT_OF_RANGE'],
+    [{ onCycle: 1 }, 'ERR_INVALID_ARG_TYPE'],
+    [{ onCycle: null }, 'ERR_INVALID_ARG_TYPE'],
+    [{ ledger: { file: 1 } }, 'ERR_INVALID_ARG_TYPE'],
+  ]
+  for (const [options, code] of wrong) {
+    t.throws(() => new GoHeap(options as GoHeapOptions), { code }, JSON.stringify(options))
+  }
+})
+
+test('undefined options are the defaults, and no limit is Infinity', (t) => {
+  const options = { memory: undefined, limitBytes: undefined, gcPercent: undefined, memoryLimit: undefined }
+  using heap = new GoHeap({ ...options, onCycle: undefined } as unknown as GoHeapOptions)
+  t.is(heap.setGCPercent(50), 100)
+  t.is(heap.setGCPercent(-1), 50)
+  t.is(heap.setMemoryLimit(2 ** 30), Number.POSITIVE_INFINITY)
+  t.is(heap.setMemoryLimit(Number.POSITIVE_INFINITY), 2 ** 30)
+})
