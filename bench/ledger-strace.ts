@@ -2,7 +2,7 @@
  * Holds the ledger against strace: every system call that strace sees the library make must be in the ledger, and no other,
  * in the same order. All events of all traces, both kinds of memory; test/os/ledger-strace.test.ts has the start of each.
  *
- *     node dist/bench/ledger-strace.js [--traces jq,perl] [--events N] [--rounds N]
+ *     node dist/bench/ledger-strace.js [--traces jq,perl] [--allocator tcmalloc|go|freelist] [--events N] [--rounds N]
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,6 +15,7 @@ import { TRACES } from './peers.ts'
 const { values } = parseArgs({
   options: {
     traces: { type: 'string', default: TRACES.join(',') },
+    allocator: { type: 'string', default: 'tcmalloc' },
     events: { type: 'string' },
     rounds: { type: 'string', default: '3' },
   },
@@ -31,7 +32,7 @@ for (const trace of values.traces.split(',')) {
   for (const memory of ['shared', 'private'] as const) {
     const rounds = Number(values.rounds)
     const events = values.events === undefined ? {} : { events: Number(values.events) }
-    const replay = await straceReplay(folder, { trace, memory, rounds, ...events })
+    const replay = await straceReplay(folder, { trace, memory, allocator: values.allocator, rounds, ...events })
     const difference = firstDifference(replay)
     if (difference !== undefined) process.exitCode = 1
     const count = (name: string) => replay.traced.filter(({ call }) => call === name).length

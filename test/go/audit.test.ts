@@ -3,7 +3,7 @@ import { PageEntry, PageField, Span, SpanEntry } from '../../lib/go/span.ts'
 import type { GoTiers } from '../../lib/go/tiers.ts'
 import { classOf, openGoTiers, spanWord } from '../support/go-tiers.ts'
 
-/** Tiers with blocks and objects of all kinds, some of which were freed; and a cycle that is half way through its sweep. */
+/** Tiers with blocks and objects of all kinds, some of which were freed; and a cycle that has begun. */
 function open(): { tiers: GoTiers; blocks: number[]; objects: number[]; large: number } {
   const { tiers } = openGoTiers()
   const blocks = [16, 64, 1024, 20_000, 50_000].flatMap((size) => Array.from({ length: 40 }, () => tiers.malloc(size)))

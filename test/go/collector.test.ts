@@ -304,8 +304,9 @@ test('a list of a million objects overflows nothing', (t) => {
 })
 
 /**
- * Combs, each of `teeth` pointers: the first and the last lead to the next comb, the others to objects which lead to one more each, and
- * all to one large object that has a pointer at its end. Whichever way the collector goes on, all the others wait meanwhile.
+ * Combs, each of `teeth` pointers: the first and the last lead to the next comb, the others to objects which lead to one more
+ * each, and all to one large object that has a pointer at its end. Whichever way the collector goes on, all the others wait
+ * meanwhile.
  */
 function combs(heap: GoHeap, count: number, teeth: number): number {
   const comb = heap.defineType({ size: teeth * 8, pointers: Array.from({ length: teeth }, (_, i) => i * 8) })

@@ -67,7 +67,7 @@ for (const { name, memory, part, simulate, heldBytes = 0, limitBytes = LIMIT_BYT
     let automatic = 0
     let fault: unknown
 
-    /** Plays on a new heap; what went wrong, if anything. When a slice ends is a matter of time: it may go well the next time. */
+    /** Plays on a new heap; what went wrong, if anything. When a slice ends is a matter of time: it may go well then. */
     const play = async ({ layouts, gcPercent, ballast }: Plan, steps: readonly Step[]): Promise<unknown> => {
       const mapper = simulate?.()
       const heap = new GoHeap<MemoryKind>({
@@ -113,7 +113,7 @@ for (const { name, memory, part, simulate, heldBytes = 0, limitBytes = LIMIT_BYT
       const listing = failing.map((step) => `  ${describeStep(step)}`).join('\n')
       const types = JSON.stringify(plan.layouts.map(decodeLayout).map(({ size, pointers }) => ({ size, pointers })))
       t.fail(
-        `${String(fault)}\nseed ${outcome.seed}, ${JSON.stringify(plan)}, types ${types.slice(0, 2000)}, steps:\n${listing}`
+        `${String(fault)}\nseed ${outcome.seed}, ${JSON.stringify(plan)}, types ${types.slice(0, 2000)}\n${listing}`
       )
     }
     t.false(outcome.failed)

@@ -6,8 +6,8 @@ import { addBallast, chain, distract, isThere, lengthOf, openQuiet } from '../su
 const SLICES = 8
 
 /**
- * A heap with an object that is scanned in the first slice of a cycle, then ballast, then one that is scanned in the last. Both have
- * two pointers. In front of them all is a root of another object.
+ * A heap with an object that is scanned in the first slice of a cycle, then ballast, then one that is scanned in the last.
+ * Both have two pointers. In front of them all is a root of another object.
  */
 function openWithBothEnds() {
   const heap = openQuiet()

@@ -7,6 +7,9 @@ const MOST_ARRAY_BYTES = 64 * 1024
 /** Words of an object that are written and looked at: all of a small one. */
 const MOST_STAMPED = 128
 const MOST_SCOPES = 5
+/** Settings that are changed on the way. */
+const GC_PERCENTS = [-1, 0, 1, 50, 400]
+const MEMORY_LIMITS = [Number.POSITIVE_INFINITY, 0, 2 ** 22]
 /** Ballast: objects so long that marking one takes a slice, with a pointer in every 1 KiB. */
 const BALLAST: TypeLayout = {
   size: 64 * 1024,
@@ -54,9 +57,9 @@ export class GraphError extends Error {
 }
 
 /**
- * The reference: a graph of objects with what roots reach in it. It does each step on the heap and on itself, and throws where
- * the two differ. A program has the addresses of what it can reach; so the reference finds objects by walking there from roots,
- * and by reading the pointers on its way.
+ * The reference: a graph of objects with what roots reach in it. It does each step on the heap and on itself, and throws
+ * where the two differ. A program has the addresses of what it can reach; so the reference finds objects by walking there
+ * from roots, and reads the pointers on its way.
  */
 export class GoGraph {
   private readonly heap: GoHeap<MemoryKind>
@@ -179,11 +182,25 @@ export class GoGraph {
   }
 
   private look(a: number, b: number): void {
-    if (a % 4 === 0) this.collect()
-    // An audit walks the whole heap, also where nearly all of it is one block.
-    else if (a % 4 === 1 && this.held === 0) this.heap.audit()
-    else if (a % 4 === 2) this.checkReachable(this.reachable())
-    else this.heap.releaseFreeMemory(...(b % 2 === 0 ? [] : [b * 100]))
+    switch (a % 5) {
+      case 0:
+        this.collect()
+        break
+      case 1:
+        // An audit walks the whole heap, also where nearly all of it is one block.
+        if (this.held === 0) this.heap.audit()
+        break
+      case 2:
+        this.checkReachable(this.reachable())
+        break
+      case 3:
+        this.heap.releaseFreeMemory(...(b % 2 === 0 ? [] : [b * 100]))
+        break
+      case 4:
+        if (b % 2 === 0) this.heap.setGCPercent(GC_PERCENTS[b % 5]!)
+        else this.heap.setMemoryLimit(MEMORY_LIMITS[b % 3]!)
+        break
+    }
   }
 
   /** Undefined where there is no memory for it; then all that is dead has gone. */
@@ -389,7 +406,7 @@ export class GoGraph {
     }
   }
 
-  /** The words of an object that hold no pointers, or some of them; tiny objects have their bytes compared by their words alone. */
+  /** The words of an object that hold no pointers, or some of them. */
   private eachWord({ address, type, count, stamp }: Node, visit: (at: number, value: number) => void): void {
     const first = (address - this.base) / 4
     // Tiny objects may start anywhere: the words that lie in them.
