@@ -84,3 +84,20 @@ export interface HeapStats {
   /** Where memory comes from: `native` is the system; `growable` a SharedArrayBuffer, which gives nothing back. */
   system: string
 }
+
+/** What is left to tell of a heap that is closed: the peaks and the calls. */
+export function closedStats(last: HeapStats): HeapStats {
+  return {
+    ...last,
+    liveBytes: 0,
+    mappedBytes: 0,
+    reservedBytes: 0,
+    threadCacheBytes: 0,
+    centralCacheBytes: 0,
+    pageHeapFreeBytes: 0,
+    pageHeapReleasedBytes: 0,
+    metadataBytes: 0,
+    threads: 0,
+    deadThreadsBytes: 0,
+  }
+}

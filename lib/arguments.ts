@@ -1,4 +1,4 @@
-import { outOfRange, wrongType } from './errors.ts'
+import { AllocatorError, outOfRange, wrongType } from './errors.ts'
 
 /** Checks that `value` is a whole number of bytes (or objects): 0 to 2^53 - 1. */
 export function checkCount(name: string, value: unknown): number {
@@ -17,6 +17,39 @@ export function checkAlignment(value: unknown): number {
     throw outOfRange('alignment', `a power of two from 1 to ${MOST_ALIGNMENT}`, value)
   }
   return alignment
+}
+
+/** Checks that what memory comes from, without the addon a buffer of V8's, promises an alignment: at most `most`. */
+export function checkSupported(alignment: number, most: number, requested: number): void {
+  if (alignment <= most) return
+  throw new AllocatorError(
+    'ERR_HEAP_UNSUPPORTED',
+    `without the addon memory can't be aligned to more than ${most} bytes`,
+    { requested }
+  )
+}
+
+/** Checks the length that a view of a block of `usable` bytes should have; `undefined` gives all of it. */
+export function checkViewLength(length: number | undefined, usable: number): number {
+  if (length === undefined) return usable
+  if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
+  return length
+}
+
+/**
+ * Checks where the pointers of an object of `size` bytes are, which take 8 bytes each: byte offsets, multiples of 8 inside, all
+ * different.
+ */
+export function checkPointerOffsets(name: string, value: unknown, size: number): number[] {
+  if (!Array.isArray(value)) throw wrongType(name, 'an array of offsets', value)
+  // By index: a hole is no offset.
+  const offsets = Array.from({ length: value.length }, (_, i) => checkCount(`${name}[${i}]`, value[i]))
+  for (const [i, offset] of offsets.entries()) {
+    if (offset % 8 !== 0 || offset + 8 > size)
+      throw outOfRange(`${name}[${i}]`, `a multiple of 8 inside of ${size} bytes`, offset)
+  }
+  if (new Set(offsets).size !== offsets.length) throw outOfRange(name, 'different offsets', offsets)
+  return offsets
 }
 
 /** Checks that `value` is one of `choices`; `undefined` gives the first. */

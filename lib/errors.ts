@@ -61,6 +61,17 @@ export function closedError(): AllocatorError {
   return new AllocatorError('ERR_HEAP_CLOSED', 'the heap is closed')
 }
 
+/** The error for a request that the limit refused, or, with an error number other than 0, the system. */
+export function outOfMemory(requested: number, errno: number): AllocatorError {
+  return errno === 0
+    ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
+    : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
+        requested,
+        syscall: 'mmap',
+        errno,
+      })
+}
+
 /** The error for what isn't the token of an open heap. */
 export function invalidToken(reason: string): AllocatorError {
   return new AllocatorError('ERR_HEAP_INVALID_TOKEN', `the token can't be attached: ${reason}`)

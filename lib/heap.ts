@@ -1,20 +1,21 @@
-import type { Address, Allocator, HeapStats } from './allocator.ts'
+import { type Address, type Allocator, closedStats, type HeapStats } from './allocator.ts'
 import {
   checkAlignment,
   checkBoolean,
-  checkChoice,
   checkCount,
   checkInteger,
   checkNumber,
   checkOptions,
-  MOST_ALIGNMENT,
+  checkSupported,
+  checkViewLength,
 } from './arguments.ts'
-import { AllocatorError, closedError, outOfRange, wrongType } from './errors.ts'
+import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isCached, ObjectState } from './memory/object-state.ts'
-import { Granule, MOST_HEAP_BYTES, Page } from './memory/page.ts'
+import { Address32, Granule, Page } from './memory/page.ts'
+import { checkReservation } from './memory/reservation.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
-import { doorNamed, machineMemory, openMapper } from './os/machine.ts'
+import { doorNamed, openMapper } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
@@ -25,13 +26,6 @@ import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
 const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
 /** What gperftools clips that budget to. */
 const MOST_CACHE_BYTES = 2 ** 30
-/** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
-const enum Address32 {
-  Most = 0x7fffffff,
-  MostGranule = 0x7ffffff,
-  /** The bits that are 0 in every address of a block. */
-  Wrong = 0x8000000f,
-}
 
 /** The calls that have a slow path. */
 const enum Call {
@@ -210,9 +204,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
     const usable = this.tiers.usableBytes(this.liveGranule(address))
-    if (length === undefined) return new Uint8Array(this.buffer, address, usable)
-    if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
-    return new Uint8Array(this.buffer, address, length)
+    return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
   }
 
   stats(): HeapStats {
@@ -279,7 +271,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           first <= Small.MostBytes
             ? this.tiers.allocateSmall(this.classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
             : this.tiers.allocateLarge(first, undefined)
-        if (granule === 0) throw this.outOfMemory(first)
+        if (granule === 0) throw outOfMemory(first, this.tiers.lastErrno)
         return granule * Granule.Bytes
       }
       case Call.Free: {
@@ -295,7 +287,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           return address
         }
         const granule = this.tiers.allocateLarge(bytes, this.bytes)
-        if (granule === 0) throw this.outOfMemory(bytes)
+        if (granule === 0) throw outOfMemory(bytes, this.tiers.lastErrno)
         return granule * Granule.Bytes
       }
       case Call.Realloc: {
@@ -313,15 +305,9 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         checkCount('size', second)
         this.checkOpen()
         if (first <= Granule.Bytes) return this.malloc(second)
-        if (first > this.mapper.maxAlignment) {
-          throw new AllocatorError(
-            'ERR_HEAP_UNSUPPORTED',
-            `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
-            { requested: second }
-          )
-        }
+        checkSupported(first, this.mapper.maxAlignment, second)
         const granule = this.tiers.allocateAligned(first, second)
-        if (granule === 0) throw this.outOfMemory(second)
+        if (granule === 0) throw outOfMemory(second, this.tiers.lastErrno)
         return granule * Granule.Bytes
       }
     }
@@ -366,17 +352,6 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     )
   }
 
-  private outOfMemory(requested: number): AllocatorError {
-    const errno = this.tiers.lastErrno
-    return errno === 0
-      ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
-      : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
-          requested,
-          syscall: 'mmap',
-          errno,
-        })
-  }
-
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
@@ -395,38 +370,17 @@ class Attachment {
 
 function createTiers(options: HeapOptions): Attachment {
   checkOptions(options)
-  const memory = checkChoice('memory', options.memory, ['shared', 'private'])
-  const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-  const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+  const reservation = checkReservation(options)
   const threadCache = checkBoolean('threadCache', options.threadCache, true)
   const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
   const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
   const mapper = options.mapper ?? openMapper(options.ledger ?? {})
   const tiers = TCMalloc.create(mapper, {
-    memory,
-    limitBytes,
-    alignment: Math.min(MOST_ALIGNMENT, mapper.maxAlignment),
+    ...reservation,
     cacheBytes: threadCache ? cacheBytes : 0,
     releaseRate,
   })
   return new Attachment(mapper, tiers)
-}
-
-/** What is left to tell of a heap that is closed: the peaks and the calls. */
-function closedStats(last: HeapStats): HeapStats {
-  return {
-    ...last,
-    liveBytes: 0,
-    mappedBytes: 0,
-    reservedBytes: 0,
-    threadCacheBytes: 0,
-    centralCacheBytes: 0,
-    pageHeapFreeBytes: 0,
-    pageHeapReleasedBytes: 0,
-    metadataBytes: 0,
-    threads: 0,
-    deadThreadsBytes: 0,
-  }
 }
 
 function throwClosed(): never {

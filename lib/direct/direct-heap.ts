@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkCount, checkInteger, checkOptions } from '../arguments.ts'
+import { checkAlignment, checkCount, checkInteger, checkOptions, checkViewLength } from '../arguments.ts'
 import { AllocatorError, closedError, outOfRange } from '../errors.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
 import { machineMemory } from '../os/machine.ts'
@@ -99,19 +99,15 @@ export class DirectHeap implements Allocator {
   /** All views of a block share an ArrayBuffer of its own, at offset 0. */
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const block = this.blockAt(address)
-    if (length !== undefined && checkCount('length', length) > block.usable) {
-      throw outOfRange('length', `at most the block's ${block.usable} bytes`, length)
-    }
+    const viewLength = checkViewLength(length, block.usable)
     block.buffer ??= this.addon.bufferOver(address, block.usable)
-    return new Uint8Array(block.buffer, 0, length ?? block.usable)
+    return new Uint8Array(block.buffer, 0, viewLength)
   }
 
   /** Writes one byte in every `stride` of a block without making a view, so that a figure is the system's cost alone. */
   touch(address: Address, length: number, stride: number): void {
     const block = this.blockAt(address)
-    if (checkCount('length', length) > block.usable) {
-      throw outOfRange('length', `at most the block's ${block.usable} bytes`, length)
-    }
+    checkViewLength(checkCount('length', length), block.usable)
     if (checkCount('stride', stride) === 0) throw outOfRange('stride', 'at least 1', stride)
     this.addon.touch(address, length, stride)
   }

@@ -1,9 +1,18 @@
-import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkChoice, checkCount, checkInteger, checkNumber, checkOptions } from '../arguments.ts'
-import { AllocatorError, closedError, outOfRange } from '../errors.ts'
+import { type Address, type Allocator, closedStats, type HeapStats } from '../allocator.ts'
+import {
+  checkAlignment,
+  checkChoice,
+  checkCount,
+  checkNumber,
+  checkOptions,
+  checkSupported,
+  checkViewLength,
+} from '../arguments.ts'
+import { AllocatorError, closedError, outOfMemory } from '../errors.ts'
 import { BlockBytes } from '../memory/block-bytes.ts'
-import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { machineMemory, openMapper } from '../os/machine.ts'
+import { Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
+import { checkReservation } from '../memory/reservation.ts'
+import { openMapper } from '../os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import { audit } from './audit.ts'
@@ -52,10 +61,8 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: FreeListHeapOptions<Kind> = {}) {
     checkOptions(options)
-    const memory = checkChoice('memory', options.memory, ['shared', 'private'])
+    const reservation = checkReservation(options)
     const search = checkChoice('search', options.search, ['all', 'free'])
-    const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-    const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
     const after = checkNumber(
       'collectAfterBytes',
       options.collectAfterBytes,
@@ -65,7 +72,7 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
     )
     this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
     const growth = checkGrowth(options.growth, this.mapper.systemPageSize)
-    this.allocator = new ListAllocator(this.mapper, { memory, limitBytes, search, growth })
+    this.allocator = new ListAllocator(this.mapper, { ...reservation, search, growth })
     this.collector = new Collector(this.allocator, after)
     this.buffer = this.allocator.buffer as BufferOf<Kind>
     this.bytes = new BlockBytes(this.allocator.unshared)
@@ -107,13 +114,7 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
     checkAlignment(alignment)
     checkCount('size', size)
     this.checkOpen()
-    if (alignment > this.mapper.maxAlignment) {
-      throw new AllocatorError(
-        'ERR_HEAP_UNSUPPORTED',
-        `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
-        { requested: size }
-      )
-    }
+    checkSupported(alignment, this.mapper.maxAlignment, size)
     return addressOf(this.obtain(size, Math.max(alignment, Granule.Bytes), 0))
   }
 
@@ -128,9 +129,7 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
 
   view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
     const usable = this.usableBytes(this.liveBlock(address))
-    if (length === undefined) return new Uint8Array(this.buffer, address, usable)
-    if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
-    return new Uint8Array(this.buffer, address, length)
+    return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
   }
 
   /** What holds objects that the collector looks after. A program may have several: each holds what its handles name. */
@@ -179,17 +178,7 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
 
   close(): void {
     if (this.finalStats !== undefined) return
-    this.finalStats = {
-      ...this.currentStats(),
-      liveBytes: 0,
-      mappedBytes: 0,
-      reservedBytes: 0,
-      centralCacheBytes: 0,
-      pageHeapFreeBytes: 0,
-      pageHeapReleasedBytes: 0,
-      metadataBytes: 0,
-      threads: 0,
-    }
+    this.finalStats = closedStats(this.currentStats())
     this.allocator.close()
     this.finalStats.syscalls = this.mapper.syscalls()
     this.mapper.flush()
@@ -279,14 +268,4 @@ function addressOf(block: number): Address {
 /** Size 0 has a granule too, so that its address is its own. */
 function granulesFor(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / Granule.Bytes))
-}
-
-function outOfMemory(requested: number, errno: number): AllocatorError {
-  return errno === 0
-    ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
-    : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
-        requested,
-        syscall: 'mmap',
-        errno,
-      })
 }

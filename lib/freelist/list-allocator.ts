@@ -1,8 +1,7 @@
-import { MOST_ALIGNMENT } from '../arguments.ts'
-import { Granule, leastSpanPages, Page } from '../memory/page.ts'
-import { reserve } from '../memory/reservation.ts'
+import { Granule, Page } from '../memory/page.ts'
+import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
 import { roundUp } from '../memory/tables.ts'
-import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
+import type { Mapper, Mapping } from '../os/mapper.ts'
 import { BlockList } from './block-list.ts'
 import { type GrowthPolicy, growthBytes } from './growth.ts'
 import { HeapWords } from './heap-words.ts'
@@ -16,9 +15,7 @@ const LEAST_REST = HeaderSize.Granules + 1
 const KEPT_GRANULES = HeaderSize.Granules + 1
 
 /** What the allocator is made with; a heap has checked it. */
-export interface ListAllocatorOptions {
-  memory: MemoryKind
-  limitBytes: number
+export interface ListAllocatorOptions extends ReservationOptions {
   /** Which blocks a search looks at. */
   search: 'all' | 'free'
   growth: GrowthPolicy
@@ -48,10 +45,8 @@ export class ListAllocator {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation, or the tables */
   constructor(mapper: Mapper, { memory, limitBytes, search, growth }: ListAllocatorOptions) {
-    const alignment = Math.min(MOST_ALIGNMENT, mapper.maxAlignment)
-    const leastPages = leastSpanPages(mapper.systemPageSize)
-    const { mapping, limitPages } = reserve(mapper, { memory, limitBytes, alignment }, leastPages)
-    this.tables = openTables(mapper, mapping, Page.First + limitPages)
+    const { mapping, limitPages } = reserve(mapper, { memory, limitBytes })
+    this.tables = openBeside(mapping, () => new SideTables(mapper, Page.First + limitPages))
     this.list = new BlockList(new HeapWords(mapping.buffer), this.tables)
     this.search = search === 'all' ? new AllBlocks(this.list) : new FreeBlocks(this.list)
     this.buffer = mapping.buffer
@@ -259,16 +254,6 @@ export class ListAllocator {
       // A page that was given back before is stepped over.
       end = Math.min(start, end - 1)
     }
-  }
-}
-
-/** Tables beside a reservation, which is given up where there is no memory for them. */
-function openTables(mapper: Mapper, mapping: Mapping, pages: number): SideTables {
-  try {
-    return new SideTables(mapper, pages)
-  } catch (error) {
-    mapping.close()
-    throw error
   }
 }
 

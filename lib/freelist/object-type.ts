@@ -1,4 +1,4 @@
-import { checkCount } from '../arguments.ts'
+import { checkCount, checkPointerOffsets } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
 import { MOST_HEAP_BYTES } from '../memory/page.ts'
 
@@ -7,8 +7,6 @@ export interface ObjectLayout {
   size: number
   references: readonly number[]
 }
-
-const REFERENCE_BYTES = 8
 
 /** A type of objects, by which the collector finds the references in them. */
 export class ObjectType {
@@ -33,17 +31,7 @@ export class TypeTable {
     if (typeof layout !== 'object' || layout === null) throw wrongType('layout', 'an object', layout)
     const size = checkCount('layout.size', layout.size)
     if (size > MOST_HEAP_BYTES) throw outOfRange('layout.size', `at most ${MOST_HEAP_BYTES}`, size)
-    if (!Array.isArray(layout.references)) throw wrongType('layout.references', 'an array', layout.references)
-    const references = [...layout.references]
-    for (const offset of references) {
-      checkCount('an offset in layout.references', offset)
-      if (offset % REFERENCE_BYTES !== 0 || offset + REFERENCE_BYTES > size) {
-        throw outOfRange('an offset in layout.references', `a multiple of 8 inside of ${size} bytes`, offset)
-      }
-    }
-    if (new Set(references).size !== references.length) {
-      throw outOfRange('layout.references', 'different offsets', references)
-    }
+    const references = checkPointerOffsets('layout.references', layout.references, size)
     const type = new ObjectType(this.types.length + 1, size, Object.freeze(references))
     this.types.push(type)
     return type

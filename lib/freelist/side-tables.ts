@@ -1,5 +1,5 @@
-import { AllocatorError } from '../errors.ts'
 import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from '../memory/page.ts'
+import { reserveTables } from '../memory/reservation.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 
@@ -30,14 +30,7 @@ export class SideTables {
     const startBytes = roundUp((pages * Page.Granules) / GRANULES_PER_BYTE, MOST_SYSTEM_PAGE_BYTES)
     this.startsOffset = roundUp(systemPages, MOST_SYSTEM_PAGE_BYTES)
     this.reservedBytes = this.startsOffset + startBytes
-    const { reservedBytes } = this
-    const mapping = mapper.reserve({ byteLength: reservedBytes, kind: 'shared', alignment: 4096, hugePages: false })
-    if (typeof mapping === 'number') throw refused(mapping, reservedBytes)
-    const errno = mapping.grow(0, this.startsOffset)
-    if (errno !== 0) {
-      mapping.close()
-      throw refused(errno, this.startsOffset)
-    }
+    const mapping = reserveTables(mapper, this.reservedBytes, this.startsOffset)
     this.mapper = mapper
     this.mapping = mapping
     this.released = new Int8Array(mapping.buffer, 0, systemPages)
@@ -92,12 +85,4 @@ export class SideTables {
     if (this.mapper.canRelease) this.mapping.release(0, this.startsOffset + this.startsGrown)
     this.mapping.close()
   }
-}
-
-function refused(errno: number, requested: number): AllocatorError {
-  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
-    requested,
-    syscall: 'mmap',
-    errno,
-  })
 }

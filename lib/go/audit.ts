@@ -3,7 +3,7 @@ import { Page } from '../memory/page.ts'
 import type { ManualSpans } from './manual-spans.ts'
 import type { MCache } from './mcache.ts'
 import type { MCentral } from './mcentral.ts'
-import type { MHeap } from './mheap.ts'
+import { type MHeap, PageState } from './mheap.ts'
 import type { ObjectBits } from './object-bits.ts'
 import { type GoSizeClasses, SpanClass } from './size-class.ts'
 import { Bits, PageEntry, PageWord, Span, SpanEntry, Word8 } from './span.ts'
@@ -23,9 +23,6 @@ export interface AuditedGoTiers {
   /** Objects of a class that were handed out and taken back. */
   counts(sizeClass: number): Counts
 }
-
-/** What a page may be besides in use; see MHeap. */
-const RELEASED = 2
 
 /**
  * Walks every page, every span and all bits, and compares what it finds with lists and counters.
@@ -94,7 +91,7 @@ class GoWalk {
       const word = tables.pages[page << PageEntry.Shift]!
       if (word === 0) {
         this.check(tables.pageAlloc.isFree(page), `page ${page} is in no span, and isn't free`)
-        if ((tables.pageState[page]! & RELEASED) !== 0) this.releasedPages++
+        if ((tables.pageState[page]! & PageState.Released) !== 0) this.releasedPages++
         page++
         continue
       }

@@ -1,26 +1,28 @@
-import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkChoice, checkCount, checkInteger, checkOptions, MOST_ALIGNMENT } from '../arguments.ts'
-import { AllocatorError, closedError, outOfRange, wrongType } from '../errors.ts'
+import { type Address, type Allocator, closedStats, type HeapStats } from '../allocator.ts'
+import {
+  checkAlignment,
+  checkCount,
+  checkInteger,
+  checkOptions,
+  checkSupported,
+  checkViewLength,
+} from '../arguments.ts'
+import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
-import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { machineMemory, openMapper } from '../os/machine.ts'
+import { Address32, Granule, Page } from '../memory/page.ts'
+import { checkReservation } from '../memory/reservation.ts'
+import { openMapper } from '../os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import type { CycleRecord, GoMemStats } from './mem-stats.ts'
 import { GoSmall } from './size-class.ts'
+import { Word8 } from './span.ts'
 import { GoTiers } from './tiers.ts'
 import type { TypeId, TypeLayout } from './types.ts'
 
 /** Go's GOGC. */
 const DEFAULT_GC_PERCENT = 100
 const MOST_GC_PERCENT = 1_000_000
-/** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
-const enum Address32 {
-  MostGranule = 0x7ffffff,
-  MostUnit = 0xfffffff,
-  /** The bits that are 0 in every address of a block. */
-  Wrong = 0x8000000f,
-}
 
 /** The calls that have a slow path. */
 const enum Call {
@@ -72,21 +74,18 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: GoHeapOptions<Kind> = {}) {
     checkOptions(options)
-    const memory = checkChoice('memory', options.memory as MemoryKind | undefined, ['shared', 'private'])
-    const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-    const limitBytes = checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+    const reservation = checkReservation(options)
     const gcPercent = checkInteger('gcPercent', options.gcPercent, -1, MOST_GC_PERCENT, DEFAULT_GC_PERCENT)
     const memoryLimit = checkLimit(options.memoryLimit)
     const { onCycle } = options
     if (onCycle !== undefined && typeof onCycle !== 'function') throw wrongType('onCycle', 'a function', onCycle)
     this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
-    const alignment = Math.min(MOST_ALIGNMENT, this.mapper.maxAlignment)
-    this.tiers = new GoTiers(this.mapper, { memory, limitBytes, alignment }, { gcPercent, memoryLimit, onCycle })
+    this.tiers = new GoTiers(this.mapper, reservation, { gcPercent, memoryLimit, onCycle })
     this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>
     this.bytes = new BlockBytes(this.tiers.mapping.unshared)
     this.manual = this.tiers.manual
     this.objects = this.tiers.objects
-    this.classBySize16 = this.tiers.classes.classBySize16()
+    this.classBySize16 = this.tiers.classBySize16
   }
 
   malloc(size: number): Address {
@@ -141,9 +140,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
     const usable = this.usableSize(address)
-    if (length === undefined) return new Uint8Array(this.buffer, address, usable)
-    if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
-    return new Uint8Array(this.buffer, address, length)
+    return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
   }
 
   /**
@@ -163,7 +160,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   allocate(type: TypeId, count = 1): Address {
     if (count === 1 && this.tiers.types.has(type)) {
       const unit = this.objects.allocateCached(type)
-      if ((unit - 1) >>> 0 < Address32.MostUnit) return unit << 3
+      if ((unit - 1) >>> 0 < Word8.MostUnit32) return unit << 3
       if (unit !== 0) return (unit >>> 0) * 8
     }
     return +this.slow(Call.Allocate, type, count)
@@ -281,7 +278,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   close(): void {
     if (this.finalStats !== undefined) return
-    this.finalStats = { ...this.stats(), ...CLOSED_STATS }
+    this.finalStats = closedStats(this.stats())
     // What these look at on their usual paths is nobody's from now on. (The others find that nothing is cached.)
     for (const name of ['free', 'realloc']) Object.defineProperty(this, name, { value: throwClosed })
     this.tiers.close()
@@ -332,13 +329,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
         checkAlignment(first)
         checkCount('size', second)
         this.checkOpen()
-        if (first > this.mapper.maxAlignment) {
-          throw new AllocatorError(
-            'ERR_HEAP_UNSUPPORTED',
-            `without the addon memory can't be aligned to more than ${this.mapper.maxAlignment} bytes`,
-            { requested: second }
-          )
-        }
+        checkSupported(first, this.mapper.maxAlignment, second)
         return tiers.alignedAlloc(first, second) || this.refuse(second)
       }
       case Call.Allocate: {
@@ -370,14 +361,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   private refuse(requested: number): never {
-    const { lastErrno } = this.tiers
-    throw lastErrno === 0
-      ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
-      : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
-          requested,
-          syscall: 'mmap',
-          errno: lastErrno,
-        })
+    throw outOfMemory(requested, this.tiers.lastErrno)
   }
 
   private wrongAddress(address: Address): AllocatorError {
@@ -389,19 +373,6 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
-}
-
-/** What is left to tell of a heap that is closed: the peaks and the calls. */
-const CLOSED_STATS = {
-  liveBytes: 0,
-  mappedBytes: 0,
-  reservedBytes: 0,
-  threadCacheBytes: 0,
-  centralCacheBytes: 0,
-  pageHeapFreeBytes: 0,
-  pageHeapReleasedBytes: 0,
-  metadataBytes: 0,
-  threads: 0,
 }
 
 function checkLimit(bytes: number | undefined): number {

@@ -163,9 +163,9 @@ export class ManualSpans {
 
   /** The bytes that may be used of a live small block; 0 where none starts there. */
   smallBytes(granule: number): number {
+    if (!this.isLive(granule)) return 0
     const info = this.pages[(granule >>> Page.GranuleShift) << PageEntry.Shift]!
-    const isLive = (info & PageWord.Manual) !== 0 && ((this.unitBits[granule >>> 4]! >>> (granule << 1)) & 1) !== 0
-    return isLive ? this.classes.size[(info & PageWord.SpanClass) >>> 1]! : 0
+    return this.classes.size[(info & PageWord.SpanClass) >>> 1]!
   }
 
   /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */
@@ -314,12 +314,10 @@ export class ManualSpans {
   private giveBack(sizeClass: number, count: number): void {
     const { stack, words, pages } = this
     const first = this.base[sizeClass]! + 1
-    const magic = this.classes.magic[sizeClass]!
-    const shift = this.classes.shift[sizeClass]!
     for (let i = first; i < first + count; i++) {
       const granule = stack[i]!
       const start = pages[(granule >>> Page.GranuleShift) << PageEntry.Shift]! >>> PageWord.StartShift
-      const slot = Math.imul((granule - (start << Page.GranuleShift)) << 1, magic) >>> shift
+      const slot = this.classes.slotAt(sizeClass, (granule - (start << Page.GranuleShift)) << 1)
       words[(start << Bits.PageShift) + (slot >>> 5)]! ^= 1 << (slot & 31)
       const left = (start << PageEntry.Shift) + PageField.FreesLeft
       pages[left]!--

@@ -1,4 +1,5 @@
 import { Page } from '../memory/page.ts'
+import { windowsOf } from '../memory/word-windows.ts'
 import type { ObjectBits } from './object-bits.ts'
 import type { PointerMap } from './pointer-map.ts'
 import type { GoSizeClasses } from './size-class.ts'
@@ -35,8 +36,7 @@ export class Marker {
   private readonly spans: Int32Array
   private readonly greyBits: Int32Array
   private readonly pointerBits: Int32Array
-  private readonly magic: Int32Array
-  private readonly shift: Int32Array
+  private readonly classes: GoSizeClasses
   private readonly size8: Int32Array
   private readonly windows: readonly Int32Array[]
   private readonly stack = new Int32Array(STACK_OBJECTS)
@@ -60,8 +60,7 @@ export class Marker {
     this.spans = tables.spans
     this.greyBits = tables.greyBits
     this.pointerBits = pointers.bits
-    this.magic = classes.magic
-    this.shift = classes.shift
+    this.classes = classes
     this.size8 = classes.size8
     this.windows = windowsOf(buffer)
     this.marked = new Int32Array(classes.count)
@@ -142,7 +141,7 @@ export class Marker {
         while (map !== 0) {
           const at = (word << 5) | (31 - Math.clz32(map & -map))
           map &= map - 1
-          const index = (at & 0x1fff_ffff) << 1
+          const index = (at & Word8.WindowMask) << 1
           const low = words[index]!
           const high = words[index + 1]!
           if ((low | high) === 0) continue
@@ -174,7 +173,7 @@ export class Marker {
     const start = info >>> PageWord.StartShift
     const sizeClass = (info & PageWord.SpanClass) >>> 1
     const offset = ((page - start) << Word8.PageShift) | ((low & 8191) >>> Word8.Shift)
-    const slot = sizeClass === 0 ? 0 : Math.imul(offset, this.magic[sizeClass]!) >>> this.shift[sizeClass]!
+    const slot = this.classes.slotAt(sizeClass, offset)
     const word = (this.bits.marked + (start << Bits.PageShift) + (slot >>> 5)) | 0
     const bit = 1 << (slot & 31)
     const marks = this.objectWords[word]!
@@ -208,7 +207,7 @@ export class Marker {
     const info = this.pages[(unit >>> Word8.PageShift) << PageEntry.Shift]!
     const start = info >>> PageWord.StartShift
     const sizeClass = (info & PageWord.SpanClass) >>> 1
-    const slot = sizeClass === 0 ? 0 : Math.floor(((unit - (start << Word8.PageShift)) | 0) / this.size8[sizeClass]!)
+    const slot = this.classes.slotAt(sizeClass, (unit - (start << Word8.PageShift)) | 0)
     this.greyBits[(start << Bits.PageShift) + (slot >>> 5)]! |= 1 << (slot & 31)
     const link = (start << SpanEntry.Shift) + Span.NextGrey
     if (this.spans[link] !== 0) return
@@ -236,13 +235,4 @@ export class Marker {
       }
     }
   }
-}
-
-/** Views of the heap's memory as 32-bit words, 4 GiB each. */
-export function windowsOf(buffer: SharedArrayBuffer | ArrayBuffer): Int32Array[] {
-  const windows: Int32Array[] = []
-  for (let offset = 0; offset < buffer.byteLength; offset += 2 ** 32) {
-    windows.push(new Int32Array(buffer, offset, Math.min(2 ** 32, buffer.byteLength - offset) / 4))
-  }
-  return windows
 }

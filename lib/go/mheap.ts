@@ -1,4 +1,4 @@
-import { Page } from '../memory/page.ts'
+import { leastSpanPages, Page } from '../memory/page.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import type { ObjectBits } from './object-bits.ts'
@@ -19,7 +19,7 @@ const KEPT_PAGES = 512
 const FORGOTTEN_PART = 16
 
 /** What is known of a page's contents. */
-const enum PageState {
+export const enum PageState {
   /** It may hold what was written there. */
   Dirty = 1,
   /** It was given back to the system. */
@@ -80,7 +80,7 @@ export class MHeap {
     this.mapper = mapper
     this.mapping = mapping
     this.limitEnd = Page.First + limitPages
-    this.unit = Math.max(1, mapper.systemPageSize >>> Page.Shift)
+    this.unit = leastSpanPages(mapper.systemPageSize)
   }
 
   /** Pages that have grown. */

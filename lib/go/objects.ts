@@ -1,8 +1,8 @@
 import type { Address } from '../allocator.ts'
 import { Granule, Page } from '../memory/page.ts'
 import { pagesFor } from '../memory/tables.ts'
+import { windowsOf } from '../memory/word-windows.ts'
 import type { Collector } from './collector.ts'
-import { windowsOf } from './marker.ts'
 import type { MCache } from './mcache.ts'
 import type { MCentral } from './mcentral.ts'
 import type { MHeap } from './mheap.ts'
@@ -23,6 +23,7 @@ const MOST_LOOPED_UNITS = 64
 export interface ObjectTiers {
   tables: GoTables
   classes: GoSizeClasses
+  classBySize8: Int8Array
   bits: ObjectBits
   mheap: MHeap
   central: MCentral
@@ -48,10 +49,8 @@ export class Objects {
   private readonly collector: Collector
   private readonly bits: ObjectBits
   private readonly pages: Int32Array
-  private readonly magic: Int32Array
-  private readonly shift: Int32Array
+  private readonly classes: GoSizeClasses
   private readonly size8: Int32Array
-  private readonly objectsOf: Int32Array
   private readonly classBySize8: Int8Array
   private readonly doubles: Float64Array
   private readonly windows: readonly Int32Array[]
@@ -66,30 +65,18 @@ export class Objects {
     this.collector = tiers.collector
     this.bits = tiers.bits
     this.pages = tiers.tables.pages
-    this.magic = tiers.classes.magic
-    this.shift = tiers.classes.shift
+    this.classes = tiers.classes
     this.size8 = tiers.classes.size8
-    this.objectsOf = tiers.classes.objects
-    this.classBySize8 = tiers.classes.classBySize8()
+    this.classBySize8 = tiers.classBySize8
     this.doubles = new Float64Array(tiers.buffer)
     this.windows = windowsOf(tiers.buffer)
   }
 
   /** One object of a small type from the cache, zeroed, as its unit; 0 where the cache has none, or the type is another. */
   allocateCached(type: TypeId): number {
-    const { cache, size8 } = this
-    const { words } = this.types
-    const at = type << TypeEntry.Shift
-    const spanClass = words[at + TypeWord.SpanClass]!
-    const unit = cache.pop(spanClass, this.collector.markOffset)
-    if (unit === 0) return 0
-    const units = size8[spanClass >>> 1]!
-    if (cache.needsZero(spanClass)) this.clear(unit, units)
-    if ((spanClass & 1) === 0) {
-      if ((unit & 31) + units <= 32) this.pointers.setShort(unit, units, words[at + TypeWord.Mask]!)
-      else this.pointers.set(unit, units, this.types, type, 1)
-    } else if (spanClass === SpanClass.Tiny) this.tiny.whole(unit >>> 1)
-    this.roots.keep(unit)
+    const spanClass = this.types.words[(type << TypeEntry.Shift) + TypeWord.SpanClass]!
+    const unit = this.cache.pop(spanClass, this.collector.markOffset)
+    if (unit !== 0) this.ready(unit, spanClass, type, 1)
     return unit
   }
 
@@ -104,11 +91,7 @@ export class Objects {
     const spanClass = spanClassOf(this.classBySize8[Math.ceil(bytes / Word8.Bytes)]!, noscan)
     const unit = this.slot(spanClass)
     if (unit === 0) return 0
-    const units = this.size8[spanClass >>> 1]!
-    if (this.cache.needsZero(spanClass)) this.clear(unit, units)
-    if (noscan === 0) this.pointers.set(unit, units, this.types, type, count)
-    else if (spanClass === SpanClass.Tiny) this.tiny.whole(unit >>> 1)
-    this.roots.keep(unit)
+    this.ready(unit, spanClass, type, count)
     if (this.collector.owed !== 0) this.collector.pay()
     return (unit >>> 0) * Word8.Bytes
   }
@@ -122,11 +105,11 @@ export class Objects {
     const start = info >>> PageWord.StartShift
     const sizeClass = (info & PageWord.SpanClass) >>> 1
     const offset = Math.floor(unit) - start * Word8.PageUnits
-    const slot = sizeClass === 0 ? 0 : Math.imul(offset, this.magic[sizeClass]!) >>> this.shift[sizeClass]!
+    const slot = this.classes.slotAt(sizeClass, offset)
     const first = Math.imul(slot, this.size8[sizeClass]!)
     const word = this.bits.words[this.bits.allocated + (start << Bits.PageShift) + (slot >>> 5)]!
     // Behind the last slot, bits are 1 too.
-    if ((word & (1 << (slot & 31))) === 0 || (sizeClass !== 0 && slot >= this.objectsOf[sizeClass]!)) return 0
+    if ((word & (1 << (slot & 31))) === 0 || (sizeClass !== 0 && slot >= this.classes.objects[sizeClass]!)) return 0
     if ((info & PageWord.SpanClass) === SpanClass.Tiny) {
       return this.tiny.sizeAt((start << 9) + slot, address & 15) === 0 ? 0 : (start << Word8.PageShift) + first
     }
@@ -157,15 +140,15 @@ export class Objects {
 
   /** The pointer in a unit of the heap. */
   load(unit: number): Address {
-    const words = this.windows[unit >>> 29]!
-    const index = (unit & 0x1fff_ffff) << 1
+    const words = this.windows[unit >>> Word8.WindowShift]!
+    const index = (unit & Word8.WindowMask) << 1
     return words[index + 1]! * 2 ** 32 + (words[index]! >>> 0)
   }
 
   /** Stores a pointer, and tells the collector what it overwrites and, for good measure, what it refers to. */
   store(unit: number, target: Address): void {
-    const words = this.windows[unit >>> 29]!
-    const index = (unit & 0x1fff_ffff) << 1
+    const words = this.windows[unit >>> Word8.WindowShift]!
+    const index = (unit & Word8.WindowMask) << 1
     const high = Math.floor(target / 2 ** 32)
     if (this.collector.markOffset !== 0) {
       if (words[index] !== 0 || words[index + 1] !== 0) this.collector.shadeAddress(words[index]!, words[index + 1]!)
@@ -173,6 +156,18 @@ export class Objects {
     }
     words[index] = target | 0
     words[index + 1] = high
+  }
+
+  /** Readies a slot for `count` objects of a type: clears it, says where its pointers are, and makes it the newest root. */
+  private ready(unit: number, spanClass: number, type: TypeId, count: number): void {
+    const units = this.size8[spanClass >>> 1]!
+    if (this.cache.needsZero(spanClass)) this.clear(unit, units)
+    if ((spanClass & 1) === 0) {
+      const mask = this.types.words[(type << TypeEntry.Shift) + TypeWord.Mask]!
+      if (count === 1 && (unit & 31) + units <= 32) this.pointers.setShort(unit, units, mask)
+      else this.pointers.set(unit, units, this.types, type, count)
+    } else if (spanClass === SpanClass.Tiny) this.tiny.whole(unit >>> 1)
+    this.roots.keep(unit)
   }
 
   /** Makes the units of an object 0. */

@@ -178,6 +178,11 @@ export class GoSizeClasses {
     this.magic = column((sizeClass) => Math.ceil(2 ** shiftOf(sizeClass) / (sizeClass.size / UNIT_BYTES)))
   }
 
+  /** The slot of a span of a class that a unit is in, `offset8` units behind its start; 0 for class 0. */
+  slotAt(sizeClass: number, offset8: number): number {
+    return Math.imul(offset8, this.magic[sizeClass]!) >>> this.shift[sizeClass]!
+  }
+
   /** The class that serves each size up to GoSmall.MostBytes, by the size in units of 8 bytes, rounded up. */
   classBySize8(): Int8Array {
     return this.lookup(UNIT_BYTES)

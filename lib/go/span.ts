@@ -70,4 +70,9 @@ export const enum Word8 {
   /** `unit >>> Word8.PageShift` is its page. */
   PageShift = 10,
   PageUnits = 1024,
+  /** The last unit whose address is below 2 GiB, and so a small integer. */
+  MostUnit32 = 0xfffffff,
+  /** `unit >>> Word8.WindowShift` is the window of 4 GiB that it is in (see word-windows.ts), and this its number there. */
+  WindowShift = 29,
+  WindowMask = 0x1fffffff,
 }

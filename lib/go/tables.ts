@@ -1,5 +1,5 @@
-import { AllocatorError } from '../errors.ts'
 import { MOST_SYSTEM_PAGE_BYTES } from '../memory/page.ts'
+import { reserveTables } from '../memory/reservation.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { PageAlloc } from './page-alloc.ts'
@@ -71,14 +71,8 @@ export class GoTables {
     this.reservedBytes = end
     this.pageCount = pages
     this.mapper = mapper
-    const mapping = mapper.reserve({ byteLength: end, kind: 'shared', alignment: 4096, hugePages: false })
-    if (typeof mapping === 'number') throw refused(mapping, end)
+    const mapping = reserveTables(mapper, end, this.fixedBytes)
     this.mapping = mapping
-    const errno = mapping.grow(0, this.fixedBytes)
-    if (errno !== 0) {
-      mapping.close()
-      throw refused(errno, this.fixedBytes)
-    }
     const { buffer } = mapping
     const words = ({ offset, pageBytes }: Section) => new Int32Array(buffer, offset, (pages * pageBytes) / 4)
     this.pages = words(pageEntries)
@@ -121,12 +115,4 @@ export class GoTables {
 
 function grownOf({ endPage, pageBytes }: Section): number {
   return roundUp(endPage * pageBytes, MOST_SYSTEM_PAGE_BYTES)
-}
-
-function refused(errno: number, requested: number): AllocatorError {
-  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
-    requested,
-    syscall: 'mmap',
-    errno,
-  })
 }

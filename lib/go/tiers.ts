@@ -1,7 +1,6 @@
 import type { Address, HeapStats } from '../allocator.ts'
-import { AllocatorError } from '../errors.ts'
 import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { type ReservationOptions, reserve } from '../memory/reservation.ts'
+import { openBeside, type ReservationOptions, reserve, tablesRefused } from '../memory/reservation.ts'
 import { pagesFor } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditGoHeap } from './audit.ts'
@@ -36,7 +35,10 @@ const NOTED_PART = 16
 export class GoTiers {
   readonly mapping: Mapping
   readonly classes = new GoSizeClasses()
-  readonly types = new Types(this.classes.classBySize8())
+  /** The class of each size; see GoSizeClasses. */
+  readonly classBySize16 = this.classes.classBySize16()
+  readonly classBySize8 = this.classes.classBySize8()
+  readonly types = new Types(this.classBySize8)
   readonly roots = new Roots()
   readonly mheap: MHeap
   readonly manual: ManualSpans
@@ -48,7 +50,6 @@ export class GoTiers {
   readonly cache: MCache
   readonly tally = new Tally(this.classes)
   private readonly mapper: Mapper
-  private readonly classBySize16 = this.classes.classBySize16()
   private readonly memStats = new MemStats()
   private peakLiveBytes = 0
   private peakUsedPages = 0
@@ -57,9 +58,9 @@ export class GoTiers {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(mapper: Mapper, options: ReservationOptions, settings: CollectorSettings) {
     this.mapper = mapper
-    const { mapping, limitPages } = reserve(mapper, options, Math.max(1, mapper.systemPageSize >>> Page.Shift))
+    const { mapping, limitPages } = reserve(mapper, options)
     this.mapping = mapping
-    this.tables = openTables(mapper, mapping, Page.First + limitPages)
+    this.tables = openBeside(mapping, () => openTables(mapper, Page.First + limitPages))
     const { classes, tables, tally, types, roots, memStats } = this
     const bits = new ObjectBits(tables)
     this.bits = bits
@@ -95,6 +96,7 @@ export class GoTiers {
     this.objects = new Objects({
       tables,
       classes,
+      classBySize8: this.classBySize8,
       bits,
       mheap,
       central,
@@ -362,20 +364,11 @@ export class GoTiers {
   }
 }
 
-/** Tables beside a reservation, which is given up where there is no memory for them. */
-function openTables(mapper: Mapper, mapping: Mapping, pages: number): GoTables {
-  try {
-    const tables = new GoTables(mapper, pages)
-    const errno = tables.cover(Page.First)
-    if (errno === 0) return tables
-    tables.close()
-    throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', 'the system refused memory for a heap’s tables', {
-      requested: tables.reservedBytes,
-      syscall: 'mmap',
-      errno,
-    })
-  } catch (error) {
-    mapping.close()
-    throw error
-  }
+/** Tables that cover what the caches look at from the start: page 0. */
+function openTables(mapper: Mapper, pages: number): GoTables {
+  const tables = new GoTables(mapper, pages)
+  const errno = tables.cover(Page.First)
+  if (errno === 0) return tables
+  tables.close()
+  throw tablesRefused(errno, tables.reservedBytes)
 }

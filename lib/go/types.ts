@@ -1,4 +1,4 @@
-import { checkCount } from '../arguments.ts'
+import { checkCount, checkPointerOffsets } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
 import { roundUp } from '../memory/tables.ts'
 import { GoSmall, spanClassOf } from './size-class.ts'
@@ -51,18 +51,8 @@ export class Types {
     if (typeof layout !== 'object' || layout === null) throw wrongType('layout', 'an object', layout)
     const size = checkCount('layout.size', layout.size)
     if (size > MOST_TYPE_BYTES) throw outOfRange('layout.size', `at most ${MOST_TYPE_BYTES} bytes`, size)
-    if (!Array.isArray(layout.pointers)) throw wrongType('layout.pointers', 'an array of offsets', layout.pointers)
-    const units = Array.from(layout.pointers as unknown[], (offset, i) => {
-      const name = `layout.pointers[${i}]`
-      const bytes = checkCount(name, offset)
-      if (bytes % Word8.Bytes !== 0 || bytes + Word8.Bytes > size) {
-        throw outOfRange(name, 'a multiple of 8 that leaves room for 8 bytes', bytes)
-      }
-      return bytes / Word8.Bytes
-    })
+    const units = checkPointerOffsets('layout.pointers', layout.pointers, size).map((offset) => offset / Word8.Bytes)
     units.sort((a, b) => a - b)
-    const twice = units.find((unit, i) => unit === units[i - 1])
-    if (twice !== undefined) throw outOfRange('layout.pointers', 'different offsets', twice * Word8.Bytes)
     return this.add(size, Int32Array.from(units))
   }
 

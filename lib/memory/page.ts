@@ -23,6 +23,14 @@ export const enum Granule {
   Bytes = 16,
 }
 
+/** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
+export const enum Address32 {
+  Most = 0x7fffffff,
+  MostGranule = 0x7ffffff,
+  /** The bits that are 0 in every address of a block. */
+  Wrong = 0x8000000f,
+}
+
 /** A heap's most bytes: its granules then number 2^31, so that they are small integers and no typed array has more elements. */
 export const MOST_HEAP_BYTES = 2 ** 35
 

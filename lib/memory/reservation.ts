@@ -1,6 +1,8 @@
+import { checkChoice, checkInteger, MOST_ALIGNMENT } from '../arguments.ts'
 import { AllocatorError } from '../errors.ts'
+import { machineMemory } from '../os/machine.ts'
 import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
-import { MOST_HEAP_BYTES, Page } from './page.ts'
+import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
 
 /** A smaller reservation than this isn't tried for. */
 const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
@@ -9,16 +11,25 @@ const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 export interface ReservationOptions {
   memory: MemoryKind
   limitBytes: number
-  /** What the memory's real address is a multiple of. */
-  alignment: number
+}
+
+/** What a heap's constructor was given of it: shared memory by default, and all that the machine or the cgroup has. */
+export function checkReservation(options: { memory?: MemoryKind; limitBytes?: number }): ReservationOptions {
+  const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
+  return {
+    memory: checkChoice('memory', options.memory, ['shared', 'private']),
+    limitBytes: checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most),
+  }
 }
 
 /** Reserves what the limit asks for; where the system refuses (under `ulimit -v`, say) half, until it is too little. */
 export function reserve(
   mapper: Mapper,
-  { memory, limitBytes, alignment }: ReservationOptions,
-  leastPages: number
+  { memory, limitBytes }: ReservationOptions
 ): { mapping: Mapping; limitPages: number } {
+  // What alignedAlloc promises holds for real addresses too.
+  const alignment = Math.min(MOST_ALIGNMENT, mapper.maxAlignment)
+  const leastPages = leastSpanPages(mapper.systemPageSize)
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
   let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
   limitPages -= limitPages % leastPages
@@ -36,4 +47,33 @@ export function reserve(
     limitPages = Math.floor(limitPages / 2)
     limitPages -= limitPages % leastPages
   }
+}
+
+/** What stands beside something that is open already, as tables do beside a reservation: that is closed where this can't be had. */
+export function openBeside<T>(first: { close(): void }, open: () => T): T {
+  try {
+    return open()
+  } catch (error) {
+    first.close()
+    throw error
+  }
+}
+
+/** Address space for a heap's tables, and memory for their first `fixedBytes`. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+export function reserveTables(mapper: Mapper, byteLength: number, fixedBytes: number): Mapping {
+  const mapping = mapper.reserve({ byteLength, kind: 'shared', alignment: 4096, hugePages: false })
+  if (typeof mapping === 'number') throw tablesRefused(mapping, byteLength)
+  const errno = mapping.grow(0, fixedBytes)
+  if (errno === 0) return mapping
+  mapping.close()
+  throw tablesRefused(errno, fixedBytes)
+}
+
+/** The error for a system that has no memory for a heap's tables. */
+export function tablesRefused(errno: number, requested: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
+    requested,
+    syscall: 'mmap',
+    errno,
+  })
 }

@@ -2,6 +2,7 @@ import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { ObjectState } from './object-state.ts'
 import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from './page.ts'
+import { reserveTables, tablesRefused } from './reservation.ts'
 import { SpanEntry } from './span.ts'
 import { ThreadSlots } from './thread-slots.ts'
 
@@ -85,7 +86,7 @@ export class Tables {
     this.reservedBytes = end
     if (adopted !== undefined && adopted.buffer.byteLength !== end) throw invalidToken('its tables have another size')
 
-    const mapping = adopted ?? reserve(mapper, end, fixed)
+    const mapping = adopted ?? reserveTables(mapper, end, fixed)
     this.mapper = mapper
     this.mapping = mapping
     const { buffer } = mapping
@@ -113,7 +114,7 @@ export class Tables {
     const errno = this.mapping.grow(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
     if (errno !== 0) {
       this.releaseSlot(slot)
-      throw refused(errno, this.slotBytes)
+      throw tablesRefused(errno, this.slotBytes)
     }
     return { slot, area: this.slotArea(slot) }
   }
@@ -177,27 +178,9 @@ export class Tables {
   }
 }
 
-/** Address space for tables, and memory for the fixed part of them. */
-function reserve(mapper: Mapper, byteLength: number, fixed: number): Mapping {
-  const mapping = mapper.reserve({ byteLength, kind: 'shared', alignment: 4096, hugePages: false })
-  if (typeof mapping === 'number') throw refused(mapping, byteLength)
-  const errno = mapping.grow(0, fixed)
-  if (errno === 0) return mapping
-  mapping.close()
-  throw refused(errno, fixed)
-}
-
 /** The least multiple of `unit` that is `value` or more. */
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit
-}
-
-function refused(errno: number, requested: number): AllocatorError {
-  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
-    requested,
-    syscall: 'mmap',
-    errno,
-  })
 }
 
 /** Pages in `bytes`, rounded up. */

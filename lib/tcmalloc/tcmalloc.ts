@@ -5,9 +5,9 @@ import type { BlockBytes } from '../memory/block-bytes.ts'
 import { busy, type Locks } from '../memory/locks.ts'
 import { ObjectState } from '../memory/object-state.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { reserve } from '../memory/reservation.ts'
+import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
-import { pagesFor, type Tables } from '../memory/tables.ts'
+import { pagesFor, Tables } from '../memory/tables.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
@@ -15,7 +15,6 @@ import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
 import { Control, HeapWord, Lock, MAGIC } from './control.ts'
 import { Figures } from './figures.ts'
-import { claimFirst, openTables, type TCMallocOptions } from './openings.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
 import { Repair } from './repair.ts'
 import { SizeClassTable, Small } from './size-class.ts'
@@ -27,6 +26,13 @@ const PROBED_CALLS = 24
 
 /** What this thread was about to open when it was struck by a vm timeout; undone before it opens anything else. */
 let halfOpen: { undo(): void } | undefined
+
+/** What the tiers are made with; a heap has checked it. */
+export interface TCMallocOptions extends ReservationOptions {
+  /** What all thread caches together may hold. */
+  cacheBytes: number
+  releaseRate: number
+}
 
 /** What a thread needs to attach to a heap of another one. */
 export interface SharedHeap {
@@ -64,8 +70,7 @@ export class TCMalloc {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   static create(mapper: Mapper, options: TCMallocOptions): TCMalloc {
-    const leastPages = leastSpanPages(mapper.systemPageSize)
-    const { mapping, limitPages } = reserve(mapper, options, leastPages)
+    const { mapping, limitPages } = reserve(mapper, options)
     return new TCMalloc(mapper, mapping, limitPages, undefined, (tables) => {
       CacheBudget.initialize(tables.control, options.cacheBytes)
       tables.control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
@@ -106,12 +111,14 @@ export class TCMalloc {
     this.mapping = mapping
     this.limitPages = limitPages
     const sizes = { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 }
-    this.tables = openTables(mapper, mapping, sizes, adopted)
+    this.tables = openBeside(mapping, () => new Tables(mapper, sizes, adopted))
     const { tables } = this
     if (adopted === undefined) begin(tables) // nobody else knows of it yet
     probeStack(PROBED_CALLS)
     halfOpen?.undo()
-    const { slot, area } = adopted === undefined ? claimFirst(tables, mapping) : tables.claimSlot()
+    const claim = () => tables.claimSlot()
+    // A new heap's first thread has nothing left without its slot.
+    const { slot, area } = adopted === undefined ? openBeside(mapping, () => openBeside(tables, claim)) : claim()
     this.slot = slot
     this.area = area
     this.repair = new Repair(tables, slot)
