@@ -13,7 +13,6 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { GoHeap } from '../lib/go/index.ts'
@@ -143,8 +142,7 @@ function percentile999(times: number[]): { p999: number; longest: number } {
 }
 
 function runChild<T>(name: string, argument: number): T {
-  const args = [fileURLToPath(import.meta.url), '--child', `${name} ${argument}`]
-  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as T
+  return runOurs<T>('dist/bench/go.js', '--child', `${name} ${argument}`)
 }
 
 /** Go's program, built; its best round. */

@@ -66,8 +66,8 @@ export interface Figures {
 }
 
 /** Runs this package in a process of its own; its figures. */
-export function runOurs(script: string, ...args: string[]): Figures {
-  return JSON.parse(execFileSync(process.execPath, [join(ROOT, script), ...args], { encoding: 'utf8' })) as Figures
+export function runOurs<T = Figures>(script: string, ...args: string[]): T {
+  return JSON.parse(execFileSync(process.execPath, [join(ROOT, script), ...args], { encoding: 'utf8' })) as T
 }
 
 /** The best of two runs, figure by figure; of resident bytes the highest, since fewer samples may have missed the peak. */

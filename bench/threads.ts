@@ -7,14 +7,12 @@
  *
  * `--only` also takes one pattern's name: larson, xmalloc-64, xmalloc-random, mstress, cache-thrash.
  */
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import Table from 'cli-table3'
 import { Heap, type HeapOptions } from '../lib/heap.ts'
-import { findPeers, Yardstick } from './peers.ts'
+import { findPeers, runOurs, Yardstick } from './peers.ts'
 import { type Order, type Report, type ThreadData, Word } from './threads-worker.ts'
 
 const PATTERNS = ['larson', 'xmalloc-64', 'xmalloc-random', 'mstress', 'cache-thrash']
@@ -125,9 +123,8 @@ async function playPattern(pattern: string, threadCache: boolean): Promise<Speed
 }
 
 function runChild<T>(child: string): T {
-  const script = fileURLToPath(import.meta.url)
   const args = ['--child', child, '--seconds', values.seconds, '--blocks', values.blocks]
-  return JSON.parse(execFileSync(process.execPath, [script, ...args], { encoding: 'utf8' })) as T
+  return runOurs<T>('dist/bench/threads.js', ...args)
 }
 
 /** The best speeds of several processes of each of these kinds, in turn. */

@@ -2,7 +2,7 @@ import test from 'ava'
 import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
 import { SimulatedMapper } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
-import { contractSuite } from '../support/contract-suite.ts'
+import { bufferSuite, contractSuite } from '../support/contract-suite.ts'
 
 const MOST_ALIGNMENT = 2 ** 26
 const LIMIT_BYTES = 2 ** 29
@@ -40,25 +40,7 @@ for (const { name, options, maxAlignment } of heaps) {
   })
 }
 
-test('an address is the offset of its view in the heap’s buffer', (t) => {
-  using heap = new FreeListHeap()
-  const address = heap.malloc(100)
-  t.is(heap.view(address).byteOffset, address)
-  t.is(heap.view(address).buffer, heap.buffer)
-  t.true(heap.buffer instanceof SharedArrayBuffer)
-})
-
-test('after close shared views read zeros and private ones have length 0', (t) => {
-  const shared = new FreeListHeap({ limitBytes: LIMIT_BYTES })
-  const sharedView = shared.view(shared.malloc(5000)).fill(7)
-  shared.close()
-  t.true(sharedView.every((value) => value === 0))
-
-  const private_ = new FreeListHeap({ memory: 'private', limitBytes: LIMIT_BYTES })
-  const privateView = private_.view(private_.malloc(5000)).fill(7)
-  private_.close()
-  t.is(privateView.length, 0)
-})
+bufferSuite(test, 'FreeListHeap', (options) => new FreeListHeap({ ...options, limitBytes: LIMIT_BYTES }))
 
 test('of a heap that is closed the peaks and the calls are left to tell', (t) => {
   const heap = new FreeListHeap({ limitBytes: LIMIT_BYTES, mapper: new SimulatedMapper() })

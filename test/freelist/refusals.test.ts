@@ -1,25 +1,20 @@
-import { constants } from 'node:os'
 import test from 'ava'
 import type { Address } from '../../lib/allocator.ts'
-import { AllocatorError } from '../../lib/errors.ts'
 import { FreeListHeap } from '../../lib/freelist/index.ts'
 import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
+import {
+  clearsWhatWasNotTakenBack,
+  exhaust,
+  fillUp,
+  OUT_OF_MEMORY,
+  tellsLimitFromSystem,
+  withOneRetry,
+} from '../support/refusals.ts'
 
 const MIB = 2 ** 20
 const SIZES = [64, 5000, 100_000, 400_000, 5 * MIB]
 /** So much of a heap that is all free stays with it: the page of the header. */
 const KEPT_BYTES = 4096
-
-/** A call that a system which refuses once may refuse, and then not again. */
-function withOneRetry<T>(call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    if (!(error instanceof AllocatorError) || error.code !== 'ERR_HEAP_OUT_OF_MEMORY') throw error
-    if (error.syscall !== 'mmap' || error.errno !== constants.errno.ENOMEM) throw error
-    return call()
-  }
-}
 
 for (const growth of ['exact', { step: MIB }, { percent: 25 }] as const) {
   test(`whichever system call is refused, the heap says so, is as it was, and goes on (${JSON.stringify(growth)})`, (t) => {
@@ -57,7 +52,7 @@ test('where the tables can’t grow, the heap doesn’t either', (t) => {
   heap.malloc(64)
   const before = heap.stats()
   mapper.refuseCall = mapper.ring().length + 1
-  t.throws(() => heap.malloc(140 * MIB), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.throws(() => heap.malloc(140 * MIB), OUT_OF_MEMORY)
   t.deepEqual(heap.stats(), before)
   heap.audit()
   heap.malloc(140 * MIB)
@@ -70,8 +65,8 @@ test('a refused call is not in the counts, and the heap is as it was', (t) => {
   const heap = new FreeListHeap({ limitBytes: 64 * MIB, mapper })
   heap.malloc(64)
   const before = heap.stats()
-  mapper.limitBytes = mapper.pagesGrown * mapper.systemPageSize
-  t.throws(() => heap.malloc(4 * MIB), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  exhaust(mapper)
+  t.throws(() => heap.malloc(4 * MIB), OUT_OF_MEMORY)
   t.deepEqual(heap.stats(), before)
   heap.audit()
 })
@@ -82,21 +77,15 @@ for (const search of ['all', 'free'] as const) {
       const mapper = new SimulatedMapper()
       const heap = new FreeListHeap({ limitBytes: 64 * MIB, mapper, search })
       heap.malloc(64)
-      mapper.limitBytes = mapper.pagesGrown * mapper.systemPageSize
+      exhaust(mapper)
       const live: Address[] = []
-      const outOfMemory = { instanceOf: AllocatorError, code: 'ERR_HEAP_OUT_OF_MEMORY' }
-      const error = t.throws(() => {
-        for (;;) live.push(heap.malloc(size))
-      }, outOfMemory) as AllocatorError
-      t.is(error.requested, size)
-      t.is(error.syscall, 'mmap')
-      t.is(error.errno, constants.errno.ENOMEM)
-      t.throws(() => heap.calloc(1, size), outOfMemory)
-      t.throws(() => heap.realloc(0, size), outOfMemory)
-      t.throws(() => heap.alignedAlloc(4096, size), outOfMemory)
+      fillUp(t, size, () => live.push(heap.malloc(size)))
+      t.throws(() => heap.calloc(1, size), OUT_OF_MEMORY)
+      t.throws(() => heap.realloc(0, size), OUT_OF_MEMORY)
+      t.throws(() => heap.alignedAlloc(4096, size), OUT_OF_MEMORY)
       const mutator = heap.mutator()
       const type = mutator.defineType({ size, references: [] })
-      t.throws(() => mutator.allocate(type), outOfMemory)
+      t.throws(() => mutator.allocate(type), OUT_OF_MEMORY)
       heap.audit()
 
       mapper.limitBytes = Number.POSITIVE_INFINITY
@@ -115,46 +104,25 @@ test('a block that realloc has no memory for keeps its place and its bytes', (t)
   heap.malloc(16)
   heap.view(address, 100).fill(3)
   mapper.limitBytes = 0
-  t.throws(() => heap.realloc(address, MIB), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
-  t.throws(() => heap.realloc(address, 2 ** 40), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.throws(() => heap.realloc(address, MIB), OUT_OF_MEMORY)
+  t.throws(() => heap.realloc(address, 2 ** 40), OUT_OF_MEMORY)
   t.true(heap.view(address, 100).every((value) => value === 3))
   heap.audit()
 })
 
 test('after the system has refused, the limit and an overflow are still told from it', (t) => {
   const mapper = new SimulatedMapper()
-  const heap = new FreeListHeap({ limitBytes: 64 * MIB, mapper })
-  mapper.limitBytes = mapper.pagesGrown * mapper.systemPageSize
-  t.throws(() => heap.malloc(MIB), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
-  for (const call of [
-    () => heap.calloc(2 ** 32, 2 ** 32),
-    () => heap.malloc(2 ** 40),
-    () => heap.alignedAlloc(4096, 2 ** 40),
-    () => heap.malloc(65 * MIB),
-  ]) {
-    const error = t.throws(call, { code: 'ERR_HEAP_OUT_OF_MEMORY' }) as AllocatorError
-    t.is(error.errno, undefined)
-    t.is(error.syscall, undefined)
-  }
+  tellsLimitFromSystem(t, new FreeListHeap({ limitBytes: 64 * MIB, mapper }), mapper)
 })
 
 test('pages that the system does not take back stay, and their contents are no secret of the next calloc', (t) => {
   const mapper = new SimulatedMapper()
-  const heap = new FreeListHeap({ limitBytes: 64 * MIB, mapper })
-  const address = heap.malloc(3 * MIB)
-  heap.view(address).fill(0xff)
-  heap.free(address)
-  mapper.refuseCall = mapper.ring().length + 1
-  t.is(heap.releaseFreeMemory(), 0)
-  t.is(heap.stats().pageHeapReleasedBytes, 0)
-  const cleared = heap.calloc(1, 3 * MIB)
-  t.is(Buffer.compare(heap.view(cleared), Buffer.alloc(3 * MIB)), 0)
-  heap.audit()
+  clearsWhatWasNotTakenBack(t, new FreeListHeap({ limitBytes: 64 * MIB, mapper }), mapper)
 })
 
 test('a limit below a system page leaves room for nothing', (t) => {
   using heap = new FreeListHeap({ limitBytes: 8192, mapper: new SimulatedMapper({ systemPageSize: 65_536 }) })
-  t.throws(() => heap.malloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.throws(() => heap.malloc(1), OUT_OF_MEMORY)
   t.is(heap.collect(), 0)
   t.is(heap.releaseFreeMemory(), 0)
   heap.audit()

@@ -1,21 +1,15 @@
 import test from 'ava'
 import { FreeListHeap } from '../../lib/freelist/index.ts'
+import { callsOn, DOUBLE_FREE, INVALID, refuses, refusesOfAnother, WAYS } from '../support/wrong-free.ts'
 
 const SIZES = { small: 48, medium: 20_000, large: 5_000_000 }
-
-const DOUBLE_FREE = 'ERR_HEAP_DOUBLE_FREE'
-const INVALID = 'ERR_HEAP_INVALID_ADDRESS'
 
 /** Brings a block's address into a state in which a free is wrong. */
 const HISTORIES: { name: string; code: string; prepare: (heap: FreeListHeap, size: number) => number }[] = [
   {
     name: 'freed just now',
     code: DOUBLE_FREE,
-    prepare: (heap, size) => {
-      const address = heap.malloc(size)
-      heap.free(address)
-      return address
-    },
+    prepare: WAYS.freedJustNow,
   },
   {
     name: 'free between live blocks',
@@ -50,12 +44,7 @@ const HISTORIES: { name: string; code: string; prepare: (heap: FreeListHeap, siz
   {
     name: 'free, and pages given back to the system',
     code: DOUBLE_FREE, // that of its header stays
-    prepare: (heap, size) => {
-      const address = heap.malloc(size)
-      heap.free(address)
-      heap.releaseFreeMemory()
-      return address
-    },
+    prepare: WAYS.released,
   },
   {
     name: 'inside of a longer block that was cut there since',
@@ -82,17 +71,17 @@ const HISTORIES: { name: string; code: string; prepare: (heap: FreeListHeap, siz
   {
     name: 'inside a live block, at a multiple of 16',
     code: INVALID,
-    prepare: (heap, size) => heap.malloc(size) + 16,
+    prepare: WAYS.insideLive(16),
   },
   {
     name: 'inside a live block, at an odd address',
     code: INVALID,
-    prepare: (heap, size) => heap.malloc(size) + 7,
+    prepare: WAYS.insideLive(7),
   },
   {
     name: 'at the header of a live block',
     code: INVALID,
-    prepare: (heap, size) => heap.malloc(size) - 16,
+    prepare: WAYS.insideLive(-16),
   },
   {
     name: 'inside a block that holds what looks like a header',
@@ -107,11 +96,7 @@ const HISTORIES: { name: string; code: string; prepare: (heap: FreeListHeap, siz
   {
     name: 'inside a free block',
     code: INVALID,
-    prepare: (heap, size) => {
-      const address = heap.malloc(size)
-      heap.free(address)
-      return address + 16
-    },
+    prepare: WAYS.insideFree,
   },
   {
     name: 'an object of a mutator that was collected',
@@ -133,23 +118,7 @@ for (const search of ['all', 'free'] as const) {
       test(`search of ${search}, ${kind}: ${name}`, (t) => {
         using heap = new FreeListHeap({ search, limitBytes: 2 ** 28 })
         const address = prepare(heap, size)
-        const before = heap.stats()
-        for (const call of [
-          () => heap.free(address),
-          () => heap.realloc(address, 10),
-          () => heap.usableSize(address),
-          () => heap.view(address),
-        ]) {
-          t.throws(call, { code }, String(call))
-        }
-        t.like(
-          t.throws(() => heap.free(address)),
-          { address }
-        )
-        t.deepEqual(heap.stats(), before, 'the heap is as it was')
-        heap.audit()
-        heap.free(heap.malloc(size))
-        heap.audit()
+        refuses(t, heap, { address, calls: callsOn(heap, address), code, size })
       })
     }
   }
@@ -169,9 +138,7 @@ test('another heap’s address is refused where this heap has no block there', (
   using one = new FreeListHeap({ limitBytes: 2 ** 28 })
   using other = new FreeListHeap({ limitBytes: 2 ** 28 })
   one.malloc(16)
-  const address = one.malloc(1_000_000)
-  t.throws(() => other.free(address), { code: INVALID })
-  one.free(address)
+  refusesOfAnother(t, one, other)
 })
 
 test('an object of a mutator is not for the program to free or to resize', (t) => {

@@ -2,7 +2,7 @@ import test from 'ava'
 import { GoHeap, type GoHeapOptions } from '../../lib/go/index.ts'
 import { SimulatedMapper } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
-import { contractSuite } from '../support/contract-suite.ts'
+import { bufferSuite, contractSuite } from '../support/contract-suite.ts'
 
 const MOST_ALIGNMENT = 2 ** 26
 const LIMIT_BYTES = 2 ** 29
@@ -31,28 +31,13 @@ for (const { name, options, maxAlignment } of heaps) {
   })
 }
 
-test('an address is the offset of its view in the heap’s buffer', (t) => {
+bufferSuite(test, 'GoHeap', (options) => new GoHeap({ ...options, limitBytes: LIMIT_BYTES }))
+
+test('an object’s address is the offset of its view in the heap’s buffer', (t) => {
   using heap = new GoHeap()
-  const type = heap.defineType({ size: 100, pointers: [] })
-  for (const address of [heap.malloc(100), heap.allocate(type)]) {
-    t.is(heap.view(address).byteOffset, address)
-    t.is(heap.view(address).buffer, heap.buffer)
-  }
-  t.true(heap.buffer instanceof SharedArrayBuffer)
-})
-
-test('after close shared views read zeros and private ones have length 0', (t) => {
-  const shared = new GoHeap({ limitBytes: LIMIT_BYTES })
-  const sharedView = shared.view(shared.malloc(5000)).fill(7)
-  shared.close()
-  t.true(sharedView.every((value) => value === 0))
-  sharedView[0] = 1
-  t.is(sharedView[0], 1, 'a write does no harm')
-
-  const private_ = new GoHeap({ memory: 'private', limitBytes: LIMIT_BYTES })
-  const privateView = private_.view(private_.malloc(5000)).fill(7)
-  private_.close()
-  t.is(privateView.length, 0)
+  const address = heap.allocate(heap.defineType({ size: 100, pointers: [] }))
+  t.is(heap.view(address).byteOffset, address)
+  t.is(heap.view(address).buffer, heap.buffer)
 })
 
 /** A heap whose next blocks lie around `border`: what is before it is one block that is never touched. */

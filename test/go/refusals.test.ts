@@ -1,32 +1,22 @@
-import { constants } from 'node:os'
 import test from 'ava'
 import type { Address } from '../../lib/allocator.ts'
-import { AllocatorError } from '../../lib/errors.ts'
+import type { AllocatorError } from '../../lib/errors.ts'
 import { GoHeap } from '../../lib/go/index.ts'
 import { openMapper } from '../../lib/os/machine.ts'
 import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
+import {
+  clearsWhatWasNotTakenBack,
+  exhaust,
+  fillUp,
+  OUT_OF_MEMORY,
+  tellsLimitFromSystem,
+  withOneRetry,
+} from '../support/refusals.ts'
 import { WatchedMapper } from '../support/watched-mapper.ts'
 
 const MIB = 2 ** 20
 /** Small and large ones: tables grow, the heap grows, spans are carved. */
 const SIZES = [64, 5000, 30_000, 100_000, 2 * MIB, 70 * MIB]
-const OUT_OF_MEMORY = { instanceOf: AllocatorError, code: 'ERR_HEAP_OUT_OF_MEMORY' }
-
-/** A call that a system which refuses once may refuse, and then not again. */
-function withOneRetry<T>(call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    if (!(error instanceof AllocatorError) || error.code !== 'ERR_HEAP_OUT_OF_MEMORY') throw error
-    if (error.syscall !== 'mmap' || error.errno !== constants.errno.ENOMEM) throw error
-    return call()
-  }
-}
-
-/** Refuses everything from now on that needs more pages than it has given. */
-function exhaust(mapper: SimulatedMapper): void {
-  mapper.limitBytes = mapper.pagesGrown * mapper.systemPageSize
-}
 
 test('whichever system call is refused, the heap says so, is as it was, and goes on', (t) => {
   let refused = 0
@@ -118,12 +108,7 @@ for (const size of [64, 20_000, 100_000, 3 * MIB]) {
     const blocks: Address[] = []
     const objects: Address[] = []
     for (const fill of [() => blocks.push(heap.malloc(size)), () => objects.push(heap.allocate(type))]) {
-      const error = t.throws(() => {
-        for (;;) fill()
-      }, OUT_OF_MEMORY) as AllocatorError
-      t.is(error.requested, size)
-      t.is(error.syscall, 'mmap')
-      t.is(error.errno, constants.errno.ENOMEM)
+      fillUp(t, size, fill)
     }
     // One kind has the rest of the other's spans, if there is any.
     t.throws(() => heap.calloc(1, size), OUT_OF_MEMORY)
@@ -152,21 +137,11 @@ test('after the system has refused, the limit and an overflow are still told fro
   const mapper = new SimulatedMapper()
   using heap = new GoHeap({ limitBytes: 64 * MIB, mapper })
   const type = heap.defineType({ size: 64, pointers: [0] })
-  exhaust(mapper)
-  t.throws(() => heap.malloc(MIB), OUT_OF_MEMORY)
-  for (const call of [
-    () => heap.calloc(2 ** 32, 2 ** 32),
-    () => heap.malloc(2 ** 40),
-    () => heap.alignedAlloc(4096, 2 ** 40),
-    () => heap.malloc(65 * MIB),
+  tellsLimitFromSystem(t, heap, mapper, [
     () => heap.allocate(type, 2 ** 40),
     () => heap.allocate(type, Number.MAX_SAFE_INTEGER),
     () => heap.allocate(type, 2 * MIB),
-  ]) {
-    const error = t.throws(call, OUT_OF_MEMORY, String(call)) as AllocatorError
-    t.is(error.errno, undefined)
-    t.is(error.syscall, undefined)
-  }
+  ])
   heap.audit()
 })
 
@@ -188,14 +163,7 @@ test('pages that the system does not take back stay, and their contents are no s
   const mapper = new SimulatedMapper()
   using heap = new GoHeap({ limitBytes: 64 * MIB, mapper })
   const type = heap.defineType({ size: MIB, pointers: [] })
-  const address = heap.malloc(3 * MIB)
-  heap.view(address).fill(0xff)
-  heap.free(address)
-  mapper.refuseCall = mapper.ring().length + 1
-  t.is(heap.releaseFreeMemory(), 0)
-  t.is(heap.stats().pageHeapReleasedBytes, 0)
-  const cleared = heap.calloc(1, 3 * MIB)
-  t.is(Buffer.compare(heap.view(cleared), Buffer.alloc(3 * MIB)), 0)
+  const cleared = clearsWhatWasNotTakenBack(t, heap, mapper)
   heap.view(cleared).fill(0xff)
   heap.free(cleared)
   const object = heap.allocate(type, 3)

@@ -2,7 +2,7 @@ import test from 'ava'
 import { DirectHeap } from '../../lib/direct/index.ts'
 import { Heap, type HeapOptions, SimulatedMapper } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
-import { type Candidate, contractSuite } from '../support/contract-suite.ts'
+import { bufferSuite, type Candidate, contractSuite } from '../support/contract-suite.ts'
 
 const MOST_ALIGNMENT = 2 ** 26
 const LIMIT_BYTES = 2 ** 29
@@ -39,27 +39,7 @@ const candidates: Candidate[] = [
 
 for (const candidate of candidates) contractSuite(test, candidate)
 
-test('an address is the offset of its view in the heap’s buffer', (t) => {
-  using heap = new Heap()
-  const address = heap.malloc(100)
-  t.is(heap.view(address).byteOffset, address)
-  t.is(heap.view(address).buffer, heap.buffer)
-  t.true(heap.buffer instanceof SharedArrayBuffer)
-})
-
-test('after close shared views read zeros and private ones have length 0', (t) => {
-  const shared = new Heap({ limitBytes: LIMIT_BYTES })
-  const sharedView = shared.view(shared.malloc(5000)).fill(7)
-  shared.close()
-  t.true(sharedView.every((value) => value === 0))
-  sharedView[0] = 1
-  t.is(sharedView[0], 1, 'a write does no harm')
-
-  const private_ = new Heap({ memory: 'private', limitBytes: LIMIT_BYTES })
-  const privateView = private_.view(private_.malloc(5000)).fill(7)
-  private_.close()
-  t.is(privateView.length, 0)
-})
+bufferSuite(test, 'Heap', (options) => new Heap({ ...options, limitBytes: LIMIT_BYTES }))
 
 test('blocks just below, across and above 2 GiB keep their bytes', (t) => {
   using heap = new Heap({ limitBytes: 2 ** 32 })

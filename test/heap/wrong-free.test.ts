@@ -1,53 +1,32 @@
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
+import { callsOn, DOUBLE_FREE, INVALID, refuses, refusesOfAnother, WAYS } from '../support/wrong-free.ts'
 
 /** Sizes by the tier that serves them. */
 const SIZES = { small: 48, 'small, more than a page': 20_000, medium: 600_000, large: 5_000_000 }
 const isSmall = (size: number) => size <= 262_144
-
-const DOUBLE_FREE = 'ERR_HEAP_DOUBLE_FREE'
-const INVALID = 'ERR_HEAP_INVALID_ADDRESS'
 
 /** Brings a block's address into a state in which a free is wrong; `expected` by whether the block is small. */
 const HISTORIES: { name: string; code: (size: number) => string; prepare: (heap: Heap, size: number) => number }[] = [
   {
     name: 'freed just now',
     code: (size) => (isSmall(size) ? DOUBLE_FREE : INVALID), // a large block's span goes back at once
-    prepare: (heap, size) => {
-      const address = heap.malloc(size)
-      heap.free(address)
-      return address
-    },
+    prepare: WAYS.freedJustNow,
   },
   {
     name: 'in the thread cache, among others',
     code: (size) => (isSmall(size) ? DOUBLE_FREE : INVALID),
-    prepare: (heap, size) => {
-      const blocks = Array.from({ length: 8 }, () => heap.malloc(size))
-      for (const address of blocks) heap.free(address)
-      return blocks[3]!
-    },
+    prepare: WAYS.freedAmongOthers(3),
   },
   {
     name: 'in its span, others of which are live',
     code: (size) => (isSmall(size) ? DOUBLE_FREE : INVALID),
-    prepare: (heap, size) => {
-      const blocks = Array.from({ length: 12 }, () => heap.malloc(size))
-      // Of two neighbours one stays, so that their span does.
-      for (let i = 0; i < blocks.length; i += 2) heap.free(blocks[i]!)
-      heap.releaseFreeMemory()
-      return blocks[4]!
-    },
+    prepare: WAYS.freedBesideLive,
   },
   {
     name: 'pages given back to the system',
     code: () => INVALID,
-    prepare: (heap, size) => {
-      const address = heap.malloc(size)
-      heap.free(address)
-      heap.releaseFreeMemory()
-      return address
-    },
+    prepare: WAYS.released,
   },
   {
     name: 'span carved anew, for another size',
@@ -66,21 +45,17 @@ const HISTORIES: { name: string; code: (size: number) => string; prepare: (heap:
   {
     name: 'inside a live block, at a multiple of 16',
     code: () => INVALID,
-    prepare: (heap, size) => heap.malloc(size) + 16,
+    prepare: WAYS.insideLive(16),
   },
   {
     name: 'inside a live block, at an odd address',
     code: () => INVALID,
-    prepare: (heap, size) => heap.malloc(size) + 7,
+    prepare: WAYS.insideLive(7),
   },
   {
     name: 'inside a free block',
     code: () => INVALID,
-    prepare: (heap, size) => {
-      const address = heap.malloc(size)
-      heap.free(address)
-      return address + 16
-    },
+    prepare: WAYS.insideFree,
   },
 ]
 
@@ -90,23 +65,7 @@ for (const memory of ['shared', 'private'] as const) {
       test(`${memory}, ${kind}: ${name}`, (t) => {
         using heap = new Heap({ memory, limitBytes: 2 ** 28 }) as Heap
         const address = prepare(heap, size)
-        const before = heap.stats()
-        for (const call of [
-          () => heap.free(address),
-          () => heap.realloc(address, 10),
-          () => heap.usableSize(address),
-          () => heap.view(address),
-        ]) {
-          t.throws(call, { code: code(size) }, String(call))
-        }
-        t.like(
-          t.throws(() => heap.free(address)),
-          { address }
-        )
-        t.deepEqual(heap.stats(), before, 'the heap is as it was')
-        heap.audit()
-        heap.free(heap.malloc(size))
-        heap.audit()
+        refuses(t, heap, { address, calls: callsOn(heap, address), code: code(size), size })
       })
     }
   }
@@ -134,9 +93,7 @@ test('addresses that no block ever had', (t) => {
 test('another heap’s address is refused where this heap has no block there', (t) => {
   using one = new Heap({ limitBytes: 2 ** 28 })
   using other = new Heap({ limitBytes: 2 ** 28 })
-  const address = one.malloc(1_000_000)
-  t.throws(() => other.free(address), { code: INVALID })
-  one.free(address)
+  refusesOfAnother(t, one, other)
 })
 
 test('what a program scribbles over its blocks and behind them doesn’t hurt the heap', (t) => {

@@ -217,3 +217,32 @@ export function contractSuite(test: TestFn, { name, open, maxAlignment }: Candid
     heap[Symbol.dispose]()
   })
 }
+
+/** What also holds of heaps whose blocks lie in one buffer; `open` makes one of 512 MiB at most. */
+export function bufferSuite(
+  test: TestFn,
+  name: string,
+  open: (options: { memory?: 'private' }) => Allocator & { buffer: SharedArrayBuffer | ArrayBuffer }
+): void {
+  test(`${name}: an address is the offset of its view in the heap’s buffer`, (t) => {
+    using heap = open({})
+    const address = heap.malloc(100)
+    t.is(heap.view(address).byteOffset, address)
+    t.is(heap.view(address).buffer, heap.buffer)
+    t.true(heap.buffer instanceof SharedArrayBuffer)
+  })
+
+  test(`${name}: after close shared views read zeros and private ones have length 0`, (t) => {
+    const shared = open({})
+    const sharedView = shared.view(shared.malloc(5000)).fill(7)
+    shared.close()
+    t.true(sharedView.every((value) => value === 0))
+    sharedView[0] = 1
+    t.is(sharedView[0], 1, 'a write does no harm')
+
+    const private_ = open({ memory: 'private' })
+    const privateView = private_.view(private_.malloc(5000)).fill(7)
+    private_.close()
+    t.is(privateView.length, 0)
+  })
+}
