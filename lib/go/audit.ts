@@ -20,6 +20,7 @@ export interface AuditedGoTiers {
   central: MCentral
   cache: MCache
   tally: Tally
+  collector: { readonly isMarking: boolean }
   /** Objects of a class that were handed out and taken back. */
   counts(sizeClass: number): Counts
 }
@@ -174,11 +175,22 @@ class GoWalk {
     if (sizeClass !== 0) this.objects[sizeClass]! += allocated
     const generation = (central.generation - this.entry(start, Span.SweepGen)) | 0
     this.check(generation === (swept ? 0 : 2), `the span at page ${start} is in a list of another generation`)
+    if (swept && !this.tiers.collector.isMarking) this.unmarked(start)
     if (cached) return
     this.listedPages += pages
     if (!swept) this.unsweptPages += pages
     this.check(allocated === this.entry(start, Span.Allocated), `the span at page ${start} counts its objects wrongly`)
     this.check(full === (allocated === this.entry(start, Span.Objects)), `the span at page ${start} is in a wrong list`)
+  }
+
+  /** Outside marking, a swept span has no marks and nothing grey: a mark left over would keep garbage, and a grey bit scan it. */
+  private unmarked(start: number): void {
+    const { bits, tables } = this.tiers
+    this.check(bits.count(bits.marked, start) === 0, `the span at page ${start} has marks from an earlier cycle`)
+    const first = start << Bits.PageShift
+    const words = (this.entry(start, Span.Objects) + 31) >>> 5
+    const grey = tables.greyBits.subarray(first, first + words).some((word) => word !== 0)
+    this.check(!grey, `the span at page ${start} has grey objects, but nothing marks`)
   }
 
   /** Live blocks of a manual span. A live block starts a slot that is allocated, and nothing else does. */

@@ -76,6 +76,16 @@ const DAMAGES: Record<string, (opened: ReturnType<typeof open>) => void> = {
     const slot = (objects[0]! - start * 8192) / 64
     tiers.bits.words[tiers.bits.allocated + start * 32 + (slot >>> 5)]! &= ~(1 << (slot & 31))
   },
+  'a mark is left from an earlier cycle': ({ tiers, objects }) => {
+    tiers.collector.collect()
+    tiers.audit()
+    tiers.bits.words[tiers.bits.marked + spanOf(tiers, objects[0]!) * 32]! |= 1
+  },
+  'an object is grey, and nothing marks': ({ tiers, objects }) => {
+    tiers.collector.collect()
+    tiers.audit()
+    tiers.tables.greyBits[spanOf(tiers, objects[0]!) * 32]! |= 1
+  },
   'a span was swept in another cycle': ({ tiers, objects }) => {
     tiers.tables.spans[(spanOf(tiers, objects[0]!) << SpanEntry.Shift) + Span.SweepGen]! += 2
   },
