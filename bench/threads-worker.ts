@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
-import { Heap, type HeapOptions } from '../lib/heap.ts'
+import { Heap } from '../lib/heap.ts'
+import type { HeapOptions } from '../lib/heap-options.ts'
 import type { HeapToken } from '../lib/token.ts'
 
 /** Where the words lie that the threads share. Those that different threads write are in lines of their own. */

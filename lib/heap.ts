@@ -1,31 +1,19 @@
 import { type Address, type Allocator, closedStats, type HeapStats } from './allocator.ts'
-import {
-  checkAlignment,
-  checkBoolean,
-  checkCount,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-  checkSupported,
-  checkViewLength,
-} from './arguments.ts'
+import { checkAlignment, checkBoolean, checkCount, checkOptions, checkSupported, checkViewLength } from './arguments.ts'
+import { type BufferOptions, HeapBuffers, type OwnerStats, type TypedArrayConstructor } from './buffers/heap-buffers.ts'
+import { HeapView } from './buffers/heap-view.ts'
+import type { LeakWatch } from './buffers/leak-watch.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
+import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
-import { isCached, ObjectState } from './memory/object-state.ts'
+import { isCached, isHandedOut, ObjectState } from './memory/object-state.ts'
 import { Address32, Granule, Page } from './memory/page.ts'
-import { checkReservation } from './memory/reservation.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
-import { doorNamed, openMapper } from './os/machine.ts'
+import { doorNamed } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
-import type { LedgerOptions } from './os/native-mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
-
-/** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
-const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
-/** What gperftools clips that budget to. */
-const MOST_CACHE_BYTES = 2 ** 30
 
 /** The calls that have a slow path. */
 const enum Call {
@@ -34,24 +22,6 @@ const enum Call {
   Calloc,
   Realloc,
   AlignedAlloc,
-}
-
-/** How a {@link Heap} is made. */
-export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
-  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer, for APIs that refuse shared memory. */
-  memory?: Kind
-  /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
-  limitBytes?: number
-  /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
-  threadCache?: boolean
-  /** What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. */
-  cacheBytes?: number
-  /** How eagerly freed pages go back to the system by themselves: 1 by default, 10 ten times as fast, 0 never. */
-  releaseRate?: number
-  /** What is kept of system calls, beside the counts in `stats()`. */
-  ledger?: LedgerOptions
-  /** Where memory comes from. By default the operating system; tests give a simulated one. */
-  mapper?: Mapper
 }
 
 /**
@@ -64,12 +34,14 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly mapper: Mapper
   private readonly tiers: TCMalloc
   private readonly bytes: BlockBytes
+  private readonly buffers: HeapBuffers
   private finalStats: HeapStats | undefined
   private isClosed = false
 
   // What the usual path reads; the same objects as the tiers'.
   private readonly cache: TCMalloc['cache']
   private readonly classBySize: Int8Array
+  private readonly watch: LeakWatch
   /** The first address behind the heap. */
   private readonly endAddress: number
 
@@ -78,7 +50,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   /** @internal One more thread of a heap that exists. */
   constructor(options: Attachment)
   constructor(options: HeapOptions<Kind> | Attachment = {}) {
-    const { mapper, tiers } = options instanceof Attachment ? options : createTiers(options)
+    const { mapper, tiers, watch } = options instanceof Attachment ? options : createTiers(options)
     this.mapper = mapper
     this.tiers = tiers
     this.buffer = tiers.mapping.buffer as BufferOf<Kind>
@@ -86,21 +58,27 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.cache = tiers.cache
     this.classBySize = tiers.classBySize
     this.endAddress = this.buffer.byteLength
+    this.watch = watch
+    this.buffers = new HeapBuffers(this, tiers, watch)
   }
 
   /**
    * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it;
    * the memory goes with the last close. A thread that ends without it is cleared up behind by the others.
    * @param token what `share` gave, in this process
-   * @param mapper for tests that attach in the thread in which a system is simulated: that one
+   * @param options what this thread's buffers are watched by; `mapper` is for tests that attach in the thread in which a system is
+   * simulated: that one
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` (no token, of another version, or of a heap that is closed),
    * `ERR_HEAP_TOO_MANY_WORKERS`, `ERR_HEAP_UNSUPPORTED` (this thread can't load the addon that the heap was made with)
    */
-  static attach(token: HeapToken, mapper = doorNamed(token?.system)): Heap {
+  static attach(token: HeapToken, options: AttachOptions = {}): Heap {
     checkToken(token)
+    checkOptions(options)
+    const watch = checkWatch(options)
+    const mapper = options.mapper ?? doorNamed(token.system)
     if (mapper === undefined)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a heap over ${token.system} memory can't be attached here`)
-    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token)))
+    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token), watch))
   }
 
   /**
@@ -137,17 +115,97 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.tiers.countOwned(address / Granule.Bytes, -1)
   }
 
-  /** The address of the block that a view starts with; of any view of this heap's memory, also one that came by postMessage. */
+  /**
+   * A Buffer of exactly `size` bytes over a block of its own, until `freeBuffer`. Its contents are undefined, as those of
+   * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: who gets hold of it sees and changes everything.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also where Node can't have such a long Buffer
+   */
+  allocBuffer(size: number, options?: BufferOptions): Buffer<BufferOf<Kind>> {
+    if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= Small.MostBytes && options === undefined) {
+      if (this.watch.untilWatched > 0) {
+        const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+        if (granule !== 0) {
+          this.watch.untilWatched--
+          return HeapView.buffer(this.buffer, granule * Granule.Bytes, size, this, granule)
+        }
+      }
+    }
+    return this.buffers.allocate(size, options) as Buffer<BufferOf<Kind>>
+  }
+
+  /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeArray`. */
+  allocArray<T extends ArrayBufferView>(
+    type: TypedArrayConstructor<T>,
+    length: number,
+    options: BufferOptions = {}
+  ): T {
+    return this.buffers.allocateArray(type, length, options)
+  }
+
+  /**
+   * Takes back the block that a view starts with: any view, of any thread, also one that came by postMessage. Other views of the
+   * block see what comes next in its place. A Buffer from `allocBuffer` that was freed is known by itself: to free it again is
+   * an error even when its block is another's by then.
+   * @throws AllocatorError `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_INVALID_ADDRESS` (a part of a block that doesn't start with it, a
+   * pool's buffer, or no memory of this heap)
+   */
+  freeBuffer(view: ArrayBufferView): void {
+    const key = typeof view === 'object' && view !== null ? HeapView.keyOf(view, this) : 0
+    if (key > 0) {
+      if (!this.cache.push(key)) this.slow(Call.Free, key * Granule.Bytes, 0)
+      HeapView.giveBack(view)
+    } else if (key === 0) {
+      this.free(this.addressOf(view))
+    } else {
+      this.checkOpen()
+      const address = -key * Granule.Bytes
+      throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the buffer at ${address} was freed already`, { address })
+    }
+  }
+
+  /** The same as {@link Heap.freeBuffer}. */
+  freeArray(view: ArrayBufferView): void {
+    this.freeBuffer(view)
+  }
+
+  /**
+   * The address of the block that a view starts with; of any view of this heap's memory, also one that came by postMessage.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` where the block is free
+   */
   addressOf(view: ArrayBufferView): Address {
     if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
     this.checkOpen()
-    if (view.buffer !== this.buffer && !this.tiers.mapping.isUnder(view.buffer)) throw notOurs(view.byteOffset)
+    if (!this.owns(view.buffer)) throw notOurs(view.byteOffset)
     return this.liveGranule(view.byteOffset) * Granule.Bytes
   }
 
-  /** Takes back the block that a view starts with. Any thread may do it, with any view; others of the block read what comes next. */
-  freeBuffer(view: ArrayBufferView): void {
-    this.free(this.addressOf(view))
+  /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
+  bufferAt(address: Address, length?: number): Buffer<BufferOf<Kind>> {
+    const granule = this.liveGranule(address)
+    const bytes = checkViewLength(length, this.tiers.usableBytes(granule))
+    return HeapView.buffer(this.buffer, address, bytes, this, granule)
+  }
+
+  /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
+  unwatch(view: ArrayBufferView): void {
+    this.buffers.release(this.addressOf(view) / Granule.Bytes)
+  }
+
+  /** @internal Whether a buffer, which may be another thread's, is this heap's memory. */
+  owns(buffer: ArrayBufferLike): boolean {
+    return buffer === this.buffer || this.tiers.mapping.isUnder(buffer)
+  }
+
+  /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
+  setPooled(address: Address, pooled: boolean): void {
+    const granule = this.liveGranule(address)
+    this.buffers.release(granule)
+    this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
+  }
+
+  /** @internal Where those say what they hold who keep buffers of this heap. */
+  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'watch'> {
+    return this.buffers
   }
 
   malloc(size: number): Address {
@@ -207,8 +265,14 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
   }
 
-  stats(): HeapStats {
-    return this.finalStats ?? this.currentStats()
+  /** @param options with `detail`, also what is watched and pooled in this thread, by tag: `owners` */
+  stats(options?: { detail?: false }): HeapStats
+  stats(options: { detail: true }): HeapStats & { owners: OwnerStats[] }
+  stats(options: { detail?: boolean } = {}): HeapStats & { owners?: OwnerStats[] } {
+    checkOptions(options)
+    const stats = this.finalStats ?? this.currentStats()
+    if (!checkBoolean('detail', options.detail, false)) return stats
+    return { ...stats, owners: this.finalStats === undefined ? this.buffers.ownerStats() : [] }
   }
 
   audit(): void {
@@ -239,7 +303,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
       // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
       this.finalStats = closedStats(this.currentStats())
-      for (const name of ['malloc', 'free', 'calloc', 'realloc'])
+      for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: throwClosed })
     }
     const last = this.tiers.close()
@@ -275,7 +339,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         return granule * Granule.Bytes
       }
       case Call.Free: {
-        if (!this.tiers.free(this.liveGranule(first))) throw this.wrongAddress(first)
+        if (!this.tiers.free(this.ownGranule(first))) throw this.wrongAddress(first)
         return 0
       }
       case Call.Calloc: {
@@ -292,8 +356,9 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       }
       case Call.Realloc: {
         if (first === 0) return this.malloc(second)
-        const granule = this.liveGranule(first)
+        checkCount('address', first)
         checkCount('size', second)
+        const granule = this.ownGranule(first)
         if (this.tiers.resize(granule, second)) return first
         const moved = this.malloc(second)
         this.bytes.copy(moved, first, Math.min(second, this.tiers.usableBytes(granule)))
@@ -327,8 +392,18 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     checkCount('address', address)
     this.checkOpen()
     const granule = address / Granule.Bytes
-    if (Number.isInteger(granule) && this.tiers.stateOf(granule) === ObjectState.Live) return granule
+    if (Number.isInteger(granule) && isHandedOut(this.tiers.stateOf(granule))) return granule
     throw this.wrongAddress(address)
+  }
+
+  /** The same of a block that its owner may free or move. Nobody watches it any more. */
+  private ownGranule(address: Address): number {
+    const granule = this.liveGranule(address)
+    const state = this.tiers.stateOf(granule)
+    if (state === ObjectState.Pooled)
+      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the block at ${address} belongs to a pool`, { address })
+    if (state === ObjectState.Watched) this.buffers.release(granule)
+    return granule
   }
 
   private wrongAddress(address: number): AllocatorError {
@@ -338,7 +413,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
     }
     // It was live a moment ago, when this call looked: another thread has freed it since, and it was handed out again.
-    if (state === ObjectState.Live) {
+    if (isHandedOut(state)) {
       return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `two threads freed the block at ${address} at once`, {
         address,
       })
@@ -355,32 +430,6 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
-}
-
-/** A thread's part of a heap that another one made. */
-class Attachment {
-  readonly mapper: Mapper
-  readonly tiers: TCMalloc
-
-  constructor(mapper: Mapper, tiers: TCMalloc) {
-    this.mapper = mapper
-    this.tiers = tiers
-  }
-}
-
-function createTiers(options: HeapOptions): Attachment {
-  checkOptions(options)
-  const reservation = checkReservation(options)
-  const threadCache = checkBoolean('threadCache', options.threadCache, true)
-  const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
-  const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
-  const mapper = options.mapper ?? openMapper(options.ledger ?? {})
-  const tiers = TCMalloc.create(mapper, {
-    ...reservation,
-    cacheBytes: threadCache ? cacheBytes : 0,
-    releaseRate,
-  })
-  return new Attachment(mapper, tiers)
 }
 
 function throwClosed(): never {

@@ -14,10 +14,19 @@ export const enum ObjectState {
   FirstSlot = 2,
   /** Slots that there can be: the last one's state is 250 as an unsigned byte. */
   SlotCount = 249,
+  /** Handed out, and a pool's: only that may free it. */
+  Pooled = -4,
   /** Free, in a batch between two caches. */
   Transfer = -3,
+  /** Handed out, and somebody wants to know when it is freed. */
+  Watched = -2,
   /** Handed out. */
   Live = -1,
+}
+
+/** Whether a state is that of a block that was handed out, in whichever way. */
+export function isHandedOut(state: number): boolean {
+  return state === ObjectState.Live || state === ObjectState.Watched || state === ObjectState.Pooled
 }
 
 /** The state of an object in the cache of a thread slot: the signed byte whose bits are `FirstSlot + slot`. */

@@ -1,5 +1,5 @@
 import { AllocatorError } from '../errors.ts'
-import { isCached, ObjectState } from '../memory/object-state.ts'
+import { isCached, isHandedOut, ObjectState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
 import { Location, Span, SpanEntry, slotOf } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
@@ -99,7 +99,7 @@ class HeapWalk {
       } else {
         this.check(location === Location.Large, `the span at page ${page} is in no tier (${location})`)
         this.check(
-          this.tiers.tables.states[page << Page.GranuleShift] === ObjectState.Live,
+          isHandedOut(this.tiers.tables.states[page << Page.GranuleShift]!),
           `the large block at page ${page} isn't live`
         )
         this.objects(page, page + length, 1, 0)
@@ -245,13 +245,13 @@ class HeapWalk {
     let granule = page << Page.GranuleShift
     for (let i = 0; i < count; i++) {
       const state = states[granule]!
-      if (sizeClass !== 0 && (state === ObjectState.Live || isCached(state))) {
+      if (sizeClass !== 0 && (isHandedOut(state) || isCached(state))) {
         this.inUseBytes += classes.size[sizeClass]!
         if (state === own) tally.own++
         else if (isCached(state)) tally.others++
       } else if (state === ObjectState.Free) tally.free++
       else if (state === ObjectState.Transfer) tally.transfer++
-      else this.check(state === ObjectState.Live, `the object at granule ${granule} has state ${state}`)
+      else this.check(isHandedOut(state), `the object at granule ${granule} has state ${state}`)
       for (let inner = granule + 1; inner < granule + stride; inner++) {
         if (states[inner] !== ObjectState.None)
           this.check(false, `granule ${inner} has a state, but no object starts there`)

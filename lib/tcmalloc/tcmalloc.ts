@@ -192,6 +192,11 @@ export class TCMalloc {
     return granule < this.tables.states.length ? this.tables.states[granule]! : ObjectState.None
   }
 
+  /** Makes a block that was handed out another one's: `isHandedOut` is true of both states. */
+  setState(granule: number, state: ObjectState): void {
+    this.tables.states[granule] = state
+  }
+
   /** An object of a class, when the thread cache's stack has none. */
   allocateSmall(sizeClass: number): number {
     this.enter()

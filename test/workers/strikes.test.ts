@@ -199,7 +199,7 @@ function inspect(heap: Heap, before: number, { most = 0, least = 0 }: Case, uses
 function openVictim({ cacheBytes = 4 * MIB, prepare }: Case) {
   const mapper = new library.SimulatedMapper()
   const victim = new library.Heap({ limitBytes: 32 * MIB, mapper, cacheBytes })
-  const survivor = library.Heap.attach(victim.share(), mapper)
+  const survivor = library.Heap.attach(victim.share(), { mapper })
   return { mapper, victim, survivor, blocks: prepare?.(victim) ?? [] }
 }
 
@@ -228,7 +228,7 @@ for (const one of CASES) {
             // One in four repairers is struck in turn.
             if (n % 4 === 3) {
               // It clears up while it attaches, and more when it looks.
-              const second = () => library.Heap.attach(survivor.share(), mapper).stats()
+              const second = () => library.Heap.attach(survivor.share(), { mapper }).stats()
               strikeAt(next() % 1500, second)
               dieAllBut(survivor)
             }

@@ -1,0 +1,192 @@
+import { constants } from 'node:buffer'
+import type { Address, Allocator } from '../allocator.ts'
+import { checkAlignment, checkBoolean, checkCount, checkOptions } from '../arguments.ts'
+import { outOfMemory, outOfRange, wrongType } from '../errors.ts'
+import { ObjectState } from '../memory/object-state.ts'
+import { Granule } from '../memory/page.ts'
+import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
+import { HeapView } from './heap-view.ts'
+import type { LeakWatch, Watched } from './leak-watch.ts'
+
+/** What a block that is watched is longer by: its number, at the end of its usable bytes. */
+const NUMBER_BYTES = 8
+
+/** A typed array's class. */
+export interface TypedArrayConstructor<T extends ArrayBufferView> {
+  new (buffer: never, byteOffset: number, length: number): T
+  readonly BYTES_PER_ELEMENT: number
+}
+
+/** What a buffer is allocated with. */
+export interface BufferOptions {
+  /** True: all bytes are 0. By default they are whatever was there before, as with `Buffer.allocUnsafe`. */
+  zero?: boolean
+  /** A power of two up to 64 MiB, which the address, and the memory's real one, is a multiple of. 16 by default. */
+  alignment?: number
+  /** Whose it is, for `stats({ detail: true })` and for reports of leaks. Such a buffer is watched, which costs about a microsecond. */
+  tag?: string
+}
+
+/** What buffers with one tag come to. */
+export interface OwnerStats {
+  /** The tag; undefined for buffers that are watched and have none. */
+  tag: string | undefined
+  buffers: number
+  bytes: number
+}
+
+/** One who keeps buffers of a heap, and says how many: a pool. */
+export interface BufferOwner {
+  ownerStats(): OwnerStats
+}
+
+/**
+ * The buffers of a heap that aren't usual: those with options, and those that are watched.
+ *
+ * A watched block is in a state of its own, so the usual free doesn't take it, and the slow one says here that it is gone. Any thread
+ * may free it. Only the thread that watches it knows more of it, and that one finds by the number that a block ends with whether
+ * it is still the same: a scribbled number makes it another one, which is then nobody's leak.
+ */
+export class HeapBuffers {
+  readonly watch: LeakWatch
+  private readonly heap: Allocator & { readonly buffer: ArrayBufferLike }
+  private readonly tiers: TCMalloc
+  private readonly tag: number
+  private numbers = 0
+  private readonly watched = new Map<number, Watched>()
+  private readonly owners = new Set<BufferOwner>()
+
+  constructor(heap: Allocator & { readonly buffer: ArrayBufferLike }, tiers: TCMalloc, watch: LeakWatch) {
+    this.heap = heap
+    this.tiers = tiers
+    this.watch = watch
+    this.tag = tiers.thread().tag
+  }
+
+  /** A Buffer of exactly `size` bytes. */
+  allocate(size: number, options: BufferOptions = {}): Buffer {
+    if (checkCount('size', size) > constants.MAX_LENGTH)
+      throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
+    return this.place(size, options, (address) =>
+      HeapView.buffer(this.heap.buffer, address, size, this.heap, address / Granule.Bytes)
+    )
+  }
+
+  /** A typed array of `length` elements. */
+  allocateArray<T extends ArrayBufferView>(type: TypedArrayConstructor<T>, length: number, options: BufferOptions): T {
+    if (typeof type !== 'function' || !(type.prototype instanceof TypedArray))
+      throw wrongType('type', "a typed array's class", type)
+    const size = checkCount('length', length) * type.BYTES_PER_ELEMENT
+    if (length > constants.MAX_LENGTH)
+      throw outOfRange('length', `at most ${constants.MAX_LENGTH}, the longest array`, length)
+    return this.place(size, options, (address) => {
+      const array = new type(this.heap.buffer as never, address, length)
+      HeapView.mark(array, this.heap, address / Granule.Bytes)
+      return array
+    })
+  }
+
+  /** A block is about to be freed, or moved, or to be somebody else's: whoever watches it needn't any more. */
+  release(granule: number): void {
+    if (this.tiers.stateOf(granule) !== ObjectState.Watched) return
+    this.tiers.setState(granule, ObjectState.Live)
+    const [tag, number] = this.numberAt(granule)
+    const watched = tag === this.tag ? this.watched.get(number!) : undefined
+    if (watched === undefined || watched.address !== granule * Granule.Bytes) return
+    this.watched.delete(number!)
+    this.watch.unwatch(watched)
+  }
+
+  /** Somebody keeps buffers, and says how many, until he is taken out again. */
+  addOwner(owner: BufferOwner): void {
+    this.owners.add(owner)
+  }
+
+  removeOwner(owner: BufferOwner): void {
+    this.owners.delete(owner)
+  }
+
+  /** What this thread watches, and what its pools keep, by tag; the largest first. */
+  ownerStats(): OwnerStats[] {
+    const byTag = new Map<string | undefined, OwnerStats>()
+    const add = ({ tag, buffers, bytes }: OwnerStats) => {
+      const sum = byTag.get(tag) ?? { tag, buffers: 0, bytes: 0 }
+      byTag.set(tag, { tag, buffers: sum.buffers + buffers, bytes: sum.bytes + bytes })
+    }
+    for (const { tag, bytes } of [...this.watched.values()].filter((watched) => watched.isHeld()))
+      add({ tag, buffers: 1, bytes })
+    for (const owner of this.owners) add(owner.ownerStats())
+    return [...byTag.values()].sort((a, b) => b.bytes - a.bytes)
+  }
+
+  private place<T extends ArrayBufferView>(size: number, options: BufferOptions, make: (address: Address) => T): T {
+    checkOptions(options)
+    const { tag, alignment } = options
+    const zero = checkBoolean('zero', options.zero, false)
+    if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
+    if (alignment !== undefined) checkAlignment(alignment)
+    if (!Number.isSafeInteger(size + NUMBER_BYTES)) throw outOfMemory(size, 0)
+    const noted = this.watch.next()
+    const isWatched = noted || this.watch.autoFree || tag !== undefined
+    const bytes = isWatched ? size + NUMBER_BYTES : size
+    const address = this.block(bytes, alignment, zero)
+    let view: T
+    try {
+      view = make(address)
+    } catch (error) {
+      this.heap.free(address)
+      throw error
+    }
+    if (zero && alignment !== undefined) new Uint8Array(this.heap.buffer, address, size).fill(0)
+    if (isWatched) this.watchBlock(view, address, size, tag, noted)
+    return view
+  }
+
+  private block(bytes: number, alignment: number | undefined, zero: boolean): Address {
+    if (alignment !== undefined) return this.heap.alignedAlloc(alignment, bytes)
+    return zero ? this.heap.calloc(1, bytes) : this.heap.malloc(bytes)
+  }
+
+  private watchBlock(
+    view: ArrayBufferView,
+    address: Address,
+    bytes: number,
+    tag: string | undefined,
+    noted: boolean
+  ): void {
+    const granule = address / Granule.Bytes
+    this.numbers = (this.numbers + 1) | 0
+    const number = this.numbers
+    this.numberAt(granule).set([this.tag, number])
+    const isHeld = () => {
+      if (this.tiers.stateOf(granule) !== ObjectState.Watched) return false
+      const [foundTag, foundNumber] = this.numberAt(granule)
+      return foundTag === this.tag && foundNumber === number
+    }
+    const watched: Watched = {
+      kind: 'buffer',
+      address,
+      bytes,
+      tag,
+      isHeld,
+      giveBack: () => this.heap.free(address),
+      forget: () => {
+        this.watched.delete(number)
+        // Reported once; from then on it is a block like any other that nobody frees.
+        if (isHeld()) this.tiers.setState(granule, ObjectState.Live)
+      },
+    }
+    this.watched.set(number, watched)
+    this.tiers.setState(granule, ObjectState.Watched)
+    this.watch.watch(view, watched, noted)
+  }
+
+  /** Where a watched block's number is: the slot's tag, and a count of its own. */
+  private numberAt(granule: number): Int32Array {
+    const end = granule * Granule.Bytes + this.tiers.usableBytes(granule)
+    return new Int32Array(this.heap.buffer, end - NUMBER_BYTES, NUMBER_BYTES / 4)
+  }
+}
+
+/** What all typed arrays inherit from. */
+const TypedArray = Object.getPrototypeOf(Uint8Array) as abstract new () => object

@@ -1,0 +1,77 @@
+import { checkBoolean, checkChoice, checkInteger, checkNumber, checkOptions } from './arguments.ts'
+import { defaultLeakLevel, type LeakLevel, LeakWatch } from './buffers/leak-watch.ts'
+import { checkReservation } from './memory/reservation.ts'
+import { openMapper } from './os/machine.ts'
+import type { Mapper, MemoryKind } from './os/mapper.ts'
+import type { LedgerOptions } from './os/native-mapper.ts'
+import { TCMalloc } from './tcmalloc/tcmalloc.ts'
+
+/** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
+const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
+/** What gperftools clips that budget to. */
+const MOST_CACHE_BYTES = 2 ** 30
+
+/** How a {@link Heap} is made. */
+export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
+  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer, for APIs that refuse shared memory. */
+  memory?: Kind
+  /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  limitBytes?: number
+  /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
+  threadCache?: boolean
+  /** What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. */
+  cacheBytes?: number
+  /** How eagerly freed pages go back to the system by themselves: 1 by default, 10 ten times as fast, 0 never. */
+  releaseRate?: number
+  /** What is kept of system calls, beside the counts in `stats()`. */
+  ledger?: LedgerOptions
+  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  mapper?: Mapper
+  /**
+   * Which buffers of `allocBuffer` and `allocArray` are watched: what is collected without having been freed is told, with the
+   * stack of its allocation, to the diagnostics channel `spanheap:leak`, or as a warning where nobody listens. `off`, `sampled` (one in
+   * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (a microsecond or two for each).
+   */
+  leaks?: LeakLevel
+  /** True: buffers that are collected without having been freed are freed then. Not for buffers that go to other threads by postMessage. */
+  autoFree?: boolean
+}
+
+/** How a thread attaches to a heap. */
+export type AttachOptions = Pick<HeapOptions, 'mapper' | 'leaks' | 'autoFree'>
+
+/** What a heap is in one thread, of its own making or another's. */
+export class Attachment {
+  readonly mapper: Mapper
+  readonly tiers: TCMalloc
+  readonly watch: LeakWatch
+
+  constructor(mapper: Mapper, tiers: TCMalloc, watch: LeakWatch) {
+    this.mapper = mapper
+    this.tiers = tiers
+    this.watch = watch
+  }
+}
+
+/** Checks options, and makes a new heap of them. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+export function createTiers(options: HeapOptions): Attachment {
+  checkOptions(options)
+  const reservation = checkReservation(options)
+  const threadCache = checkBoolean('threadCache', options.threadCache, true)
+  const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
+  const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
+  const watch = checkWatch(options)
+  const mapper = options.mapper ?? openMapper(options.ledger ?? {})
+  const tiers = TCMalloc.create(mapper, {
+    ...reservation,
+    cacheBytes: threadCache ? cacheBytes : 0,
+    releaseRate,
+  })
+  return new Attachment(mapper, tiers, watch)
+}
+
+/** How a thread watches its buffers. */
+export function checkWatch(options: AttachOptions): LeakWatch {
+  const level = checkChoice('leaks', options.leaks, [defaultLeakLevel(), 'off', 'sampled', 'all'])
+  return new LeakWatch(level, checkBoolean('autoFree', options.autoFree, false))
+}
