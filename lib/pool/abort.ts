@@ -1,0 +1,30 @@
+import { wrongType } from '../errors.ts'
+
+/** What can be called off. */
+export interface Abortable {
+  /** Rejects with its reason when it is aborted. What an operation holds, it holds until it is done nevertheless. */
+  signal?: AbortSignal
+}
+
+/** @throws TypeError; the signal's reason where it is aborted already */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal)
+  signal?.throwIfAborted()
+}
+
+/** What an operation comes to, or a rejection as soon as the signal is aborted. The operation goes on, and whoever waits for it too. */
+export async function orAborted<T>(operation: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return operation
+  let abort!: () => void
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason)
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort)
+  })
+  operation.catch(() => {})
+  try {
+    return await Promise.race([operation, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}

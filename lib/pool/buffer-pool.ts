@@ -1,0 +1,152 @@
+import type { FileHandle } from 'node:fs/promises'
+import type { NetConnectOpts, Server, ServerOpts, Socket } from 'node:net'
+import type { Writable } from 'node:stream'
+import { checkOptions } from '../arguments.ts'
+import { invalidToken, wrongType } from '../errors.ts'
+import { Heap } from '../heap.ts'
+import type { MemoryKind } from '../os/mapper.ts'
+import type { HeapToken } from '../token.ts'
+import type { Abortable } from './abort.ts'
+import { Lease } from './lease.ts'
+import { checkBehaviour, type PoolBehaviour } from './pool-options.ts'
+import { PoolSlots } from './pool-slots.ts'
+import { connectPooled, createPooledServer } from './pooled-socket.ts'
+import { type ReadOptions, type ReadSource, read } from './read.ts'
+import { type PoolBuffer, RecycledBuffers } from './recycled-buffers.ts'
+import { type WriteOptions, write } from './write.ts'
+
+/** What another thread attaches to a pool by. It survives structured clone. */
+export interface PoolToken {
+  readonly pool: number
+  readonly heap: HeapToken
+}
+
+/**
+ * A pool of buffers of one size. Several threads can share it: what one acquires, another may release. Leases count who needs a buffer, and
+ * whatever reads into one or writes from one holds it until it is done.
+ */
+export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuffers<Kind> {
+  /**
+   * Opens a pool of another thread in this one.
+   * @param options what this thread chooses for itself; `heap` where it has the pool's heap open already
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
+   */
+  static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
+    const { pool, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
+    if (typeof pool !== 'number') throw invalidToken("it is no pool's")
+    if (options.heap !== undefined && !(options.heap instanceof Heap)) throw wrongType('heap', 'a Heap', options.heap)
+    const heap = options.heap ?? Heap.attach(heapToken!)
+    try {
+      const slots = PoolSlots.attach(heap, pool)
+      if (slots === undefined) throw invalidToken('no pool is there')
+      const { shape } = slots
+      const behaviour = checkBehaviour(options, shape.size)
+      const ownsHeap = options.heap === undefined
+      return new BufferPool({ heap, ownsHeap, shape, mostWhenShared: shape.most, ...behaviour }, slots)
+    } catch (error) {
+      if (options.heap === undefined) heap.close()
+      throw error
+    }
+  }
+
+  /**
+   * A token by which other threads open the pool: for `workerData` or `postMessage`. From the first call on, every acquire and release
+   * takes an atomic operation or two, some 20 ns each.
+   * @throws AllocatorError `ERR_HEAP_NOT_SHARED`, `ERR_HEAP_OUT_OF_MEMORY`
+   */
+  share(): PoolToken {
+    this.checkOpen()
+    const heap = this.heap.share()
+    if (!this.blocks.slots.isShared) {
+      this.blocks.share(this.settings.mostWhenShared)
+      this.join()
+    }
+    return { pool: this.blocks.slots.address, heap }
+  }
+
+  /** A buffer with a count of those who need it; for `using`. @throws as `acquire` */
+  lease(): Lease<PoolBuffer<Kind>> {
+    return this.leaseOut(this.acquire())
+  }
+
+  /** The same, once there is one. */
+  async leaseAsync(options?: Abortable): Promise<Lease<PoolBuffer<Kind>>> {
+    return this.leaseOut(await this.acquireAsync(options))
+  }
+
+  /** The lease in whose buffer a view lies; undefined where it is none of this thread's. */
+  leaseOf(view: ArrayBufferView): Lease<PoolBuffer<Kind>> | undefined {
+    const slot = this.blocks.slotUnder(view)
+    return this.leases.of(slot) as Lease<PoolBuffer<Kind>> | undefined
+  }
+
+  /**
+   * For operations: keeps the buffer that a view lies in, of a lease or acquired, from being anybody else's until the returned function
+   * is called, whatever else is called meanwhile; a release counts after that. Undefined where the memory isn't this pool's.
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer is free
+   */
+  hold(view: ArrayBufferView): (() => void) | undefined {
+    const slot = this.blocks.slotUnder(view)
+    if (slot < 0) return undefined
+    const letGo = this.leases.hold(slot)
+    if (letGo === undefined) throw this.blocks.doubleRelease(view)
+    return letGo
+  }
+
+  /**
+   * Chunks of a source, each in a buffer of the pool that goes back by itself when the next is asked for, or the loop is left. `write`
+   * holds it longer, and so does `leaseOf(chunk).retain()`.
+   *
+   * A FileHandle is read into the pool's buffers, and so is a socket of `connect` or `createServer`. What another stream has read is copied.
+   */
+  read(source: ReadSource, options: ReadOptions = {}): AsyncGenerator<PoolBuffer<Kind>, void, void> {
+    checkOptions(options)
+    return read(this, source, options) as AsyncGenerator<PoolBuffer<Kind>, void, void>
+  }
+
+  /**
+   * Writes all of a lease's buffer, of a part of one, of an acquired one, or of any other view to a stream or a file, and resolves when that
+   * is done with it. Until then the buffer is held, whatever is released, closed, aborted or destroyed.
+   */
+  async write(
+    target: Writable | FileHandle,
+    data: Lease<PoolBuffer<Kind>> | ArrayBufferView,
+    options: WriteOptions = {}
+  ): Promise<void> {
+    checkOptions(options)
+    const view = data instanceof Lease ? data.buffer : data
+    if (!ArrayBuffer.isView(view)) throw wrongType('data', 'a lease or a view of a buffer', view)
+    return write(target, view, options, (held) => this.hold(held))
+  }
+
+  /** A connection, as of `net.connect`, that reads into the pool's buffers; to be read by `read`, since it has no event `data`. */
+  connect(options: NetConnectOpts): Socket {
+    this.checkOpen()
+    return connectPooled(this, options)
+  }
+
+  /** A server, as of `net.createServer`, whose connections read into the pool's buffers. */
+  createServer(listener: (socket: Socket) => void): Server
+  createServer(options: ServerOpts, listener: (socket: Socket) => void): Server
+  createServer(options: ServerOpts | ((socket: Socket) => void), listener?: (socket: Socket) => void): Server {
+    this.checkOpen()
+    const listen = typeof options === 'function' ? options : listener
+    if (typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
+    return createPooledServer(this, typeof options === 'function' ? {} : options, listen)
+  }
+
+  /** A lease; undefined where all buffers are in use, or the pool is closed. */
+  tryLease(): Lease<PoolBuffer<Kind>> | undefined {
+    const buffer = this.isOpen ? this.tryAcquire() : undefined
+    return buffer === undefined ? undefined : this.leaseOut(buffer)
+  }
+
+  /** @internal A view of a lease's first bytes by which the lease is found at once. */
+  first(lease: Lease, length: number): Buffer {
+    return this.blocks.part(this.blocks.slotUnder(lease.buffer), 0, length)
+  }
+
+  private leaseOut(buffer: PoolBuffer<Kind>): Lease<PoolBuffer<Kind>> {
+    return this.leases.leaseOut(this.blocks.slotOf(buffer)) as Lease<PoolBuffer<Kind>>
+  }
+}

@@ -1,0 +1,76 @@
+import { AllocatorError } from '../errors.ts'
+
+/** What a lease needs of its pool. */
+export interface Lender<B> {
+  /** The last reference is gone: the buffer is free again. */
+  endLease(slot: number, lease: Lease<B>): void
+}
+
+/**
+ * A pool's buffer with a count of those who need it. It goes back when the count comes to 0, and not before: neither closing the
+ * pool, nor an abort, nor a destroyed socket makes it another's while an operation holds it.
+ */
+export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
+  private readonly lender: Lender<B>
+  private readonly slot: number
+  private readonly view: B
+  private count = 1
+  private disposed = false
+  private ended: (() => void)[] = []
+
+  /** @internal Pools make them. */
+  constructor(lender: Lender<B>, slot: number, view: B) {
+    this.lender = lender
+    this.slot = slot
+    this.view = view
+  }
+
+  /** The buffer. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` once the last reference was released */
+  get buffer(): B {
+    if (this.count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
+    return this.view
+  }
+
+  /** Those who need it: 1 at first, 0 once it was released. */
+  get references(): number {
+    return this.count
+  }
+
+  /** One more needs it, and will release it. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
+  retain(): this {
+    if (this.count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
+    this.count++
+    return this
+  }
+
+  /** One needs it no more. @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where nobody did */
+  release(): void {
+    if (this.count === 0) throw new AllocatorError('ERR_POOL_DOUBLE_RELEASE', 'the lease was released already')
+    if (--this.count > 0) return
+    this.lender.endLease(this.slot, this)
+    for (const tell of this.ended.splice(0)) tell()
+  }
+
+  /** Holds the buffer until an operation has settled, whatever comes of it, and passes on what that comes to. */
+  async during<T>(operation: PromiseLike<T> | (() => PromiseLike<T>)): Promise<T> {
+    this.retain()
+    try {
+      return await (typeof operation === 'function' ? operation() : operation)
+    } finally {
+      this.release()
+    }
+  }
+
+  /** Releases one reference, the first time, unless none is left. */
+  [Symbol.dispose](): void {
+    if (this.disposed || this.count === 0) return
+    this.disposed = true
+    this.release()
+  }
+
+  /** Releases one reference, and waits until no operation holds the buffer either. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this[Symbol.dispose]()
+    if (this.count > 0) await new Promise<void>((resolve) => this.ended.push(resolve))
+  }
+}

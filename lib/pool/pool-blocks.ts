@@ -1,0 +1,170 @@
+import { HeapView } from '../buffers/heap-view.ts'
+import { AllocatorError, wrongType } from '../errors.ts'
+import type { Heap } from '../heap.ts'
+import type { MemoryKind } from '../os/mapper.ts'
+import { publish } from './pool-events.ts'
+import { type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
+
+/** How a pool is named in what is told of it. */
+export interface PoolName {
+  readonly size: number
+  readonly tag: string | undefined
+}
+
+/** The blocks of a pool and this thread's views of them, by slot. */
+export class PoolBlocks {
+  slots: PoolSlots
+  /** Made when they are first needed. A slot that is free in a pool of one thread has one, unless it was watched. */
+  readonly views: (Buffer | undefined)[] = []
+  readonly heap: Heap<MemoryKind>
+  private readonly name: PoolName
+  private readonly owner: object
+  private seenDeaths: number
+
+  /** @param owner whom views are remembered to belong to */
+  constructor(heap: Heap<MemoryKind>, slots: PoolSlots, name: PoolName, owner: object) {
+    this.heap = heap
+    this.slots = slots
+    this.name = name
+    this.owner = owner
+    this.seenDeaths = slots.deaths
+  }
+
+  /** From now on the slots are where other threads see them. */
+  share(most: number): void {
+    this.slots = this.slots.shared(this.heap, Math.max(most, this.slots.used))
+  }
+
+  /** A slot with a new block, in the state `Making`; -1 where there may be no more. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  make(): number {
+    let slot = this.slots.claimEmpty()
+    if (slot < 0 && !this.slots.isShared && this.slots.capacity < this.slots.shape.most) {
+      this.slots = this.slots.grown(this.heap)
+      slot = this.slots.claimEmpty()
+    }
+    if (slot < 0) return -1
+    const { slots } = this
+    try {
+      const address = this.allocate(slots.shape)
+      this.heap.setPooled(address, true)
+      slots.setAddress(slot, address)
+    } catch (error) {
+      slots.change(slot, slots.own(Slot.Making), Slot.Empty)
+      throw error
+    }
+    publish('grow', 'no idle buffer was there', this.name)
+    return slot
+  }
+
+  /** Frees the block of a slot in the state `Trimming`. The view of it is known as given back from then on. */
+  drop(slot: number): void {
+    const { slots, heap } = this
+    const address = slots.blockOf(slot)
+    this.forgetView(slot)
+    slots.setAddress(slot, 0)
+    heap.setPooled(address, false)
+    heap.free(address)
+    slots.change(slot, slots.own(Slot.Trimming), Slot.Empty)
+  }
+
+  /** This thread's view of a slot. */
+  viewOf(slot: number): Buffer {
+    const view = this.views[slot]
+    if (view !== undefined && view.byteOffset === this.slots.blockOf(slot)) return view
+    const made = this.newView(slot)
+    this.views[slot] = made
+    return made
+  }
+
+  /** One more view of a slot, which nobody else has. */
+  newView(slot: number): Buffer {
+    return this.part(slot, 0, this.name.size)
+  }
+
+  /** A view of a part of a slot's block. */
+  part(slot: number, offset: number, length: number): Buffer {
+    return HeapView.buffer(this.heap.buffer, this.slots.blockOf(slot) + offset, length, this.owner, slot + 1)
+  }
+
+  /** Nothing here holds the slot's view any more, and it can't be released again. */
+  forgetView(slot: number): void {
+    const view = this.views[slot]
+    if (view !== undefined && HeapView.keyOf(view, this.owner) > 0) HeapView.giveBack(view)
+    this.views[slot] = undefined
+  }
+
+  /**
+   * The slot of the buffer that a view starts with, of this thread or another.
+   * @throws AllocatorError `ERR_POOL_FOREIGN_BUFFER`; `ERR_POOL_DOUBLE_RELEASE` where its block is gone
+   */
+  slotOf(buffer: ArrayBufferView): number {
+    const key = this.keyOf(buffer)
+    if (key < 0 || (key > 0 && this.slots.blockOf(key - 1) !== buffer.byteOffset)) throw this.doubleRelease(buffer)
+    if (key > 0) return key - 1
+    const slot = this.heap.owns(buffer.buffer) ? this.slots.find(buffer.byteOffset) : -1
+    if (slot < 0) throw this.misuse('ERR_POOL_FOREIGN_BUFFER', buffer, 'is not of this pool')
+    return slot
+  }
+
+  /** The slot in whose block a view lies; -1 where it lies elsewhere. */
+  slotUnder(view: ArrayBufferView): number {
+    const key = this.keyOf(view)
+    if (key > 0) return key - 1
+    return this.heap.owns(view.buffer) ? this.slots.findUnder(view.byteOffset, this.name.size) : -1
+  }
+
+  /** Finishes what threads that died were about to do with slots. True where something is free by that. */
+  clearUp(): boolean {
+    const { slots } = this
+    if (!slots.isShared || slots.deaths === this.seenDeaths) return false
+    this.seenDeaths = slots.deaths
+    let freed = false
+    for (let slot = 0; slot < slots.used; slot++) {
+      const word = slots.state(slot)
+      const kind = word & Slot.StateMask
+      if ((kind !== Slot.Making && kind !== Slot.Trimming) || !slots.isDead(word)) continue
+      if (!slots.change(slot, word, slots.own(Slot.Making))) continue
+      const address = slots.blockOf(slot)
+      if (address !== 0) this.heap.setPooled(address, true)
+      slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
+      freed = true
+      publish('death', 'a thread died while a buffer came or went', this.name)
+    }
+    return freed
+  }
+
+  /** The last thread of a shared pool frees what is idle, and the words where nobody has a buffer any more. */
+  endShared(): void {
+    const { slots, heap } = this
+    for (let slot = 0; slot < slots.used; slot++) {
+      if (slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) this.drop(slot)
+    }
+    if (slots.count((word) => word !== Slot.Empty) > 0) return
+    heap.setPooled(slots.address, false)
+    heap.free(slots.address)
+  }
+
+  doubleRelease(view: ArrayBufferView): AllocatorError {
+    return this.misuse('ERR_POOL_DOUBLE_RELEASE', view, 'was given back already')
+  }
+
+  /** The error for a wrong use of a buffer; whoever listens is told too. */
+  misuse(code: AllocatorError['code'], { byteOffset: address }: ArrayBufferView, what: string): AllocatorError {
+    const error = new AllocatorError(code, `the buffer at ${address} ${what}`, { address })
+    publish('misuse', error.message, this.name)
+    return error
+  }
+
+  private keyOf(view: ArrayBufferView): number {
+    if (!ArrayBuffer.isView(view)) throw wrongType('buffer', 'a view of a buffer', view)
+    return HeapView.keyOf(view, this.owner)
+  }
+
+  private allocate({ size, alignment, zero }: PoolShape): number {
+    const { heap } = this
+    if (alignment === 0) return zero === 2 ? heap.calloc(1, size) : heap.malloc(size)
+    const address = heap.alignedAlloc(alignment, size)
+    if (zero === 2) heap.view(address, size).fill(0)
+    return address
+  }
+}

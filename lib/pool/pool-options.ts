@@ -1,0 +1,106 @@
+import { checkAlignment, checkBoolean, checkChoice, checkInteger, checkOptions } from '../arguments.ts'
+import { defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
+import { wrongType } from '../errors.ts'
+import { Heap } from '../heap.ts'
+import type { MemoryKind } from '../os/mapper.ts'
+import type { PoolShape } from './pool-slots.ts'
+
+/** Buffers that a pool may have at most, whatever it was told. */
+const MOST_BUFFERS = 2 ** 20
+/** The same of a pool that is shared, where nobody has chosen: its words then take 512 KiB. */
+const SHARED_BUFFERS = 65_536
+/** What lies idle at most by default: so many bytes, or four buffers where they are more. */
+const DEFAULT_IDLE_BYTES = 16 * 2 ** 20
+const DEFAULT_IDLE_BUFFERS = 4
+const DEFAULT_TRIM_MS = 1000
+/** The longest buffer. */
+const MOST_SIZE = 2 ** 35
+
+/** How a {@link BufferPool} is made. */
+export interface PoolOptions<Kind extends MemoryKind = MemoryKind> {
+  /** The length of its buffers, in bytes. */
+  size: number
+  /** Whose memory it is. By default the pool has a heap of its own, which is closed with it. */
+  heap?: Heap<Kind>
+  /** The kind of memory of a heap of its own: `shared` (the default) or `private`. */
+  memory?: Kind
+  /** Buffers that there may be at once, acquired and idle; 1 048 576 by default (65 536 of a pool that is shared). */
+  max?: number
+  /** Idle buffers that are kept when others are given back. 0 by default. */
+  min?: number
+  /** What may lie idle, in bytes: a buffer beyond is given back to the heap when it is released. 16 MiB by default, but room for 4. */
+  idleBytes?: number
+  /** So often, in milliseconds, half of the buffers that weren't needed since are given back. 1000 by default; 0: never. */
+  trimMs?: number
+  /** When a buffer is filled with zeros: as it is acquired, as it is released, or (the default) never. */
+  zero?: 'acquire' | 'release' | false
+  /** A power of two: every buffer's address is a multiple of it. 16 by default. */
+  alignment?: number
+  /** Whose buffers they are, for `heap.stats({ detail: true })` and for reports. */
+  tag?: string
+  /** Which buffers and leases are watched for leaks, as of a heap. By default as there. */
+  leaks?: LeakLevel
+  /** True: a buffer or a lease that was collected without a release is released. */
+  autoFree?: boolean
+}
+
+/** What the options come to. */
+export interface CheckedPool {
+  heap: Heap<MemoryKind>
+  ownsHeap: boolean
+  shape: PoolShape
+  /** Slots that there may be once it is shared. */
+  mostWhenShared: number
+  min: number
+  idleMost: number
+  trimMs: number
+  tag: string | undefined
+  watch: LeakWatch
+}
+
+/** @throws TypeError, RangeError */
+export function checkPoolOptions(options: PoolOptions): CheckedPool {
+  checkOptions(options)
+  const { heap } = options
+  if (options.size === undefined) throw wrongType('size', 'a number', undefined)
+  const size = checkInteger('size', options.size, 1, MOST_SIZE, 0)
+  if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
+  const memory = checkChoice('memory', options.memory, ['shared', 'private'])
+  const zero = checkZero(options.zero)
+  const alignment = options.alignment === undefined ? 0 : checkAlignment(options.alignment)
+  const most = checkInteger('max', options.max, 1, MOST_BUFFERS, MOST_BUFFERS)
+  const shape = { size, alignment, zero, most }
+  const behaviour = checkBehaviour(options, size)
+  return {
+    heap: heap ?? new Heap<MemoryKind>({ memory }),
+    ownsHeap: heap === undefined,
+    shape,
+    mostWhenShared: options.max === undefined ? SHARED_BUFFERS : most,
+    ...behaviour,
+  }
+}
+
+/** What each thread may choose for itself. */
+export type PoolBehaviour = Pick<PoolOptions, 'min' | 'idleBytes' | 'trimMs' | 'tag' | 'leaks' | 'autoFree'>
+
+/** @throws TypeError, RangeError */
+export function checkBehaviour(
+  options: PoolBehaviour,
+  size: number
+): Pick<CheckedPool, 'min' | 'idleMost' | 'trimMs' | 'tag' | 'watch'> {
+  checkOptions(options)
+  const { tag } = options
+  if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
+  const min = checkInteger('min', options.min, 0, MOST_BUFFERS, 0)
+  const idle = Math.max(DEFAULT_IDLE_BYTES, DEFAULT_IDLE_BUFFERS * size)
+  const idleBytes = checkInteger('idleBytes', options.idleBytes, 0, Number.MAX_SAFE_INTEGER, idle)
+  const trimMs = checkInteger('trimMs', options.trimMs, 0, 2 ** 31 - 1, DEFAULT_TRIM_MS)
+  const leaks = checkChoice('leaks', options.leaks, [defaultLeakLevel(), 'off', 'sampled', 'all'])
+  const watch = new LeakWatch(leaks, checkBoolean('autoFree', options.autoFree, false))
+  return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch }
+}
+
+function checkZero(zero: PoolOptions['zero']): PoolShape['zero'] {
+  if (zero === undefined || zero === false) return 0
+  return checkChoice('zero', zero, ['acquire', 'release']) === 'acquire' ? 1 : 2
+}

@@ -1,0 +1,262 @@
+import type { Heap } from '../heap.ts'
+import { Granule } from '../memory/page.ts'
+import { Tag, type ThreadSlots } from '../memory/thread-slots.ts'
+import type { MemoryKind } from '../os/mapper.ts'
+
+/** "POOL", and the version of the words' layout. */
+const MAGIC = 0x504f_4f01
+
+/** The words of a pool, before those of its slots. The first are written once; what threads write has a line of its own. */
+export const enum Word {
+  Magic = 0,
+  Size = 1, // of a buffer, in bytes: two words
+  Alignment = 3,
+  Most = 4, // slots that there may be
+  Zero = 5, // 0, 1 at acquire, 2 at release
+  /** Slots that were ever in use: none behind them is. */
+  Used = 32,
+  /** Counts what waiters wait for; and waiters of all threads. */
+  Wake = 64,
+  Waiters = 65,
+  /** The tags of threads that have the pool open, or had when they died; 0 in seats that are free. */
+  Peers = 96,
+  Seats = 249,
+  /** Two words for each slot: its state, and its block's granule. */
+  Slots = 352,
+}
+
+/**
+ * The state of a slot. It is one of the first two, or `tag | state << StateShift` with the tag of the thread that has the buffer: the
+ * tag's own bits leave room for it, as they do for a lock's.
+ */
+export const enum Slot {
+  /** It has no block. */
+  Empty = 0,
+  /** Its buffer waits to be acquired. */
+  Free = 1,
+  StateShift = 8,
+  StateMask = 0x700,
+  /** It is getting a block. */
+  Making = 0x100,
+  /** The program has its buffer. */
+  Acquired = 0x200,
+  /** The same, and it is watched for a leak. */
+  Watched = 0x300,
+  /** A lease has its buffer. */
+  Leased = 0x400,
+  /** It is losing its block. */
+  Trimming = 0x500,
+}
+
+/** Slots that a pool's words have room for at first, while only one thread has them. */
+const FIRST_CAPACITY = 16
+
+/** What a pool's buffers are. */
+export interface PoolShape {
+  size: number
+  alignment: number
+  zero: 0 | 1 | 2
+  /** Slots that there may be. */
+  most: number
+}
+
+/**
+ * The slots of a pool: in an array of this thread's own, or in a block of the heap, where several threads share them. Each slot changes
+ * its state by one store, or by one compare-and-exchange where it is shared. So there is nothing to lock and nothing to repair: a thread
+ * that dies leaves slots that say that they are its own.
+ */
+export class PoolSlots {
+  readonly words: Int32Array
+  /** The address of the block that they are in; 0 for an array of this thread's. */
+  readonly address: number
+  private readonly threads: ThreadSlots
+  private readonly tag: number
+  private seat = 0
+
+  private constructor(heap: Heap<MemoryKind>, words: Int32Array, address: number) {
+    this.words = words
+    this.address = address
+    const { slots, tag } = heap.thread()
+    this.threads = slots
+    this.tag = tag
+  }
+
+  static local(heap: Heap<MemoryKind>, shape: PoolShape): PoolSlots {
+    const slots = new PoolSlots(heap, new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most)), 0)
+    slots.describe(shape)
+    return slots
+  }
+
+  /** Those that another thread shares; undefined where there are none. */
+  static attach(heap: Heap<MemoryKind>, address: number): PoolSlots | undefined {
+    const bytes = heap.view(address)
+    if (bytes.length < Word.Slots * 4) return undefined
+    const words = new Int32Array(heap.buffer, address, bytes.length >>> 2)
+    return Atomics.load(words, Word.Magic) === MAGIC ? new PoolSlots(heap, words, address) : undefined
+  }
+
+  /** The same slots with room for twice as many. REQUIRES: they are this thread's own. */
+  grown(heap: Heap<MemoryKind>): PoolSlots {
+    const room = Math.min(this.words[Word.Most]!, this.capacity * 2)
+    return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room), 0))
+  }
+
+  /** The same slots in a block of the heap, for at most `most` of them. REQUIRES: they are this thread's own. */
+  shared(heap: Heap<MemoryKind>, most: number): PoolSlots {
+    const length = Word.Slots + 2 * most
+    const address = heap.calloc(length, 4)
+    const slots = this.movedTo(new PoolSlots(heap, new Int32Array(heap.buffer, address, length), address))
+    slots.words[Word.Most] = most
+    heap.setPooled(address, true)
+    return slots
+  }
+
+  get shape(): PoolShape {
+    const { words } = this
+    return {
+      size: (words[Word.Size]! >>> 0) + words[Word.Size + 1]! * 2 ** 32,
+      alignment: words[Word.Alignment]!,
+      zero: words[Word.Zero] as PoolShape['zero'],
+      most: words[Word.Most]!,
+    }
+  }
+
+  get isShared(): boolean {
+    return this.address !== 0
+  }
+
+  /** Slots that the words have room for. */
+  get capacity(): number {
+    return Math.min(this.words[Word.Most]!, (this.words.length - Word.Slots) >> 1)
+  }
+
+  /** How many slots were ever in use: those before it are worth a look. */
+  get used(): number {
+    return Math.min(this.capacity, Atomics.load(this.words, Word.Used))
+  }
+
+  state(slot: number): number {
+    return Atomics.load(this.words, Word.Slots + 2 * slot)
+  }
+
+  blockOf(slot: number): number {
+    return (this.words[Word.Slots + 2 * slot + 1]! >>> 0) * Granule.Bytes
+  }
+
+  setAddress(slot: number, address: number): void {
+    this.words[Word.Slots + 2 * slot + 1] = (address / Granule.Bytes) | 0
+  }
+
+  /** This thread's word for a state: that of its own slots. */
+  own(state: Slot): number {
+    return this.tag | state
+  }
+
+  isOwn(word: number): boolean {
+    return word > Slot.Free && (word & ~Slot.StateMask) === this.tag
+  }
+
+  /** Makes a slot that is in one state be in another; false where it was in another already. */
+  change(slot: number, from: number, to: number): boolean {
+    return Atomics.compareExchange(this.words, Word.Slots + 2 * slot, from, to) === from
+  }
+
+  /** A slot without a block, which this thread is to give one; -1 where all have one. */
+  claimEmpty(): number {
+    const making = this.own(Slot.Making)
+    const { used } = this
+    for (let slot = 0; slot < used; slot++) if (this.change(slot, Slot.Empty, making)) return slot
+    while (this.used < this.capacity) {
+      const slot = Atomics.add(this.words, Word.Used, 1)
+      if (slot < this.capacity && this.change(slot, Slot.Empty, making)) return slot
+    }
+    return -1
+  }
+
+  /** Slots whose words hold true for `test`. */
+  count(test: (word: number) => boolean): number {
+    const { used } = this
+    let count = 0
+    for (let slot = 0; slot < used; slot++) if (test(this.state(slot))) count++
+    return count
+  }
+
+  /** The slot of the block at an address; -1 where it is none of them. */
+  find(address: number): number {
+    const granule = (address / Granule.Bytes) | 0
+    const { used, words } = this
+    for (let slot = 0; slot < used; slot++) {
+      if (words[Word.Slots + 2 * slot + 1] === granule && this.state(slot) !== Slot.Empty) return slot
+    }
+    return -1
+  }
+
+  /** The slot in whose block of `size` bytes an address lies; -1 where it is in none. */
+  findUnder(address: number, size: number): number {
+    const { used } = this
+    for (let slot = 0; slot < used; slot++) {
+      const block = this.blockOf(slot)
+      if (block !== 0 && address >= block && address < block + size && this.state(slot) !== Slot.Empty) return slot
+    }
+    return -1
+  }
+
+  /** Whether the thread that a slot's word names is gone. */
+  isDead(word: number): boolean {
+    return word > Slot.Free && (word & Tag.SlotMask) !== 0 && !this.threads.isAlive(word & ~Slot.StateMask)
+  }
+
+  /** Deaths of the heap's threads so far. */
+  get deaths(): number {
+    return this.threads.deaths
+  }
+
+  /** Takes a seat, which keeps the words where they are. False where there is none left. */
+  join(): boolean {
+    for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
+      const tag = Atomics.load(this.words, seat)
+      if (tag !== 0 && this.threads.isAlive(tag)) continue
+      if (Atomics.compareExchange(this.words, seat, tag, this.tag) !== tag) continue
+      this.seat = seat
+      return true
+    }
+    return false
+  }
+
+  /** Leaves the seat. True for the last one that lives. */
+  leave(): boolean {
+    Atomics.store(this.words, this.seat, 0)
+    for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
+      const tag = Atomics.load(this.words, seat)
+      if (tag !== 0 && this.threads.isAlive(tag)) return false
+    }
+    // Two that leave at once both may find that they were the last: one of them ends it.
+    return Atomics.compareExchange(this.words, Word.Magic, MAGIC, 0) === MAGIC
+  }
+
+  private describe({ size, alignment, zero, most }: PoolShape): void {
+    const { words } = this
+    words[Word.Size] = size | 0
+    words[Word.Size + 1] = Math.floor(size / 2 ** 32)
+    words[Word.Alignment] = alignment
+    words[Word.Zero] = zero
+    words[Word.Most] = most
+    words[Word.Magic] = MAGIC
+  }
+
+  private movedTo(slots: PoolSlots): PoolSlots {
+    slots.words.set(this.words)
+    return slots
+  }
+}
+
+/** Whether a slot's word says that the program, or a lease, has its buffer. */
+export function isOut(word: number): boolean {
+  const kind = word & Slot.StateMask
+  return kind === Slot.Acquired || kind === Slot.Watched || kind === Slot.Leased
+}
+
+/** Whether a lease has it, or an operation. */
+export function isLeased(word: number): boolean {
+  return (word & Slot.StateMask) === Slot.Leased
+}

@@ -1,0 +1,97 @@
+import type { FileHandle } from 'node:fs/promises'
+import { checkCount } from '../arguments.ts'
+import { wrongType } from '../errors.ts'
+import { type Abortable, checkSignal, orAborted } from './abort.ts'
+import type { Lease } from './lease.ts'
+import { type ReadMemory, readingOf } from './pooled-socket.ts'
+import { isFileHandle } from './write.ts'
+
+/** How something is read. */
+export interface ReadOptions extends Abortable {
+  /** Of a file: where to begin. By default where the file is. */
+  start?: number
+  /** Of a file: the last byte that is read, as of `fs.createReadStream`. */
+  end?: number
+}
+
+/** What can be read from. */
+export type ReadSource = FileHandle | AsyncIterable<Uint8Array>
+
+/** What a reader needs of a pool. */
+export interface ReadPool extends ReadMemory {
+  leaseAsync(options: Abortable): Promise<Lease>
+}
+
+/**
+ * Chunks of a file, a socket or another stream, each in a buffer of the pool that goes back when the next chunk is asked for, or the loop
+ * is left; but not before operations are done that hold it.
+ */
+export async function* read(
+  pool: ReadPool,
+  source: ReadSource,
+  options: ReadOptions
+): AsyncGenerator<Buffer, void, void> {
+  checkSignal(options.signal)
+  const reading = readingOf(source)
+  if (isFileHandle(source)) yield* readFile(pool, source, options)
+  else if (reading !== undefined) {
+    try {
+      for (;;) {
+        const chunk = await orAborted(reading.take(), options.signal)
+        if (chunk === undefined) return
+        try {
+          yield chunk.bytes
+        } finally {
+          chunk.lease?.release()
+        }
+      }
+    } finally {
+      reading.drop()
+    }
+  } else if (typeof source?.[Symbol.asyncIterator] === 'function') yield* copyStream(pool, source, options)
+  else throw wrongType('source', 'a FileHandle, a socket or a Readable', source)
+}
+
+async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions): AsyncGenerator<Buffer, void, void> {
+  const { start, end, signal } = options
+  if (start !== undefined) checkCount('start', start)
+  let left = end === undefined ? Number.POSITIVE_INFINITY : checkCount('end', end) - (start ?? 0) + 1
+  let position = start
+  while (left > 0) {
+    const lease = await pool.leaseAsync(options)
+    try {
+      const { buffer } = lease
+      const length = Math.min(buffer.length, left)
+      const operation = lease.during(() => file.read(buffer, 0, length, position ?? null))
+      const { bytesRead } = await orAborted(operation, signal)
+      if (bytesRead === 0) return
+      left -= bytesRead
+      if (position !== undefined) position += bytesRead
+      yield pool.first(lease, bytesRead)
+    } finally {
+      lease.release()
+    }
+  }
+}
+
+/** What was read elsewhere is copied, in as many buffers as it takes. */
+async function* copyStream(
+  pool: ReadPool,
+  source: AsyncIterable<Uint8Array>,
+  options: ReadOptions
+): AsyncGenerator<Buffer, void, void> {
+  for await (const chunk of source) {
+    options.signal?.throwIfAborted()
+    if (!(chunk instanceof Uint8Array)) throw wrongType('a chunk of the source', 'a Uint8Array', chunk)
+    for (let from = 0; from < chunk.length; from += pool.size) {
+      const lease = await pool.leaseAsync(options)
+      try {
+        const part = chunk.subarray(from, from + pool.size)
+        lease.buffer.set(part)
+        yield pool.first(lease, part.length)
+      } finally {
+        lease.release()
+      }
+    }
+  }
+}

@@ -1,0 +1,420 @@
+import { checkCount, checkOptions } from '../arguments.ts'
+import type { OwnerStats } from '../buffers/heap-buffers.ts'
+import { HeapView } from '../buffers/heap-view.ts'
+import type { LeakWatch } from '../buffers/leak-watch.ts'
+import { AllocatorError } from '../errors.ts'
+import type { Heap } from '../heap.ts'
+import type { BufferOf, MemoryKind } from '../os/mapper.ts'
+import { type Abortable, checkSignal } from './abort.ts'
+import { Leases } from './leases.ts'
+import { PoolBlocks } from './pool-blocks.ts'
+import { publish } from './pool-events.ts'
+import { type CheckedPool, checkPoolOptions, type PoolOptions } from './pool-options.ts'
+import { isLeased, isOut, PoolSlots, Slot, Word } from './pool-slots.ts'
+import { type PoolStats, poolStats } from './pool-stats.ts'
+import { Waiters } from './waiters.ts'
+
+/** A pool's buffer. */
+export type PoolBuffer<Kind extends MemoryKind> = Buffer<BufferOf<Kind>>
+
+/**
+ * Buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: no buffer object
+ * is made, nothing is collected.
+ *
+ * INVARIANT: a slot whose word says Free belongs to nobody; every other that has a block, to the thread that its word names. While the
+ * slots are one thread's, every free slot is on the stack. Once they are shared, the stack is a memory of where free slots were.
+ */
+export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disposable, AsyncDisposable {
+  /** The length of its buffers, in bytes. */
+  readonly size: number
+  /** Whose memory they are. */
+  readonly heap: Heap<Kind>
+  /** Whose buffers they are, by the option. */
+  readonly tag: string | undefined
+  /** @internal */
+  readonly blocks: PoolBlocks
+  /** @internal */
+  readonly watch: LeakWatch
+  /** @internal */
+  readonly leases: Leases
+  private readonly waiters = new Waiters<Buffer>()
+  protected readonly settings: CheckedPool
+  private state: 'open' | 'closing' | 'closed' = 'open'
+  private timer: NodeJS.Timeout | undefined
+  private readonly closed: Promise<void>
+  private tellClosed!: () => void
+
+  // What the usual path reads.
+  private words: Int32Array
+  private readonly views: (Buffer | undefined)[]
+  /** The word of a slot whose buffer this thread has acquired. */
+  private readonly acquired: number
+  /** Slots that are free, the one that was released last on top; as long as the slots' words. */
+  private stack: Int32Array
+  private top = 0
+  /** The lowest that `top` was since the last look at what isn't needed. */
+  private low = 0
+  /** So many more acquires may take the usual path before one is looked at, for a leak; 0 where none may. */
+  private untilSlow = 0
+  /** What `untilSlow` was when it was last set. */
+  private untilSlowAtFirst = 0
+  /** Below so many slots on the stack a release may take the usual path; 0 where none may. */
+  private plainRelease = 0
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses address space for a heap of its own */
+  constructor(options: PoolOptions<Kind>)
+  /** @internal */
+  constructor(options: CheckedPool, slots: PoolSlots)
+  constructor(options: PoolOptions<Kind> | CheckedPool, slots?: PoolSlots) {
+    const checked = slots === undefined ? checkPoolOptions(options as PoolOptions) : (options as CheckedPool)
+    const { heap, shape, tag, watch } = checked
+    this.settings = checked
+    this.size = shape.size
+    this.heap = heap as Heap<Kind>
+    this.tag = tag
+    this.watch = watch
+    this.blocks = new PoolBlocks(heap, slots ?? PoolSlots.local(heap, shape), this, this)
+    this.leases = new Leases(this)
+    this.words = this.blocks.slots.words
+    this.views = this.blocks.views
+    this.acquired = this.blocks.slots.own(Slot.Acquired)
+    this.stack = new Int32Array(this.blocks.slots.capacity)
+    this.closed = new Promise((resolve) => {
+      this.tellClosed = resolve
+    })
+    heap.owners.addOwner(this)
+    if (slots !== undefined) this.join()
+    this.choosePaths()
+  }
+
+  /** A buffer, which is the caller's until `release`. @throws AllocatorError `ERR_POOL_EXHAUSTED` at `max`, `ERR_HEAP_OUT_OF_MEMORY` */
+  acquire(): PoolBuffer<Kind> {
+    const top = (this.top - 1) | 0
+    if (top >= 0 && this.untilSlow > 0) {
+      const slot = this.stack[top]!
+      const word = Word.Slots + (slot << 1)
+      if (this.words[word] === Slot.Free) {
+        this.words[word] = this.acquired
+        this.top = top
+        if (top < this.low) this.low = top
+        this.untilSlow = (this.untilSlow - 1) | 0
+        return this.views[slot] as PoolBuffer<Kind>
+      }
+    }
+    const buffer = this.obtain()
+    if (buffer !== undefined) return buffer as PoolBuffer<Kind>
+    publish('exhausted', 'acquire found all buffers in use', this)
+    throw new AllocatorError('ERR_POOL_EXHAUSTED', `all ${this.max} buffers are in use`)
+  }
+
+  /** The same; undefined at `max`. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  tryAcquire(): PoolBuffer<Kind> | undefined {
+    return this.obtain() as PoolBuffer<Kind> | undefined
+  }
+
+  /**
+   * The same, once there is one. Those who wait in one thread are served in the order in which they came. Rejects with the signal's
+   * reason when it is aborted, and with `ERR_POOL_CLOSED` when the pool is closed first.
+   */
+  async acquireAsync(options: Abortable = {}): Promise<PoolBuffer<Kind>> {
+    checkOptions(options)
+    const { signal } = options
+    checkSignal(signal)
+    const buffer = this.waiters.length === 0 ? this.obtain() : undefined
+    if (buffer !== undefined) return buffer as PoolBuffer<Kind>
+    this.checkOpen()
+    publish('wait', 'all buffers are in use', this)
+    const waiting = this.waiters.wait(signal)
+    this.choosePaths()
+    if (this.blocks.slots.isShared) void this.waiters.watchOthers(this.words, () => this.obtain())
+    return waiting as Promise<PoolBuffer<Kind>>
+  }
+
+  /**
+   * Takes a buffer back, of this thread or, where the pool is shared, of any other. It may be handed out again at once.
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE`, `ERR_POOL_FOREIGN_BUFFER`, `ERR_POOL_LEASED` where it is a lease's
+   */
+  release(buffer: ArrayBufferView): void {
+    const key = typeof buffer === 'object' && buffer !== null ? HeapView.keyOf(buffer, this) : 0
+    const { top } = this
+    if (key > 0 && top < this.plainRelease) {
+      const word = Word.Slots - 2 + (key << 1)
+      if (this.words[word] === this.acquired) {
+        this.words[word] = Slot.Free
+        this.stack[top] = key - 1
+        this.top = (top + 1) | 0
+        return
+      }
+    }
+    this.takeBack(buffer)
+  }
+
+  /**
+   * A buffer that another thread has acquired, and has sent here, is this thread's from now on, should either die. Returns this
+   * thread's own view of it. @throws AllocatorError as `release`
+   */
+  adopt(buffer: ArrayBufferView): PoolBuffer<Kind> {
+    this.checkNotClosed()
+    const slot = this.blocks.slotOf(buffer)
+    const { slots } = this.blocks
+    const word = slots.state(slot)
+    if ((word & Slot.StateMask) !== Slot.Acquired || !slots.change(slot, word, this.acquired))
+      throw this.blocks.doubleRelease(buffer)
+    return this.blocks.viewOf(slot) as PoolBuffer<Kind>
+  }
+
+  /**
+   * Takes back what threads that died had acquired, and returns how many buffers that were. What they had sent to others before they
+   * died is taken from these: so it is for a program that knows that they hadn't, or that adopts what it is sent.
+   */
+  reclaim(): number {
+    this.checkOpen()
+    const { slots } = this.blocks
+    let taken = 0
+    for (let slot = 0; slot < slots.used; slot++) {
+      const word = slots.state(slot)
+      if (slots.isDead(word) && isOut(word) && this.makeFree(slot, word)) taken++
+    }
+    return taken
+  }
+
+  /** Gives idle buffers back to the heap until `keep` are left, busy ones among them. Returns how many bytes they had. */
+  trim(keep = 0): number {
+    checkCount('keep', keep)
+    this.checkOpen()
+    return this.trimIdle(Number.POSITIVE_INFINITY, keep, 'trim was called') * this.size
+  }
+
+  /** What there is. It looks at every buffer: not for a loop. */
+  stats(): PoolStats {
+    const { slots } = this.blocks
+    const isClosed = this.state === 'closed'
+    const waiting = slots.isShared && !isClosed ? Atomics.load(this.words, Word.Waiters) : this.waiters.length
+    return poolStats(isClosed ? undefined : slots, this.size, this.max, waiting)
+  }
+
+  /** @internal */
+  ownerStats(): OwnerStats {
+    const { buffers, bytes } = this.stats()
+    return { tag: this.tag, buffers, bytes }
+  }
+
+  /**
+   * Nothing can be acquired any more. Idle buffers go at once, each other when it is released, and then a heap of the pool's own. Where
+   * the pool is shared, it goes on in other threads, and this thread only waits for what operations and leases hold. May be called again.
+   */
+  close(): void {
+    if (this.state !== 'open') return
+    this.state = 'closing'
+    this.choosePaths()
+    clearInterval(this.timer)
+    this.waiters.end(closedError())
+    publish('close', 'close was called', this)
+    if (!this.blocks.slots.isShared) this.trimIdle(Number.POSITIVE_INFINITY, 0, 'the pool was closed')
+    this.finish()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Closes, and waits until every buffer is back and the memory given back. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+    return this.closed
+  }
+
+  /** @internal Makes a slot that is out, by its word, free, or gives its block back. False where it wasn't any more. */
+  makeFree(slot: number, word: number): boolean {
+    const { blocks } = this
+    const { slots } = blocks
+    if (slots.shape.zero === 2) blocks.viewOf(slot).fill(0)
+    const isWanted = this.state === 'open' || slots.isShared
+    const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
+    if (!slots.change(slot, word, isSurplus ? slots.own(Slot.Trimming) : Slot.Free)) return false
+    if (isSurplus) {
+      blocks.drop(slot)
+      publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
+    } else if (this.top < slots.capacity) {
+      blocks.viewOf(slot)
+      this.stack[this.top++] = slot
+    }
+    this.serve()
+    this.finish()
+    return true
+  }
+
+  private get max(): number {
+    const { slots } = this.blocks
+    return slots.isShared ? slots.capacity : this.settings.shape.most
+  }
+
+  /** A buffer by whatever way there is; undefined at `max`. */
+  private obtain(): Buffer | undefined {
+    this.checkOpen()
+    let slot = this.takeFree()
+    if (slot < 0) slot = this.make()
+    if (slot < 0 && this.blocks.clearUp()) slot = this.takeFree()
+    if (slot < 0) return undefined
+    this.choosePaths()
+    const noted = this.watch.next()
+    this.choosePaths()
+    const buffer = noted || this.watch.autoFree ? this.leases.watchBuffer(slot, noted) : this.blocks.viewOf(slot)
+    return this.settings.shape.zero === 1 ? buffer.fill(0) : buffer
+  }
+
+  /** A free slot, acquired; -1 where there is none. */
+  private takeFree(): number {
+    const { slots } = this.blocks
+    while (this.top > 0) {
+      const slot = this.stack[--this.top]!
+      if (this.top < this.low) this.low = this.top
+      if (slots.change(slot, Slot.Free, this.acquired)) return slot
+    }
+    for (let slot = 0; slots.isShared && slot < slots.used; slot++) {
+      if (slots.change(slot, Slot.Free, this.acquired)) return slot
+    }
+    return -1
+  }
+
+  /** A slot with a new block, acquired; -1 at `max`. */
+  private make(): number {
+    const slot = this.blocks.make()
+    if (slot < 0) return -1
+    const { slots } = this.blocks
+    this.useWords(slots)
+    slots.change(slot, slots.own(Slot.Making), this.acquired)
+    this.startTrimming()
+    return slot
+  }
+
+  private takeBack(buffer: ArrayBufferView): void {
+    this.checkNotClosed()
+    const { blocks } = this
+    const slot = blocks.slotOf(buffer)
+    const word = blocks.slots.state(slot)
+    if (isLeased(word)) {
+      if (word === blocks.slots.own(Slot.Leased) && this.leases.releaseHeld(slot)) return
+      throw blocks.misuse('ERR_POOL_LEASED', buffer, "is a lease's")
+    }
+    if (isOut(word)) {
+      this.leases.unwatch(slot)
+      if (this.makeFree(slot, word)) return
+    }
+    throw blocks.doubleRelease(buffer)
+  }
+
+  /** Those who wait get what there is. */
+  private serve(): void {
+    const { slots } = this.blocks
+    if (this.waiters.length > 0 && this.state === 'open') {
+      this.waiters.serve(() => this.obtain())
+      this.choosePaths()
+    }
+    if (slots.isShared) Waiters.wake(this.words)
+  }
+
+  /** Frees idle buffers, those that have lain longest first, at most `most`, until `keep` buffers are left. Returns how many. */
+  private trimIdle(most: number, keep: number, reason: string): number {
+    const { blocks, stack } = this
+    const { slots } = blocks
+    const wanted = Math.min(most, slots.count((word) => word !== Slot.Empty) - keep)
+    const left: number[] = []
+    let gone = 0
+    for (let at = 0; at < this.top; at++) {
+      const slot = stack[at]!
+      if (gone < wanted && slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) {
+        blocks.drop(slot)
+        gone++
+      } else if (slots.state(slot) === Slot.Free) left.push(slot)
+    }
+    for (const [at, slot] of left.entries()) stack[at] = slot
+    this.top = left.length
+    this.low = this.top
+    if (gone > 0) publish('trim', reason, this, gone)
+    return gone
+  }
+
+  /** A timer that keeps neither the process open nor the pool alive. */
+  private startTrimming(): void {
+    const { trimMs } = this.settings
+    if (this.timer !== undefined || trimMs === 0) return
+    const weak = new WeakRef(this)
+    const timer = setInterval(() => {
+      const pool = weak.deref()
+      if (pool === undefined) clearInterval(timer)
+      else pool.trimUnneeded()
+    }, trimMs)
+    timer.unref()
+    this.timer = timer
+  }
+
+  /** Half of what nobody needed since the last time goes. */
+  private trimUnneeded(): void {
+    const { low } = this
+    this.low = this.top
+    if (low > 0) this.trimIdle(Math.ceil(low / 2), this.settings.min, 'nobody needed them for a while')
+  }
+
+  private useWords({ words, capacity }: PoolSlots): void {
+    this.words = words
+    if (this.stack.length >= capacity) return
+    const stack = new Int32Array(capacity)
+    stack.set(this.stack)
+    this.stack = stack
+  }
+
+  /**
+   * Which calls may take the usual path. Where threads share the slots, or somebody waits, or zeros are to be written, none may. The
+   * acquires that did since the last time are counted here.
+   */
+  private choosePaths(): void {
+    const { watch, settings } = this
+    watch.untilWatched -= this.untilSlowAtFirst - this.untilSlow
+    const isPlain = this.state === 'open' && !this.blocks.slots.isShared
+    this.untilSlow = isPlain && settings.shape.zero !== 1 ? watch.untilWatched : 0
+    this.untilSlowAtFirst = this.untilSlow
+    const mayRelease = isPlain && settings.shape.zero !== 2 && this.waiters.length === 0
+    this.plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
+  }
+
+  /** The slots are where other threads see them. */
+  protected join(): void {
+    const { slots } = this.blocks
+    this.useWords(slots)
+    this.choosePaths()
+    if (!slots.join())
+      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
+  }
+
+  /** Ends a closed pool once nothing is out that it must wait for. */
+  private finish(): void {
+    if (this.state !== 'closing') return
+    const { slots } = this.blocks
+    const leased = slots.own(Slot.Leased)
+    if (slots.count((word) => (slots.isShared ? word === leased : word !== Slot.Empty)) > 0) return
+    this.state = 'closed'
+    if (slots.isShared && slots.leave()) this.blocks.endShared()
+    this.heap.owners.removeOwner(this)
+    if (this.settings.ownsHeap) this.heap.close()
+    this.tellClosed()
+  }
+
+  /** Whether buffers can be acquired. */
+  protected get isOpen(): boolean {
+    return this.state === 'open'
+  }
+
+  /** @throws AllocatorError `ERR_POOL_CLOSED` */
+  protected checkOpen(): void {
+    if (this.state !== 'open') throw closedError()
+  }
+
+  private checkNotClosed(): void {
+    if (this.state === 'closed') throw closedError()
+  }
+}
+
+function closedError(): AllocatorError {
+  return new AllocatorError('ERR_POOL_CLOSED', 'the pool is closed')
+}
