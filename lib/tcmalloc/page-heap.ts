@@ -419,7 +419,7 @@ export class PageHeap {
     spans[((start + pages - 1) << SpanEntry.Shift) + Span.Start] = start
   }
 
-  /** Whether a span is one large block of this state, so not one in a span cache, or one that this thread is about to make one. */
+  /** Whether a span is one large block, of this state (a span cache keeps those of others), or about to be one, by this thread. */
   private isLarge(start: number, state: number): boolean {
     const location = this.spans[(start << SpanEntry.Shift) + Span.Location]
     return location === Location.Large ? this.tables.states[start * Page.Granules] === state : location === this.transit

@@ -380,8 +380,9 @@ export class ThreadCache {
   }
 
   /**
-   * Takes all room from spans: they are few, and soon come again where they are in use. And from stacks that weren't short of objects since the last time: half of what wasn't needed goes back to the
-   * central cache, and the limit comes down by half of what it wasn't used for, but at least a batch.
+   * Takes all room from spans, which are few and soon kept again where they are in use, and some from stacks that weren't short
+   * of objects since the last time: half of what wasn't needed goes back to the central cache, and the limit comes down by half
+   * of what it wasn't used for, but at least a batch.
    */
   private scavenge(): void {
     const { area } = this
