@@ -99,8 +99,8 @@ class HeapWalk {
       } else {
         this.check(location === Location.Large, `the span at page ${page} is in no tier (${location})`)
         this.check(
-          isHandedOut(this.tiers.tables.states[page << Page.GranuleShift]!),
-          `the large block at page ${page} isn't live`
+          this.isInUse(this.tiers.tables.states[page << Page.GranuleShift]!),
+          `the large block at page ${page} isn't live, and in no thread's cache`
         )
         this.objects(page, page + length, 1, 0)
         this.check(this.tiers.tables.pageClass[page] === 0, `the large block at page ${page} has a size class`)
@@ -180,6 +180,13 @@ class HeapWalk {
         `${others} objects of class ${sizeClass} are in caches that nobody has`
       )
     }
+    const { own, others } = this.tallies[0]!
+    const kept = cache.spans.entries()
+    this.check(
+      own === kept.length && own === new Set(kept).size,
+      `${own} large blocks have state ${cache.state}, but ${kept.length} are in its span cache`
+    )
+    this.check(others === 0 || !this.tiers.isAlone(), `${others} large blocks are in caches that nobody has`)
     // Not beside the budget: others may have taken of it, until this cache next wants room.
     const { limits, claimed } = cache.claims()
     this.check(limits === claimed, `the cache's limits come to ${limits} bytes, but it claims ${claimed}`)
@@ -245,13 +252,14 @@ class HeapWalk {
     let granule = page << Page.GranuleShift
     for (let i = 0; i < count; i++) {
       const state = states[granule]!
-      if (sizeClass !== 0 && (isHandedOut(state) || isCached(state))) {
-        this.inUseBytes += classes.size[sizeClass]!
+      if (this.isInUse(state)) {
+        // Of large blocks, class 0, all pages count; see there.
+        if (sizeClass !== 0) this.inUseBytes += classes.size[sizeClass]!
         if (state === own) tally.own++
         else if (isCached(state)) tally.others++
       } else if (state === ObjectState.Free) tally.free++
       else if (state === ObjectState.Transfer) tally.transfer++
-      else this.check(isHandedOut(state), `the object at granule ${granule} has state ${state}`)
+      else this.check(false, `the object at granule ${granule} has state ${state}`)
       for (let inner = granule + 1; inner < granule + stride; inner++) {
         if (states[inner] !== ObjectState.None)
           this.check(false, `granule ${inner} has a state, but no object starts there`)
@@ -262,6 +270,11 @@ class HeapWalk {
       if (states[granule] !== ObjectState.None)
         this.check(false, `granule ${granule} has a state, but no object starts there`)
     }
+  }
+
+  /** Whether a state is that of an object that is handed out, or in a thread's cache. */
+  private isInUse(state: number): boolean {
+    return isHandedOut(state) || isCached(state)
   }
 
   private check(holds: boolean, message: string): void {

@@ -42,7 +42,7 @@ export class CentralCache {
   private readonly states: Int8Array
   private readonly pageClass: Int8Array
   private readonly pageDirty: Int8Array
-  private readonly pageHeap: PageHeap
+  readonly pageHeap: PageHeap
   private readonly transit: number
 
   /** @param slot the thread slot whose central cache this is: one of many over the same words */

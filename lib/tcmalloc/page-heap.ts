@@ -164,13 +164,13 @@ export class PageHeap {
     return aligned
   }
 
-  /** Takes a large block back. False where it isn't live: another thread was faster with a free of its own. */
-  freeLarge(start: number): boolean {
+  /** Takes a large block of this state back. False where it has another: another thread was faster with a free of its own. */
+  freeLarge(start: number, state: number): boolean {
     this.locks.acquire(Lock.PageHeap)
     const { states } = this.tables
     const granule = start << Page.GranuleShift
     // Its pages may be small objects by now, of which the first is live.
-    const live = states[granule] === ObjectState.Live && this.isLarge(start)
+    const live = states[granule] === state && this.isLarge(start, state)
     if (live) {
       this.spans[(start << SpanEntry.Shift) + Span.Location] = this.transit
       states[granule] = ObjectState.None
@@ -190,7 +190,7 @@ export class PageHeap {
   /** Makes a span longer by pages of the free spans behind it; false where they aren't enough. */
   extend(start: number, pages: number): boolean {
     this.locks.acquire(Lock.PageHeap)
-    const extended = this.isLarge(start) && this.extendHeld(start, pages)
+    const extended = this.isLarge(start, ObjectState.Live) && this.extendHeld(start, pages)
     this.locks.release(Lock.PageHeap)
     return extended
   }
@@ -227,7 +227,7 @@ export class PageHeap {
     this.locks.acquire(Lock.PageHeap)
     const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     const kept = this.roundToUnit(pages)
-    if (kept < length && this.isLarge(start)) {
+    if (kept < length && this.isLarge(start, ObjectState.Live)) {
       this.setSpan(start + kept, length - kept, this.transit)
       this.setSpan(start, kept, this.spans[(start << SpanEntry.Shift) + Span.Location]!)
       this.insertCoalesced(start + kept, length - kept, Location.Normal)
@@ -331,7 +331,7 @@ export class PageHeap {
     ])
   }
 
-  private roundToUnit(pages: number): number {
+  roundToUnit(pages: number): number {
     const { unit } = this
     return unit === 1 ? pages : Math.ceil(pages / unit) * unit
   }
@@ -419,10 +419,10 @@ export class PageHeap {
     spans[((start + pages - 1) << SpanEntry.Shift) + Span.Start] = start
   }
 
-  /** Whether a span is one large block, or one that this thread is about to make one. */
-  private isLarge(start: number): boolean {
+  /** Whether a span is one large block, of this state (a span cache keeps those of others), or about to be one, by this thread. */
+  private isLarge(start: number, state: number): boolean {
     const location = this.spans[(start << SpanEntry.Shift) + Span.Location]
-    return location === Location.Large || location === this.transit
+    return location === Location.Large ? this.tables.states[start * Page.Granules] === state : location === this.transit
   }
 
   private freeSpanAt(page: number): number {

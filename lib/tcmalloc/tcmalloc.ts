@@ -213,7 +213,13 @@ export class TCMalloc {
   /** A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already. */
   allocateLarge(bytes: number, zeroed: BlockBytes | undefined): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
-    const pages = pagesFor(bytes)
+    const pages = this.pageHeap.roundToUnit(pagesFor(bytes))
+    // As with `pop`, nothing is half done that a repair would have to know of.
+    const kept = this.cache.spans.take(pages)
+    if (kept !== 0) {
+      if (zeroed !== undefined) this.zeroDirty(kept, pages, zeroed)
+      return kept << Page.GranuleShift
+    }
     this.enter()
     let start = this.pageHeap.allocate(pages)
     if (start === 0) {
@@ -252,13 +258,14 @@ export class TCMalloc {
   free(granule: number): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
-    if (sizeClass !== 0 && this.cache.push(granule)) return true
+    if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page)) return true
     this.enter()
     let taken: boolean
     if (sizeClass !== 0) taken = this.cache.overflow(granule, sizeClass)
+    else if (this.cache.keepSpan(page)) taken = true
     else {
       const pages = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
-      taken = this.pageHeap.freeLarge(page)
+      taken = this.pageHeap.freeLarge(page, ObjectState.Live)
       if (taken) this.cache.count(-(pages << Page.GranuleShift))
     }
     this.leave()
@@ -295,7 +302,11 @@ export class TCMalloc {
     this.enter()
     let resized = true
     if (pages < before) this.pageHeap.shrink(page, pages)
-    else resized = this.pageHeap.extend(page, pages)
+    else {
+      resized = this.pageHeap.extend(page, pages)
+      // The pages behind may be a span that this thread keeps: better without it than to copy the block.
+      if (!resized && this.cache.spans.giveBackAt(page + before)) resized = this.pageHeap.extend(page, pages)
+    }
     const after = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
     this.cache.count((after - before) << Page.GranuleShift)

@@ -5,6 +5,7 @@ import type { Tables } from '../memory/tables.ts'
 import type { CacheBudget } from './cache-budget.ts'
 import { Lock } from './control.ts'
 import type { SizeClassTable } from './size-class.ts'
+import { SpanCache } from './span-cache.ts'
 import { StackLayout } from './stack-layout.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
@@ -31,6 +32,12 @@ export const enum Cache {
   Trips = 514, // that wanted a limit raised, since the last scavenge
   Busy = 515, // 1 while the owner is on a slow path: found 1 at the start of one, it was struck in the one before
   HandedOut = 516, // granules that came from other tiers less those that went back, stacks included
+  // The span cache's:
+  SpanRoom = 517, // bytes that its spans may come to; claimed as a limit is
+  NextSpan = 518, // whose turn it is to go back where all places are taken, from 0
+  NextLength = 519, // which of the lengths is overwritten next, from 0
+  Spans = 520, // the pages where the kept spans start, 0 where there is none; four words
+  Lengths = 524, // in pages, those of which a span was freed lately and not kept; four words
   /** Per class, the span from which the slot takes; see CentralCache. Written under the lock of the class. */
   OwnSpan = 528,
   Stacks = 656,
@@ -65,6 +72,8 @@ export function isOpen(area: Int32Array): boolean {
 export class ThreadCache {
   /** This slot's state: that of every object on its stacks. */
   readonly state: number
+  /** Large blocks that the thread has freed: a part of this cache, and of whatever is said of all of it. */
+  readonly spans: SpanCache
   private readonly area: Int32Array
   private readonly states: Int8Array
   private readonly pageClass: Int8Array
@@ -89,6 +98,7 @@ export class ThreadCache {
     this.states = tables.states
     this.pageClass = tables.pageClass
     this.state = slotState(slot)
+    this.spans = new SpanCache(tables, transfer.central.pageHeap, area, this.state)
     this.classes = classes
     this.layout = layout
     this.transfer = transfer
@@ -199,9 +209,24 @@ export class ThreadCache {
     return live
   }
 
-  /** Gives every object back to the central cache, and the spans that are its own; limits stay. */
+  /**
+   * After the span cache has refused a live large block: makes a place and room for it, if it is worth it, and keeps it. False
+   * where it had better go to the page heap, or another thread was faster.
+   */
+  keepSpan(start: number): boolean {
+    if (!this.spans.isWorthKeeping(start)) return false
+    const missing = this.spans.makePlace(start)
+    if (missing > 0) {
+      if (this.claim(missing)) this.area[Cache.SpanRoom]! += missing
+      else this.spans.flush() // what there is of room may as well be this one's
+    }
+    return this.spans.push(start)
+  }
+
+  /** Gives every object back to the central cache, the spans that are its own too, and kept ones to the page heap; limits stay. */
   flush(): void {
     if (!this.open) return
+    this.spans.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       this.giveBack(sizeClass, this.area[sizeClass << 1]! - this.layout.base[sizeClass]!)
       if (this.area[Cache.OwnSpan + sizeClass] === 0) continue
@@ -228,6 +253,7 @@ export class ThreadCache {
   idle(): void {
     this.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) this.lowerLimit(sizeClass, 0)
+    this.dropSpans()
     this.budget.giveBack(this.area)
   }
 
@@ -249,7 +275,7 @@ export class ThreadCache {
     return this.area[Cache.HandedOut]! - this.bytes() / Granule.Bytes
   }
 
-  /** Bytes on the stacks. */
+  /** Bytes on the stacks, and of kept spans. */
   bytes(): number {
     const { area, classes } = this
     if (!isOpen(area)) return 0
@@ -258,6 +284,7 @@ export class ThreadCache {
       // Never below 0: another thread may be closing its cache, which sets all of this to 0.
       bytes += Math.max(0, area[sizeClass << 1]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
     }
+    bytes += this.spans.bytes()
     return isOpen(area) ? bytes : 0
   }
 
@@ -276,9 +303,9 @@ export class ThreadCache {
     return this.area.slice(first, this.area[sizeClass << 1]! + 1)
   }
 
-  /** What the limits of all classes come to, beside what was claimed for them; for audits. */
+  /** What the limits of all classes and the room for spans come to, beside what was claimed for them; for audits. */
   claims(): { limits: number; claimed: number; budget: number } {
-    let limits = 0
+    let limits = this.area[Cache.SpanRoom]!
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const objects = this.area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
       limits += objects * this.classes.size[sizeClass]!
@@ -306,10 +333,24 @@ export class ThreadCache {
     const limit = area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
     const raised = Math.min(objects, this.layout.capacity[sizeClass]! - limit)
     const bytes = raised * this.classes.size[sizeClass]!
+    if (this.claim(bytes)) area[(sizeClass << 1) + Cache.Limit]! += raised
+  }
+
+  /** Claims room of the slot's budget; the caller writes down what for at once, without another call. */
+  private claim(bytes: number): boolean {
+    const { area } = this
     area[Cache.Trips]!++
-    if (area[Cache.ClaimedBytes]! + bytes > area[Cache.BudgetBytes]! && !this.findRoom(bytes)) return
+    if (area[Cache.ClaimedBytes]! + bytes > area[Cache.BudgetBytes]! && !this.findRoom(bytes)) return false
     area[Cache.ClaimedBytes]! += bytes
-    area[(sizeClass << 1) + Cache.Limit]! += raised
+    return true
+  }
+
+  /** Lets go of all kept spans, and of the room for them. */
+  private dropSpans(): void {
+    const { area } = this
+    this.spans.flush()
+    area[Cache.ClaimedBytes]! -= area[Cache.SpanRoom]!
+    area[Cache.SpanRoom] = 0
   }
 
   /** REQUIRES: the stack holds no more than `objects`. */
@@ -320,7 +361,7 @@ export class ThreadCache {
     area[(sizeClass << 1) + Cache.Limit]! -= limit - objects
   }
 
-  /** Makes room for `bytes` more: from the common budget and that of others, or from stacks that lie idle. */
+  /** Makes room for `bytes` more: from the common budget and that of others, or from spans and stacks that lie idle. */
   private findRoom(bytes: number): boolean {
     const { area } = this
     const wanted = area[Cache.ClaimedBytes]! + bytes
@@ -339,12 +380,14 @@ export class ThreadCache {
   }
 
   /**
-   * Takes room from stacks that weren't short of objects since the last time: half of what wasn't needed goes back to the
-   * central cache, and the limit comes down by half of what it wasn't used for, but at least a batch.
+   * Takes all room from spans, which are few and soon kept again where they are in use, and some from stacks that weren't short
+   * of objects since the last time: half of what wasn't needed goes back to the central cache, and the limit comes down by half
+   * of what it wasn't used for, but at least a batch.
    */
   private scavenge(): void {
     const { area } = this
     area[Cache.Trips] = 0
+    this.dropSpans()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
       const low = Math.min(area[Cache.LowWater + sizeClass]!, area[sizeClass << 1]! - base)

@@ -80,6 +80,11 @@ function freeAll(heap: Heap, blocks: readonly number[]): void {
   for (const address of blocks) heap.free(address)
 }
 
+/** Lets the span cache keep a span of each size: one that was freed of it before isn't. */
+function keepLengths(heap: Heap, sizes: readonly number[]): void {
+  for (const size of sizes) for (let i = 0; i < 2; i++) heap.free(heap.malloc(size))
+}
+
 const CASES: Case[] = [
   { name: 'malloc that grows the heap', step: (heap) => heap.malloc(100), most: 112 },
   {
@@ -163,12 +168,65 @@ const CASES: Case[] = [
     },
     step: (heap) => heap.releaseFreeMemory(),
   },
+  {
+    name: 'large malloc and free in pairs, kept',
+    prepare: (heap) => {
+      keepLengths(heap, [MIB, 500_000])
+      return many(heap, 1, 500_000)
+    },
+    step: (heap, blocks) => {
+      for (const size of [MIB, 500_000]) heap.free(heap.malloc(size))
+      heap.free(blocks[0]!)
+      heap.calloc(1, 500_000)
+    },
+    most: MIB + 507_904,
+    least: 507_904,
+  },
+  {
+    name: 'large free into a span cache that has no room or is full',
+    prepare: (heap) => {
+      const sizes = [MIB, 300_000, 500_000, 800_000]
+      for (const size of sizes) heap.free(heap.malloc(size))
+      return [...sizes, ...sizes].map((size) => heap.malloc(size))
+    },
+    step: freeAll,
+    least: 6 * MIB,
+  },
+  {
+    name: 'large realloc over a kept span',
+    prepare: (heap) => {
+      keepLengths(heap, [300_000])
+      const [block, next] = many(heap, 2, 300_000)
+      heap.free(next!)
+      return [block!]
+    },
+    step: (heap, blocks) => heap.realloc(blocks[0]!, 600_000),
+    most: 606_208,
+    least: 303_104,
+  },
+  {
+    name: 'threadIdle with kept spans',
+    prepare: (heap) => {
+      keepLengths(heap, [MIB, 300_000, 500_000])
+      return []
+    },
+    step: (heap) => heap.threadIdle(),
+  },
+  {
+    name: 'releaseFreeMemory with kept spans',
+    prepare: (heap) => {
+      keepLengths(heap, [MIB, 300_000, 500_000])
+      return []
+    },
+    step: (heap) => heap.releaseFreeMemory(),
+  },
   { name: 'stats', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.stats() },
   { name: 'audit', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.audit() },
   {
     name: 'close',
     prepare: (heap) => {
       for (const address of many(heap, 50, 1000)) heap.free(address)
+      keepLengths(heap, [MIB, 300_000])
       return []
     },
     step: (heap) => heap.close(),

@@ -1,0 +1,178 @@
+import { ObjectState } from '../memory/object-state.ts'
+import { Page } from '../memory/page.ts'
+import { Location, Span, SpanEntry } from '../memory/span.ts'
+import type { Tables } from '../memory/tables.ts'
+import type { PageHeap } from './page-heap.ts'
+import { Cache } from './thread-cache.ts'
+
+/** What a slot keeps, 4 MiB at most. */
+const enum Kept {
+  /** So many spans, and the lengths of so many others are remembered. */
+  Most = 4,
+  /** Longer ones aren't kept: 1 MiB. */
+  MostPages = 128,
+  /** The word behind the last entry. */
+  End = 524,
+}
+
+/**
+ * The span cache: a few large blocks that this slot's thread has freed, each a span of its own, for whoever asks for exactly
+ * as many pages again. The page heap would have to take its lock, join the span with its neighbours and cut it off again: ten
+ * times the work, where a program allocates and frees large buffers in pairs.
+ *
+ * It is a part of the thread cache, in the same area: only the slot's owner touches it, with plain loads and stores. A kept
+ * span stays what a large block is to all other tiers, in `Location.Large` and in no list; only its state says that it is
+ * free, and whose.
+ *
+ * INVARIANT: an entry counts while its span's state is this slot's and the page has no size class. (It may have been
+ * carved since, and the first object be on a stack of this slot.) Every large block with this slot's state has an entry, and
+ * only one. The order of stores keeps this between any two: `push` writes the entry, then the state; `take` the state, then the
+ * entry. Any other entry counts for nothing, and its place is free.
+ *
+ * INVARIANT: the spans come to `SpanRoom` bytes at most, which the slot has claimed as it has the limits of stacks.
+ */
+export class SpanCache {
+  /** This slot's state: that of every span that is kept. */
+  private readonly state: number
+  private readonly area: Int32Array
+  private readonly states: Int8Array
+  private readonly pageClass: Int8Array
+  private readonly spans: Int32Array
+  private readonly pageHeap: PageHeap
+
+  /** @param pageHeap where spans go back to: that of the thread that does it, be the slot its own or a dead one */
+  constructor(tables: Tables, pageHeap: PageHeap, area: Int32Array, state: number) {
+    this.state = state
+    this.area = area
+    this.states = tables.states
+    this.pageClass = tables.pageClass
+    this.spans = tables.spans
+    this.pageHeap = pageHeap
+  }
+
+  /** A span of exactly `pages`, now live, as its first page; 0 where none is kept. Its pages are dirty. */
+  take(pages: number): number {
+    const { area } = this
+    // From the last place on: it is likely to have been freed last, and to be in the processor's cache.
+    for (let at = Kept.End - 1; at >= Cache.Spans; at--) {
+      const start = area[at]!
+      if (start === 0 || this.lengthOf(start) !== pages || !this.keeps(start)) continue
+      this.states[start << Page.GranuleShift] = ObjectState.Live
+      area[at] = 0
+      return start
+    }
+    return 0
+  }
+
+  /**
+   * Takes a live large block. False, and nothing is done, where it isn't one, is too long, or there is no place or no room.
+   * One that isn't `Large` yet was never handed out whole: its thread was struck, and a repair will take it.
+   */
+  push(start: number): boolean {
+    const { area, states, spans } = this
+    const granule = start << Page.GranuleShift
+    if (states[granule] !== ObjectState.Live) return false
+    if (spans[(start << SpanEntry.Shift) + Span.Location] !== Location.Large) return false
+    const pages = this.lengthOf(start)
+    if (pages > Kept.MostPages) return false
+    let room = (area[Cache.SpanRoom]! - pages * Page.Bytes) | 0
+    let place = 0
+    for (let at = Cache.Spans; at < Kept.End; at++) {
+      const kept = area[at]!
+      if (kept !== 0) {
+        if (this.keeps(kept)) {
+          room = (room - this.lengthOf(kept) * Page.Bytes) | 0
+          continue
+        }
+        // One that doesn't count must not come to count again beside the new one.
+        area[at] = 0
+      }
+      place = at
+    }
+    if (place === 0 || room < 0) return false
+    area[place] = start
+    states[granule] = this.state
+    return true
+  }
+
+  /**
+   * After a `push` that wasn't taken: whether a span is one of those that come again and again. It is if another of its length
+   * was freed lately; the first of a length goes to the page heap, which may have better use for its pages. What a program frees once,
+   * as it does at the end of a phase, would only keep the spans around it apart: the heap of the trace `node` grew by 5 %.
+   */
+  isWorthKeeping(start: number): boolean {
+    const { area } = this
+    const pages = this.lengthOf(start)
+    if (pages > Kept.MostPages) return false
+    for (let i = 0; i < Kept.Most; i++) if (area[Cache.Lengths + i] === pages) return true
+    const next = area[Cache.NextLength]!
+    area[Cache.NextLength] = (next + 1) % Kept.Most
+    area[Cache.Lengths + next] = pages
+    return false
+  }
+
+  /**
+   * Makes a place for a span, and tells how much room is missing for it, in bytes. Where all places are taken, one span in turn
+   * goes back: else four that nobody asks for again would stay for ever. REQUIRES: no lock is held
+   */
+  makePlace(start: number): number {
+    const { area } = this
+    if (this.entries().length === Kept.Most) {
+      const next = area[Cache.NextSpan]!
+      area[Cache.NextSpan] = (next + 1) % Kept.Most
+      this.giveBack(Cache.Spans + next)
+    }
+    return Math.max(0, this.bytes() + this.lengthOf(start) * Page.Bytes - area[Cache.SpanRoom]!)
+  }
+
+  /** Gives every span back to the page heap; the room stays. REQUIRES: no lock is held but Clearing */
+  flush(): void {
+    for (let at = Cache.Spans; at < Kept.End; at++) this.giveBack(at)
+  }
+
+  /** Gives the span back that starts at a page. False where none is kept that does. REQUIRES: no lock is held */
+  giveBackAt(start: number): boolean {
+    const place = this.area.subarray(Cache.Spans, Kept.End).indexOf(start)
+    if (place < 0 || !this.keeps(start)) return false
+    this.giveBack(Cache.Spans + place)
+    return true
+  }
+
+  /** Bytes of the spans that are kept. Others may ask too, while none moves in the page heap. */
+  bytes(): number {
+    let pages = 0
+    for (let at = Cache.Spans; at < Kept.End; at++) {
+      const start = this.area[at]!
+      if (start !== 0 && this.keeps(start)) pages += this.lengthOf(start)
+    }
+    return pages * Page.Bytes
+  }
+
+  /** The first pages of the spans that are kept. */
+  entries(): number[] {
+    return [...this.area.subarray(Cache.Spans, Kept.End)].filter((start) => start !== 0 && this.keeps(start))
+  }
+
+  /**
+   * The state is given up under the page heap's lock, and the entry last: struck in between, either still counts or the span
+   * is the page heap's.
+   */
+  private giveBack(at: number): void {
+    const { area } = this
+    const start = area[at]!
+    if (start === 0) return
+    const pages = this.lengthOf(start)
+    if (this.keeps(start) && this.pageHeap.freeLarge(start, this.state)) {
+      area[Cache.HandedOut]! -= pages << Page.GranuleShift
+    }
+    area[at] = 0
+  }
+
+  private keeps(start: number): boolean {
+    return this.states[start << Page.GranuleShift] === this.state && this.pageClass[start] === 0
+  }
+
+  private lengthOf(start: number): number {
+    return this.spans[(start << SpanEntry.Shift) + Span.Length]!
+  }
+}
