@@ -1,6 +1,12 @@
 import { type Address, type Allocator, closedStats, type HeapStats } from './allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions, checkSupported, checkViewLength } from './arguments.ts'
-import { type BufferOptions, HeapBuffers, type OwnerStats, type TypedArrayConstructor } from './buffers/heap-buffers.ts'
+import {
+  type ArrayOf,
+  type BufferOptions,
+  HeapBuffers,
+  type OwnerStats,
+  type TypedArrayConstructor,
+} from './buffers/heap-buffers.ts'
 import { HeapView } from './buffers/heap-view.ts'
 import type { LeakWatch } from './buffers/leak-watch.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
@@ -121,25 +127,26 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
    * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also where Node can't have such a long Buffer
    */
   allocBuffer(size: number, options?: BufferOptions): Buffer<BufferOf<Kind>> {
-    if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= Small.MostBytes && options === undefined) {
-      if (this.watch.untilWatched > 0) {
-        const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
-        if (granule !== 0) {
-          this.watch.untilWatched--
-          return HeapView.buffer(this.buffer, granule * Granule.Bytes, size, this, granule)
-        }
+    if (isNatural32(size) && options === undefined && this.watch.untilWatched > 0) {
+      const granule =
+        size <= Small.MostBytes
+          ? this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+          : this.tiers.takeKept(size)
+      if (granule !== 0) {
+        this.watch.untilWatched--
+        return HeapView.buffer(this.buffer, granule * Granule.Bytes, size, this, granule)
       }
     }
     return this.buffers.allocate(size, options) as Buffer<BufferOf<Kind>>
   }
 
   /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeArray`. */
-  allocArray<T extends ArrayBufferView>(
-    type: TypedArrayConstructor<T>,
+  allocArray<Class extends TypedArrayConstructor>(
+    type: Class,
     length: number,
     options: BufferOptions = {}
-  ): T {
-    return this.buffers.allocateArray(type, length, options)
+  ): ArrayOf<Class, BufferOf<Kind>> {
+    return this.buffers.allocateArray(type, length, options) as ArrayOf<Class, BufferOf<Kind>>
   }
 
   /**

@@ -1,5 +1,5 @@
 export type { Address, Allocator, HeapStats, SyscallCounts } from './allocator.ts'
-export type { BufferOptions, OwnerStats, TypedArrayConstructor } from './buffers/heap-buffers.ts'
+export type { ArrayOf, BufferOptions, OwnerStats, TypedArrayConstructor } from './buffers/heap-buffers.ts'
 export type { LeakLevel, LeakReport } from './buffers/leak-watch.ts'
 export { Channel, type ChannelOptions, type ChannelToken } from './channel.ts'
 export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'

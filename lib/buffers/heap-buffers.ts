@@ -11,11 +11,32 @@ import type { LeakWatch, Watched } from './leak-watch.ts'
 /** What a block that is watched is longer by: its number, at the end of its usable bytes. */
 const NUMBER_BYTES = 8
 
-/** A typed array's class. */
-export interface TypedArrayConstructor<T extends ArrayBufferView> {
+/** A typed array's class: one of JavaScript's, or one that extends it. */
+export interface TypedArrayConstructor<T extends ArrayBufferView = ArrayBufferView> {
   new (buffer: never, byteOffset: number, length: number): T
   readonly BYTES_PER_ELEMENT: number
 }
+
+/** JavaScript's typed arrays over one kind of memory, each with its class. */
+type ArrayClasses<Memory extends ArrayBufferLike> =
+  | [Int8ArrayConstructor, Int8Array<Memory>]
+  | [Uint8ArrayConstructor, Uint8Array<Memory>]
+  | [Uint8ClampedArrayConstructor, Uint8ClampedArray<Memory>]
+  | [Int16ArrayConstructor, Int16Array<Memory>]
+  | [Uint16ArrayConstructor, Uint16Array<Memory>]
+  | [Int32ArrayConstructor, Int32Array<Memory>]
+  | [Uint32ArrayConstructor, Uint32Array<Memory>]
+  | [Float32ArrayConstructor, Float32Array<Memory>]
+  | [Float64ArrayConstructor, Float64Array<Memory>]
+  | [BigInt64ArrayConstructor, BigInt64Array<Memory>]
+  | [BigUint64ArrayConstructor, BigUint64Array<Memory>]
+
+/** What a class makes of one kind of memory; one that extends JavaScript's, what it says itself. */
+export type ArrayOf<Class extends TypedArrayConstructor, Memory extends ArrayBufferLike> = [
+  Extract<ArrayClasses<Memory>, [Class, unknown]>,
+] extends [never]
+  ? InstanceType<Class>
+  : Extract<ArrayClasses<Memory>, [Class, unknown]>[1]
 
 /** What a buffer is allocated with. */
 export interface BufferOptions {
@@ -73,7 +94,7 @@ export class HeapBuffers {
   }
 
   /** A typed array of `length` elements. */
-  allocateArray<T extends ArrayBufferView>(type: TypedArrayConstructor<T>, length: number, options: BufferOptions): T {
+  allocateArray(type: TypedArrayConstructor, length: number, options: BufferOptions): ArrayBufferView {
     if (typeof type !== 'function' || !(type.prototype instanceof TypedArray))
       throw wrongType('type', "a typed array's class", type)
     const size = checkCount('length', length) * type.BYTES_PER_ELEMENT

@@ -210,6 +210,11 @@ export class TCMalloc {
     return granule
   }
 
+  /** A large block of exactly as many pages as `bytes` take, if this thread keeps one; else 0. */
+  takeKept(bytes: number): number {
+    return this.cache.spans.take(this.pageHeap.roundToUnit(pagesFor(bytes))) << Page.GranuleShift
+  }
+
   /** A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already. */
   allocateLarge(bytes: number, zeroed: BlockBytes | undefined): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
