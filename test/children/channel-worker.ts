@@ -1,5 +1,5 @@
 // A worker at a channel: echoes what it receives, or takes one message and keeps it, or sends as many as it is told.
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, threadId, workerData } from 'node:worker_threads'
 import { Channel, type ChannelToken, Heap, type HeapToken } from '../../lib/index.ts'
 
 const {
@@ -33,7 +33,8 @@ if (task === 'echo') {
   for (let i = 0; i < count; i++) {
     const view = new Int32Array(heap.buffer, heap.malloc(8), 2)
     view[0] = i
-    view[1] = heap.thread().slot
+    // Not the slot: who starts late may get that of one who is done.
+    view[1] = threadId
     output.sendSync(view)
   }
   parentPort!.postMessage('sent')

@@ -125,7 +125,8 @@ test('without the addon the report is the same, the ledger is there, and empty',
 })
 
 test('where the system refuses direct another mapping, the report says at which event, and the status is 0', async (t) => {
-  const size = 3.5e9
+  // Two fit in the limit, which from Node 24 on is that of the addresses too, but not beside what Node itself takes.
+  const size = 3.1e9
   const large = writeTrace(join(folder, 'large.mtrc'), 3, [
     ['malloc', 0, 10],
     ['malloc', 1, size],

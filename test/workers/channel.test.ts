@@ -66,9 +66,9 @@ test('many send, and each message is received once', async (t) => {
   const next = new Map<number, number>()
   for (let received = 0; received < 9000; received++) {
     const message = (await back.receive())!
-    const [index, slot] = new Int32Array(message.buffer, message.byteOffset, 2)
-    t.is(index, next.get(slot!) ?? 0)
-    next.set(slot!, index! + 1)
+    const [index, sender] = new Int32Array(message.buffer, message.byteOffset, 2)
+    t.is(index, next.get(sender!) ?? 0)
+    next.set(sender!, index! + 1)
     heap.freeBuffer(message)
   }
   t.is(next.size, 3)

@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { ROOT } from '../support/child.ts'
+import { expectedOutcome, VERSIONS } from './api.ts'
+import { GROUPS } from './list.ts'
+import { exceptions, families } from './table.ts'
+
+const apis = GROUPS.flatMap((group) => group.apis)
+
+/** What stands under a heading, up to the next one of its level. */
+function section(heading: string): string {
+  const document = readFileSync(join(ROOT, 'docs/node-apis.md'), 'utf8')
+  const [, text] = document.split(`\n## ${heading}\n`)
+  return text?.split('\n## ')[0] ?? ''
+}
+
+test('the document shows every API of the list, and what the list says comes of it', (t) => {
+  t.is(section('All').trim(), families(expectedOutcome))
+})
+
+test('its exceptions are all that the list has', (t) => {
+  t.true(section('Exceptions').includes(`\n${exceptions(expectedOutcome)}\n`))
+})
+
+test('it says which version of Node each column was taken with', (t) => {
+  for (const major of VERSIONS) t.regex(section('How it was made'), new RegExp(`\\b${major}\\.\\d+\\.\\d+\\b`))
+})
+
+test('every API has a name of its own, and there are at least 60', (t) => {
+  t.is(new Set(apis.map(({ name }) => name)).size, apis.length)
+  t.true(apis.length >= 60)
+})
