@@ -2,6 +2,8 @@
 export interface Line {
   name: string
   points: [seconds: number, bytes: number][]
+  /** Something that was done in between: when, and what it is called. */
+  mark?: { seconds: number; label: string } | undefined
 }
 
 const WIDTH = 860
@@ -58,6 +60,11 @@ export function soakPicture(title: string, lines: Line[]): string {
   for (const [i, { points }] of lines.entries()) {
     const path = points.map(([seconds, bytes]) => `${x(seconds).toFixed(1)},${y(bytes).toFixed(1)}`).join(' ')
     parts.push(`<polyline class="line c${i}" points="${path}"/>`)
+  }
+  for (const { mark, points } of lines) {
+    if (mark === undefined) continue
+    const bytes = points.findLast(([seconds]) => seconds <= mark.seconds)?.[1] ?? points[0]![1]
+    parts.push(text(x(mark.seconds) + 8, (y(bytes) + BOX.bottom) / 2, escaped(mark.label)))
   }
   parts.push(...legend(lines), ...endLabels(lines, y))
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}">
