@@ -64,7 +64,7 @@ export function soakPicture(title: string, lines: Line[]): string {
   for (const { mark, points } of lines) {
     if (mark === undefined) continue
     const bytes = points.findLast(([seconds]) => seconds <= mark.seconds)?.[1] ?? points[0]![1]
-    parts.push(text(x(mark.seconds) + 8, (y(bytes) + BOX.bottom) / 2, escaped(mark.label)))
+    parts.push(text(x(mark.seconds) + 18, (y(bytes) + BOX.bottom) / 2, escaped(mark.label)))
   }
   parts.push(...legend(lines), ...endLabels(lines, y))
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}">

@@ -91,6 +91,8 @@ interface Soak {
   peak: number
   /** Resident in the middle of the quiet time, before spanheap was told to give memory back. */
   untrimmed: number
+  /** How long that took. */
+  trimMs: number
   end: number
   /** Resident after a collection by force. */
   forced: number
@@ -171,7 +173,9 @@ async function soak(memory: Memory, operations: number, liveBytes: number, quiet
     return process.memoryUsage.rss()
   }
   const untrimmed = await quiet()
+  const trimStart = performance.now()
   memory.trim?.()
+  const trimMs = performance.now() - trimStart
   const end = await quiet()
   const collections = await counter.end()
   setFlagsFromString('--expose-gc')
@@ -188,6 +192,7 @@ async function soak(memory: Memory, operations: number, liveBytes: number, quiet
     collections,
     peak: process.resourceUsage().maxRSS * 1024,
     untrimmed,
+    trimMs,
     end,
     forced,
     delayMs: delay.percentile(99.9) / 1e6,
@@ -216,6 +221,7 @@ function medians(rounds: Soak[]) {
     othersMs: of(({ collections }) => collections.incremental.ms + collections.weak.ms),
     peak: of((soak) => soak.peak),
     untrimmed: of((soak) => soak.untrimmed),
+    trimMs: of((soak) => soak.trimMs),
     end: of((soak) => soak.end),
     forced: of((soak) => soak.forced),
     delayMs: of((soak) => soak.delayMs),
@@ -242,7 +248,8 @@ function verdicts(all: Map<string, Medians>): string[] {
         const ratio = figure(figures) / Math.min(...theirs.map(figure))
         return `${what} ${ratio.toFixed(2)} of the best of Node's, <= ${1 + NEAR}: ${yes(ratio <= 1 + NEAR)}`
       })
-      return [resident, ...others].map((line) => `${name}: ${line}`)
+      const released = `${((figures.untrimmed - figures.end) / MIB).toFixed(0)} MiB given back in ${figures.trimMs.toFixed(0)} ms`
+      return [resident, ...others, released].map((line) => `${name}: ${line}`)
     })
 }
 
@@ -273,7 +280,7 @@ function report(found: Map<string, Soak[]>, live: number): void {
   }
   const lines = [...found].map(([name, rounds]) => {
     const middle = rounds.toSorted((a, b) => a.perSecond - b.perSecond)[rounds.length >> 1]!
-    const mark = OURS(name) ? { seconds: Number(values.quiet) / 2, label: 'releaseFreeMemory()' } : undefined
+    const mark = OURS(name) ? { seconds: Number(values.quiet) / 2, label: 'given back' } : undefined
     return { name, points: middle.points, mark }
   })
   const title = `The same ${Number(values.operations)} replacements in ${mib(live)} MiB of buffers`
