@@ -20,6 +20,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import Table from 'cli-table3'
 import { Heap } from '../lib/heap.ts'
+import { PoolSet } from '../lib/pool/pool-set.ts'
 import { CollectionCounter, type Collections, totalMs } from './collections.ts'
 import { median, ROOT, runOurs } from './peers.ts'
 import { type Line, soakPicture } from './soak-picture.ts'
@@ -65,6 +66,14 @@ const CONTENDERS: Record<string, () => Memory> = {
       take: (size) => heap.allocBuffer(size) as unknown as Buffer,
       give: (buffer) => heap.freeBuffer(buffer),
       trim: () => heap.releaseFreeMemory(),
+    }
+  },
+  'spanheap PoolSet': () => {
+    const pools = new PoolSet()
+    return {
+      take: (size) => pools.acquire(size) as unknown as Buffer,
+      give: (buffer) => pools.release(buffer),
+      trim: () => pools.heap.releaseFreeMemory(),
     }
   },
   allocUnsafeSlow: () => ({ take: (size) => Buffer.allocUnsafeSlow(size), give: () => {} }),
@@ -280,7 +289,7 @@ function report(found: Map<string, Soak[]>, live: number): void {
   }
   const lines = [...found].map(([name, rounds]) => {
     const middle = rounds.toSorted((a, b) => a.perSecond - b.perSecond)[rounds.length >> 1]!
-    const mark = OURS(name) ? { seconds: Number(values.quiet) / 2, label: 'given back' } : undefined
+    const mark = name === 'spanheap' ? { seconds: Number(values.quiet) / 2, label: 'given back' } : undefined
     return { name, points: middle.points, mark }
   })
   const title = `The same ${Number(values.operations)} replacements in ${mib(live)} MiB of buffers`
