@@ -28,14 +28,16 @@ export class CollectionCounter {
     incremental: { count: 0, ms: 0 },
     weak: { count: 0, ms: 0 },
   }
+  private until = Number.POSITIVE_INFINITY
   private readonly observer = new PerformanceObserver((list) => this.add(list.getEntries()))
 
   constructor() {
     this.observer.observe({ entryTypes: ['gc'] })
   }
 
-  /** What there was until now; counts no more. */
+  /** What there was until now; counts no more, also of what the wait for the last ones brings on. */
   async end(): Promise<Collections> {
+    this.until = performance.now()
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
     this.add(this.observer.takeRecords())
     this.observer.disconnect()
@@ -44,7 +46,8 @@ export class CollectionCounter {
 
   private add(entries: PerformanceEntry[]): void {
     // Node's types know nothing of `detail`.
-    for (const { detail, duration } of entries as (PerformanceEntry & { detail: { kind: number } })[]) {
+    for (const { detail, duration, startTime } of entries as (PerformanceEntry & { detail: { kind: number } })[]) {
+      if (startTime > this.until) continue
       const kind = this.found[KINDS[detail.kind] ?? 'minor']
       kind.count++
       kind.ms += duration
