@@ -87,3 +87,8 @@ export function better(a: Figures | undefined, b: Figures): Figures {
 export function geometricMean(values: number[]): number {
   return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
 }
+
+/** The median; of an even number the upper one. */
+export function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!
+}

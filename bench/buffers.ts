@@ -1,0 +1,194 @@
+/**
+ * `heap.freeBuffer(heap.allocBuffer(size))` beside `Buffer.allocUnsafe(size)`, whose collections are part of its time: each buffer
+ * given up at once, and a ring of 64 live ones that are replaced in turn. Then a pool's `release(acquire())`, with the
+ * collections of 10 million pairs; while leaks are watched for, one buffer in 8192 is noted with a stack, and so not quite none.
+ * Nothing is written to the buffers.
+ * Processes in turn, and the best of them; of each the median of its rounds of 200 ms, so that collections weigh what they weigh, but
+ * the best round of a pool.
+ * NODE_ENV is taken away first, so that leaks are watched for as they are by default; a column is without (`leaks: 'off'`, what
+ * NODE_ENV=production means).
+ *
+ *     node dist/bench/buffers.js [--only buffers,pool] [--processes N] [--sizes BYTES,BYTES]
+ */
+import { parseArgs } from 'node:util'
+import Table from 'cli-table3'
+import { Heap } from '../lib/heap.ts'
+import { BufferPool } from '../lib/pool/buffer-pool.ts'
+import { CollectionCounter, totalCount } from './collections.ts'
+import { median, runOurs } from './peers.ts'
+
+/** How many times as fast as allocUnsafe the heap has to be, and is wanted to be. */
+const BARS = new Map([
+  [64, { bar: 1, goal: 1.5 }],
+  [4096, { bar: 5, goal: 10 }],
+  [65536, { bar: 15, goal: 30 }],
+  [2 ** 20, { bar: 25, goal: 50 }],
+])
+const POOL = { size: 65536, pairs: 10_000_000, barNs: 10, goalNs: 4 }
+const RING = 64
+/** Operations of one call: entered often, so that V8 compiles it whole; and a multiple of the ring. */
+const CHUNK = 1024
+const ROUND_MS = 200
+const ROUNDS = 5
+const WARM_UP_MS = 300
+
+type Way = 'at once' | 'ring'
+type Side = 'allocUnsafe' | 'shared' | 'private' | 'unwatched'
+/** `unwatched` is shared memory too. */
+type PoolMemory = 'shared' | 'private' | 'unwatched'
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: 'buffers,pool' },
+    processes: { type: 'string', default: '3' },
+    sizes: { type: 'string', default: [...BARS.keys()].join() },
+    child: { type: 'string' },
+  },
+})
+const processes = Number(values.processes)
+
+/** A chunk of what is measured. Calls are written out, as a program has them: no function between is to be inlined or not. */
+function chunk(side: Side, way: Way, size: number): () => void {
+  if (side === 'allocUnsafe') {
+    const ring = Array.from({ length: RING }, () => Buffer.allocUnsafe(size))
+    if (way === 'ring')
+      return () => {
+        for (let i = 0; i < CHUNK; i++) ring[i & (RING - 1)] = Buffer.allocUnsafe(size)
+      }
+    return () => {
+      for (let i = 0; i < CHUNK; i++) Buffer.allocUnsafe(size)
+    }
+  }
+  const heap =
+    side === 'private' ? new Heap({ memory: 'private' }) : new Heap(side === 'unwatched' ? { leaks: 'off' } : {})
+  if (way === 'ring') {
+    const ring = Array.from({ length: RING }, () => heap.allocBuffer(size))
+    return () => {
+      for (let i = 0; i < CHUNK; i++) {
+        heap.freeBuffer(ring[i & (RING - 1)]!)
+        ring[i & (RING - 1)] = heap.allocBuffer(size)
+      }
+    }
+  }
+  return () => {
+    for (let i = 0; i < CHUNK; i++) heap.freeBuffer(heap.allocBuffer(size))
+  }
+}
+
+function poolChunk(way: Way, memory: PoolMemory): () => void {
+  const pool =
+    memory === 'unwatched'
+      ? new BufferPool({ size: POOL.size, leaks: 'off' })
+      : new BufferPool({ size: POOL.size, memory })
+  if (way === 'ring') {
+    const ring = Array.from({ length: RING }, () => pool.acquire())
+    return () => {
+      for (let i = 0; i < CHUNK; i++) {
+        pool.release(ring[i & (RING - 1)]!)
+        ring[i & (RING - 1)] = pool.acquire()
+      }
+    }
+  }
+  return () => {
+    for (let i = 0; i < CHUNK; i++) pool.release(pool.acquire())
+  }
+}
+
+/** Runs whole chunks for so long; nanoseconds for each operation. */
+function round(work: () => void, ms: number): number {
+  const start = performance.now()
+  let chunks = 0
+  let elapsed: number
+  do {
+    work()
+    chunks++
+    elapsed = performance.now() - start
+  } while (elapsed < ms)
+  return (elapsed * 1e6) / (chunks * CHUNK)
+}
+
+function rounds(work: () => void): number[] {
+  round(work, WARM_UP_MS)
+  return Array.from({ length: ROUNDS }, () => round(work, ROUND_MS))
+}
+
+interface PoolFigures {
+  ns: number
+  collections: number
+  /** What V8's heap grew by. */
+  grown: number
+}
+
+async function measurePool(way: Way, memory: PoolMemory): Promise<PoolFigures> {
+  const work = poolChunk(way, memory)
+  const ns = Math.min(...rounds(work))
+  const counter = new CollectionCounter()
+  const before = process.memoryUsage().heapUsed
+  for (let done = 0; done < POOL.pairs; done += CHUNK) work()
+  const grown = process.memoryUsage().heapUsed - before
+  return { ns, collections: totalCount(await counter.end()), grown }
+}
+
+const style = { head: [], border: [], compact: true }
+
+function runChild<T>(...what: (string | number)[]): T {
+  return runOurs<T>('dist/bench/buffers.js', '--child', what.join())
+}
+
+function verdict(value: number, { bar, goal }: { bar: number; goal: number }): string {
+  return `>= ${bar}: ${value >= bar ? 'yes' : 'NO'}${value >= goal ? `, >= ${goal} too` : ''}`
+}
+
+function buffers(): void {
+  const table = new Table({
+    head: ['ns', 'bytes', 'allocUnsafe', 'shared', 'times', 'private', 'times', 'unwatched', 'times', 'worst'],
+    style,
+  })
+  const sides: Side[] = ['allocUnsafe', 'shared', 'private', 'unwatched']
+  for (const size of values.sizes.split(',').map(Number)) {
+    for (const way of ['at once', 'ring'] as const) {
+      const best = sides.map(() => Number.POSITIVE_INFINITY)
+      for (let process = 0; process < processes; process++)
+        for (const [i, side] of sides.entries()) best[i] = Math.min(best[i]!, runChild<number>(side, way, size))
+      const [theirs, ...ours] = best as [number, number, number, number]
+      const cells = ours.flatMap((ns) => [ns.toFixed(1), (theirs / ns).toFixed(2)])
+      const bar = BARS.get(size)
+      const worst = theirs / Math.max(ours[0]!, ours[1]!)
+      table.push([way, size, theirs.toFixed(1), ...cells, bar === undefined ? '' : verdict(worst, bar)])
+    }
+  }
+  console.log(`${table}\n"times" is how many times as fast as allocUnsafe; unwatched: shared memory, leaks 'off'`)
+}
+
+function pool(): void {
+  const table = new Table({
+    head: ['pool, ns per pair', 'memory', 'ns', '', `collections in ${POOL.pairs} pairs`, 'V8 heap grew by'],
+    style,
+  })
+  for (const memory of ['shared', 'private', 'unwatched'] as const) {
+    for (const way of ['at once', 'ring'] as const) {
+      const found = Array.from({ length: processes }, () => runChild<PoolFigures>('pool', way, memory))
+      const ns = Math.min(...found.map((figures) => figures.ns))
+      // Of these the worst process counts: there must be none at all.
+      const collections = Math.max(...found.map((figures) => figures.collections))
+      const grown = Math.max(...found.map((figures) => figures.grown))
+      const within = `<= ${POOL.barNs}: ${ns <= POOL.barNs ? 'yes' : 'NO'}${ns <= POOL.goalNs ? `, <= ${POOL.goalNs} too` : ''}`
+      const none = `${collections} ${collections === 0 ? 'yes' : 'NO'}`
+      table.push([way, memory, ns.toFixed(2), within, none, `${(grown / 1024).toFixed(0)} KiB`])
+    }
+  }
+  console.log(`${table}`)
+}
+
+if (values.child !== undefined) {
+  const [side, way, argument] = values.child.split(',') as [Side | 'pool', Way, string]
+  const figures =
+    side === 'pool'
+      ? await measurePool(way, argument as PoolMemory)
+      : median(rounds(chunk(side, way, Number(argument))))
+  console.log(JSON.stringify(figures))
+  process.exit()
+}
+delete process.env.NODE_ENV
+if (values.only.includes('buffers')) buffers()
+if (values.only.includes('pool')) pool()
