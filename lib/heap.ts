@@ -43,6 +43,8 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly buffers: HeapBuffers
   private finalStats: HeapStats | undefined
   private isClosed = false
+  /** Operations of the system's that read or write blocks. */
+  private operations = 0
 
   // What the usual path reads; the same objects as the tiers'.
   private readonly cache: TCMalloc['cache']
@@ -210,6 +212,25 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
   }
 
+  /** @internal Whether calls are taken. */
+  get isOpen(): boolean {
+    return this.finalStats === undefined
+  }
+
+  /**
+   * @internal An operation of the system's begins that reads or writes blocks. Until the returned function is called, a close doesn't take
+   * the memory away, and this thread counts as one that lives.
+   */
+  beginOperation(): () => void {
+    this.operations++
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      if (--this.operations === 0 && !this.isOpen) this.close()
+    }
+  }
+
   /** @internal Where those say what they hold who keep buffers of this heap. */
   get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'watch'> {
     return this.buffers
@@ -305,6 +326,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   close(): void {
+    if (this.isOpen) this.buffers.closeOwners()
     if (this.isClosed) return
     if (this.finalStats === undefined) {
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
@@ -313,6 +335,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: throwClosed })
     }
+    if (this.operations > 0) return // the last one's end calls this again
     const last = this.tiers.close()
     this.isClosed = true
     this.finalStats.syscalls = this.mapper.syscalls()

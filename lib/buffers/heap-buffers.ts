@@ -59,6 +59,8 @@ export interface OwnerStats {
 /** One who keeps buffers of a heap, and says how many: a pool. */
 export interface BufferOwner {
   ownerStats(): OwnerStats
+  /** The heap is about to be closed. */
+  close(): void
 }
 
 /**
@@ -125,6 +127,11 @@ export class HeapBuffers {
 
   removeOwner(owner: BufferOwner): void {
     this.owners.delete(owner)
+  }
+
+  /** The heap is about to be closed, and so are those who keep its buffers. */
+  closeOwners(): void {
+    for (const owner of [...this.owners]) owner.close()
   }
 
   /** What this thread watches, and what its pools keep, by tag; the largest first. */

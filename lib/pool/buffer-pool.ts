@@ -116,7 +116,9 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     checkOptions(options)
     const view = data instanceof Lease ? data.buffer : data
     if (!ArrayBuffer.isView(view)) throw wrongType('data', 'a lease or a view of a buffer', view)
-    return write(target, view, options, (held) => this.hold(held))
+    // Another pool's lease is held there.
+    const hold = () => this.hold(view) ?? (data instanceof Lease ? data.hold() : undefined)
+    return write(target, view, options, hold)
   }
 
   /** A connection, as of `net.connect`, that reads into the pool's buffers; to be read by `read`, since it has no event `data`. */

@@ -4,6 +4,8 @@ import { AllocatorError } from '../errors.ts'
 export interface Lender<B> {
   /** The last reference is gone: the buffer is free again. */
   endLease(slot: number, lease: Lease<B>): void
+  /** An operation begins that needs the memory itself, whatever is closed; it is over when the returned function is called. */
+  beginOperation(): () => void
 }
 
 /**
@@ -53,11 +55,24 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
 
   /** Holds the buffer until an operation has settled, whatever comes of it, and passes on what that comes to. */
   async during<T>(operation: PromiseLike<T> | (() => PromiseLike<T>)): Promise<T> {
-    this.retain()
+    const letGo = this.hold()
     try {
       return await (typeof operation === 'function' ? operation() : operation)
     } finally {
+      letGo()
+    }
+  }
+
+  /** @internal An operation needs the buffer until the returned function is called, the first time. */
+  hold(): () => void {
+    this.retain()
+    const end = this.lender.beginOperation()
+    let isHeld = true
+    return () => {
+      if (!isHeld) return
+      isHeld = false
       this.release()
+      end()
     }
   }
 

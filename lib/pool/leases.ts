@@ -9,6 +9,8 @@ export interface Pool extends PoolName {
   readonly watch: LeakWatch
   /** Makes a slot free again that is out, by its word. False where it isn't any more. */
   makeFree(slot: number, word: number): boolean
+  /** Ends a closed pool, where this was what it waited for. */
+  finish(): void
 }
 
 /**
@@ -22,7 +24,10 @@ export class Leases {
   /** Leases of buffers that were acquired, and that operations hold. The program's own reference ends by `release`. */
   private readonly held = new Map<number, Lease>()
   private readonly watched = new Map<number, Watched>()
-  private readonly lender = { endLease: (slot: number) => this.end(slot) }
+  private readonly lender = {
+    endLease: (slot: number) => this.end(slot),
+    beginOperation: () => this.pool.blocks.heap.beginOperation(),
+  }
 
   constructor(pool: Pool) {
     this.pool = pool
@@ -48,14 +53,10 @@ export class Leases {
   hold(slot: number): (() => void) | undefined {
     const lease = this.of(slot) ?? this.held.get(slot) ?? this.holdAcquired(slot)
     if (lease === undefined) return undefined
-    const { slots } = this.pool.blocks
-    lease.retain()
+    const letGo = lease.hold()
     return () => {
-      lease.release()
-      // Nobody but the program has it any more: it is acquired, as it was before.
-      if (lease.references !== 1 || this.held.get(slot) !== lease) return
-      this.held.delete(slot)
-      slots.change(slot, slots.own(Slot.Leased), slots.own(Slot.Acquired))
+      letGo()
+      if (lease.references === 1 && this.held.get(slot) === lease) this.endHeld(slot)
     }
   }
 
@@ -64,6 +65,7 @@ export class Leases {
     const lease = this.held.get(slot)
     if (lease === undefined) return false
     this.held.delete(slot)
+    this.unwatch(slot)
     lease.release()
     return true
   }
@@ -93,10 +95,18 @@ export class Leases {
     const kind = word & Slot.StateMask
     if (kind !== Slot.Acquired && kind !== Slot.Watched) return undefined
     if (!slots.change(slot, word, slots.own(Slot.Leased))) return undefined
-    this.unwatch(slot)
     const lease = new Lease(this.lender, slot, this.pool.blocks.viewOf(slot))
     this.held.set(slot, lease)
     return lease
+  }
+
+  /** Nobody but the program has it any more: it is acquired, as it was before. */
+  private endHeld(slot: number): void {
+    const { slots } = this.pool.blocks
+    this.held.delete(slot)
+    const before = this.watched.has(slot) ? Slot.Watched : Slot.Acquired
+    slots.change(slot, slots.own(Slot.Leased), slots.own(before))
+    this.pool.finish()
   }
 
   private end(slot: number): void {
@@ -114,8 +124,9 @@ export class Leases {
       address: blocks.slots.blockOf(slot),
       bytes: size,
       tag,
-      isHeld: () => this.watched.get(slot) === watched && blocks.slots.state(slot) === word,
+      isHeld: () => this.watched.get(slot) === watched && (blocks.slots.state(slot) === word || this.held.has(slot)),
       giveBack: () => {
+        if (this.releaseHeld(slot)) return
         this.leases.delete(slot)
         this.pool.makeFree(slot, word)
       },

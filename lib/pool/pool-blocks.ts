@@ -56,6 +56,11 @@ export class PoolBlocks {
     return slot
   }
 
+  /** Whether the memory is there: of a heap that is closed nothing can be given back, and nobody wants it. */
+  get areThere(): boolean {
+    return this.heap.isOpen
+  }
+
   /** Frees the block of a slot in the state `Trimming`. The view of it is known as given back from then on. */
   drop(slot: number): void {
     const { slots, heap } = this
@@ -99,7 +104,9 @@ export class PoolBlocks {
    */
   slotOf(buffer: ArrayBufferView): number {
     const key = this.keyOf(buffer)
-    if (key < 0 || (key > 0 && this.slots.blockOf(key - 1) !== buffer.byteOffset)) throw this.doubleRelease(buffer)
+    // A detached view lies at 0.
+    const isElsewhere = this.areThere && key > 0 && this.slots.blockOf(key - 1) !== buffer.byteOffset
+    if (key < 0 || isElsewhere) throw this.doubleRelease(buffer)
     if (key > 0) return key - 1
     const slot = this.heap.owns(buffer.buffer) ? this.slots.find(buffer.byteOffset) : -1
     if (slot < 0) throw this.misuse('ERR_POOL_FOREIGN_BUFFER', buffer, 'is not of this pool')

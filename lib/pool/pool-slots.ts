@@ -225,7 +225,8 @@ export class PoolSlots {
 
   /** Leaves the seat. True for the last one that lives. */
   leave(): boolean {
-    Atomics.store(this.words, this.seat, 0)
+    // It may be another's, where this thread has closed the heap before.
+    Atomics.compareExchange(this.words, this.seat, this.tag, 0)
     for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
       const tag = Atomics.load(this.words, seat)
       if (tag !== 0 && this.threads.isAlive(tag)) return false

@@ -7,6 +7,7 @@ import {
   type ServerOpts,
   Socket,
 } from 'node:net'
+import { AllocatorError } from '../errors.ts'
 import type { Lease } from './lease.ts'
 
 /** Chunks that wait to be read before a socket is paused. */
@@ -23,6 +24,8 @@ export interface ReadMemory {
   readonly size: number
   /** A lease, if there is one. */
   tryLease(): Lease | undefined
+  /** Keeps a buffer for an operation, until the returned function is called. */
+  hold(view: Buffer): (() => void) | undefined
   /** A view of the first bytes of a lease's buffer. */
   first(lease: Lease, length: number): Buffer
 }
@@ -38,12 +41,15 @@ class Reading {
   readonly queue: Received[] = []
   socket: Socket | undefined
   private readonly memory: ReadMemory
-  private next: Lease | undefined
+  private next: { lease: Lease; letGo: () => void } | undefined
   /** Where the pool has no buffer left, a socket reads into an ordinary one. */
   private spare: Buffer | undefined
   private isOver = false
   private failure: Error | undefined
-  private wake: (() => void) | undefined
+  private readers = 0
+  /** Resolved when there is something to be looked at. */
+  private news: Promise<void> | undefined
+  private tellNews: (() => void) | undefined
 
   constructor(memory: ReadMemory) {
     this.memory = memory
@@ -52,13 +58,15 @@ class Reading {
   /** The options of the socket. */
   readonly onread = {
     buffer: (): Buffer => {
-      this.next = this.memory.tryLease()
+      // Asked for again before anything was read: each address that a connection tries has a handle of its own.
+      this.next ??= this.leaseNext()
       this.spare = this.next === undefined ? Buffer.allocUnsafeSlow(this.memory.size) : undefined
-      return this.next?.buffer ?? this.spare!
+      return this.next?.lease.buffer ?? this.spare!
     },
     // The buffer that was read into; Node asks for another one when this is done.
     callback: (length: number): boolean => {
-      const lease = this.next
+      const lease = this.next?.lease
+      this.next?.letGo()
       this.next = undefined
       const bytes = lease === undefined ? this.spare!.subarray(0, length) : this.memory.first(lease, length)
       this.queue.push({ bytes, lease })
@@ -75,28 +83,66 @@ class Reading {
     socket.once('error', (error) => this.end(error))
     socket.once('close', () => {
       this.end()
-      // The handle is closed: nothing reads into it any more.
-      this.next?.release()
-      this.next = undefined
+      this.giveUp()
     })
   }
 
-  /** The next chunk; undefined at the end. Rejects with the socket's error. */
-  async take(): Promise<Received | undefined> {
-    while (this.queue.length === 0) {
-      if (this.failure !== undefined) throw this.failure
-      if (this.isOver) return undefined
-      this.socket!.resume()
-      await new Promise<void>((resolve) => {
-        this.wake = resolve
-      })
-    }
-    return this.queue.shift()
+  /** The handle is closed, or there never was one: nothing reads any more. */
+  giveUp(): void {
+    this.next?.letGo()
+    this.next?.lease.release()
+    this.next = undefined
+    if (this.readers === 0) this.copyQueue()
   }
 
-  /** Nobody reads any more: what was received goes back. */
+  /** Somebody begins to read. */
+  begin(): void {
+    this.readers++
+  }
+
+  /** The next chunk; undefined where there is none yet, and at the end. @throws the socket's error */
+  take(): Received | undefined {
+    const chunk = this.queue.shift()
+    if (chunk !== undefined) return chunk
+    if (this.failure !== undefined) throw this.failure
+    if (!this.isOver) this.socket!.resume()
+    return undefined
+  }
+
+  /** Until there may be a chunk; undefined at the end. Who doesn't wait any more misses nothing. */
+  more(): Promise<void> | undefined {
+    if (this.isOver) return undefined
+    this.news ??= new Promise((resolve) => {
+      this.tellNews = resolve
+    })
+    return this.news
+  }
+
+  /** One reads no more. After the last, what was received goes back. */
   drop(): void {
+    if (--this.readers > 0) return
     for (const { lease } of this.queue.splice(0)) lease?.release()
+  }
+
+  /** A lease for what comes next; undefined where the pool has none left, or no memory, or is closed. */
+  private leaseNext(): { lease: Lease; letGo: () => void } | undefined {
+    try {
+      const lease = this.memory.tryLease()
+      return lease === undefined ? undefined : { lease, letGo: this.memory.hold(lease.buffer)! }
+    } catch (error) {
+      if (error instanceof AllocatorError) return undefined
+      throw error
+    }
+  }
+
+  /** Nobody has read what a socket received that is closed, and maybe nobody will: it may not keep buffers of the pool. */
+  private copyQueue(): void {
+    for (const chunk of this.queue) {
+      if (chunk.lease === undefined) continue
+      chunk.bytes = Buffer.from(chunk.bytes)
+      chunk.lease.release()
+      chunk.lease = undefined
+    }
   }
 
   private end(error?: Error): void {
@@ -106,8 +152,9 @@ class Reading {
   }
 
   private tell(): void {
-    this.wake?.()
-    this.wake = undefined
+    this.tellNews?.()
+    this.news = undefined
+    this.tellNews = undefined
   }
 }
 
@@ -119,9 +166,14 @@ export function readingOf(socket: unknown): Reading | undefined {
 /** A connection that reads into a pool's buffers. */
 export function connectPooled(memory: ReadMemory, options: NetConnectOpts): Socket {
   const reading = new Reading(memory)
-  const socket = connect({ ...options, onread: reading.onread } as NetConnectOpts & ConnectOpts)
-  reading.follow(socket)
-  return socket
+  try {
+    const socket = connect({ ...options, onread: reading.onread } as NetConnectOpts & ConnectOpts)
+    reading.follow(socket)
+    return socket
+  } catch (error) {
+    reading.giveUp() // options that Node refuses, after it has asked for the buffer
+    throw error
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import { checkCount } from '../arguments.ts'
 import { wrongType } from '../errors.ts'
 import { type Abortable, checkSignal, orAborted } from './abort.ts'
@@ -35,10 +36,17 @@ export async function* read(
   const reading = readingOf(source)
   if (isFileHandle(source)) yield* readFile(pool, source, options)
   else if (reading !== undefined) {
+    reading.begin()
     try {
       for (;;) {
-        const chunk = await orAborted(reading.take(), options.signal)
-        if (chunk === undefined) return
+        const chunk = reading.take()
+        if (chunk === undefined) {
+          const more = reading.more()
+          if (more === undefined) return
+          await orAborted(more, options.signal)
+          continue
+        }
+        options.signal?.throwIfAborted()
         try {
           yield chunk.bytes
         } finally {
@@ -80,8 +88,7 @@ async function* copyStream(
   source: AsyncIterable<Uint8Array>,
   options: ReadOptions
 ): AsyncGenerator<Buffer, void, void> {
-  for await (const chunk of source) {
-    options.signal?.throwIfAborted()
+  for await (const chunk of untilAborted(source, options.signal)) {
     if (!(chunk instanceof Uint8Array)) throw wrongType('a chunk of the source', 'a Uint8Array', chunk)
     for (let from = 0; from < chunk.length; from += pool.size) {
       const lease = await pool.leaseAsync(options)
@@ -93,5 +100,26 @@ async function* copyStream(
         lease.release()
       }
     }
+  }
+}
+
+/** The chunks of a source. Once the signal is aborted, nobody waits for it: a stream is destroyed, as by a loop that is left. */
+async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
+  const chunks = source[Symbol.asyncIterator]()
+  let isOver = false
+  try {
+    for (;;) {
+      const next = await orAborted(chunks.next(), signal)
+      signal?.throwIfAborted()
+      isOver = next.done === true
+      if (isOver) return
+      yield next.value
+    }
+  } finally {
+    if (signal?.aborted && source instanceof Readable) source.destroy()
+    // Where a chunk is being waited for, it may never come.
+    const left = isOver ? undefined : chunks.return?.()
+    if (signal?.aborted) left?.catch(() => {})
+    else await left
   }
 }

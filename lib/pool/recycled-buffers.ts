@@ -201,7 +201,8 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
 
   /**
    * Nothing can be acquired any more. Idle buffers go at once, each other when it is released, and then a heap of the pool's own. Where
-   * the pool is shared, it goes on in other threads, and this thread only waits for what operations and leases hold. May be called again.
+   * the pool is shared, it goes on in other threads, and this thread only waits for what operations and leases hold. To close the heap
+   * closes its pools too. May be called again.
    */
   close(): void {
     if (this.state !== 'open') return
@@ -228,6 +229,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   makeFree(slot: number, word: number): boolean {
     const { blocks } = this
     const { slots } = blocks
+    if (!blocks.areThere) return this.forget(slot, word)
     if (slots.shape.zero === 2) blocks.viewOf(slot).fill(0)
     const isWanted = this.state === 'open' || slots.isShared
     const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
@@ -242,6 +244,16 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.serve()
     this.finish()
     return true
+  }
+
+  /** The same where the heap was closed before: other threads may have the block, where there are any. */
+  private forget(slot: number, word: number): boolean {
+    const { slots } = this.blocks
+    if (slots.isShared && slots.shape.zero === 2) this.blocks.viewOf(slot).fill(0)
+    const changed = slots.change(slot, word, slots.isShared ? Slot.Free : Slot.Empty)
+    if (slots.isShared) Waiters.wake(this.words)
+    this.finish()
+    return changed
   }
 
   private get max(): number {
@@ -301,7 +313,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
       this.leases.unwatch(slot)
       if (this.makeFree(slot, word)) return
     }
-    throw blocks.doubleRelease(buffer)
+    throw blocks.areThere ? blocks.doubleRelease(buffer) : closedError()
   }
 
   /** Those who wait get what there is. */
@@ -387,14 +399,14 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
   }
 
-  /** Ends a closed pool once nothing is out that it must wait for. */
-  private finish(): void {
+  /** @internal Ends a closed pool once nothing is out that it must wait for. */
+  finish(): void {
     if (this.state !== 'closing') return
     const { slots } = this.blocks
     const leased = slots.own(Slot.Leased)
     if (slots.count((word) => (slots.isShared ? word === leased : word !== Slot.Empty)) > 0) return
     this.state = 'closed'
-    if (slots.isShared && slots.leave()) this.blocks.endShared()
+    if (slots.isShared && slots.leave() && this.blocks.areThere) this.blocks.endShared()
     this.heap.owners.removeOwner(this)
     if (this.settings.ownsHeap) this.heap.close()
     this.tellClosed()

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { Socket } from 'node:net'
-import type { Writable } from 'node:stream'
+import { Transform, type Writable } from 'node:stream'
+import * as zlib from 'node:zlib'
 import { checkCount } from '../arguments.ts'
 import { wrongType } from '../errors.ts'
 import { type Abortable, checkSignal, orAborted } from './abort.ts'
@@ -35,10 +36,12 @@ export async function write(
 }
 
 async function writeFile(file: FileHandle, bytes: Uint8Array, position: number | undefined): Promise<void> {
+  // Read once: a view that is detached meanwhile has length 0, and not all is written then.
+  const { length } = bytes
   let written = 0
-  while (written < bytes.length) {
+  while (written < length) {
     const at = position === undefined ? null : position + written
-    written += (await file.write(bytes, written, bytes.length - written, at)).bytesWritten
+    written += (await file.write(bytes, written, length - written, at)).bytesWritten
   }
 }
 
@@ -48,17 +51,46 @@ function writeStream(stream: Writable, bytes: Uint8Array, letGo: () => void): Pr
     const end = (error?: Error | null) => {
       if (!isHeld) return
       isHeld = false
-      stream.removeListener('close', closed)
+      ends?.delete(end)
       letGo()
       if (error instanceof Error) reject(error)
+      // Node calls back without an error also where a stream was destroyed before it was done.
+      else if (stream.destroyed) reject(closedEarly(stream))
       else resolve()
     }
     // A stream that is destroyed may forget whom to call. A socket that is closed has nothing left that could still read the memory;
     // of others that isn't known (a compressor's thread may be at work), so what they forget stays held.
-    const closed = () => end(stream.errored ?? new Error('the stream was closed before all was written'))
-    if (isSocketLike(stream)) stream.once('close', closed)
-    stream.write(bytes, end)
+    const ends = isSocketLike(stream) ? endsOf(stream) : undefined
+    ends?.add(end)
+    // What passes chunks on is done with them when somebody else has read them, who isn't known here: he gets a copy.
+    stream.write(passesOn(stream) ? Buffer.from(bytes) : bytes, end)
   })
+}
+
+/** What is being written to each socket: it has one listener, however many writes there are. */
+const writes = new WeakMap<Writable, Set<(error: Error) => void>>()
+
+function endsOf(stream: Writable): Set<(error: Error) => void> {
+  const known = writes.get(stream)
+  if (known !== undefined) return known
+  const ends = new Set<(error: Error) => void>()
+  writes.set(stream, ends)
+  stream.once('close', () => {
+    for (const end of [...ends]) end(closedEarly(stream))
+  })
+  return ends
+}
+
+function closedEarly(stream: Writable): Error {
+  return stream.errored ?? new Error('the stream was closed before all was written')
+}
+
+/** What all streams of zlib inherit from. They read what they are given, and make what they pass on. */
+const ZlibStream = Object.getPrototypeOf(Object.getPrototypeOf(zlib.Deflate)) as abstract new () => object
+
+/** Whether a stream may hand the very memory that it is given to its reader. */
+function passesOn(stream: Writable): boolean {
+  return stream instanceof Transform && !(stream instanceof ZlibStream)
 }
 
 function isWritable(target: unknown): target is Writable {
