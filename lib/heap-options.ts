@@ -30,7 +30,7 @@ export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
   /**
    * Which buffers of `allocBuffer` and `allocArray` are watched: what is collected without having been freed is told, with the
    * stack of its allocation, to the diagnostics channel `spanheap:leak`, or as a warning where nobody listens. `off`, `sampled` (one in
-   * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (a microsecond or two for each).
+   * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (some 30 microseconds for each).
    */
   leaks?: LeakLevel
   /** True: buffers that are collected without having been freed are freed then. Not for buffers that go to other threads by postMessage. */

@@ -200,6 +200,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.buffers.release(this.addressOf(view) / Granule.Bytes)
   }
 
+  /** @internal Whether this thread may still use it. */
+  get isOpen(): boolean {
+    return this.finalStats === undefined
+  }
+
   /** @internal Whether a buffer, which may be another thread's, is this heap's memory. */
   owns(buffer: ArrayBufferLike): boolean {
     return buffer === this.buffer || this.tiers.mapping.isUnder(buffer)
@@ -388,8 +393,12 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         if (first === 0) return this.malloc(second)
         checkCount('address', first)
         checkCount('size', second)
-        const granule = this.ownGranule(first)
-        if (this.tiers.resize(granule, second)) return first
+        // Watched until it is sure that the block is another one: where there is no memory for it, all stays as it was.
+        const granule = this.unpooledGranule(first)
+        if (this.tiers.resize(granule, second)) {
+          this.buffers.release(granule)
+          return first
+        }
         const moved = this.malloc(second)
         this.bytes.copy(moved, first, Math.min(second, this.tiers.usableBytes(granule)))
         this.free(first)
@@ -426,13 +435,18 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     throw this.wrongAddress(address)
   }
 
-  /** The same of a block that its owner may free or move. Nobody watches it any more. */
+  /** The same of a block that its owner may free. Nobody watches it any more. */
   private ownGranule(address: Address): number {
+    const granule = this.unpooledGranule(address)
+    this.buffers.release(granule)
+    return granule
+  }
+
+  /** The granule of a live block that isn't a pool's. */
+  private unpooledGranule(address: Address): number {
     const granule = this.liveGranule(address)
-    const state = this.tiers.stateOf(granule)
-    if (state === ObjectState.Pooled)
+    if (this.tiers.stateOf(granule) === ObjectState.Pooled)
       throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the block at ${address} belongs to a pool`, { address })
-    if (state === ObjectState.Watched) this.buffers.release(granule)
     return granule
   }
 

@@ -56,6 +56,12 @@ export interface OwnerStats {
   bytes: number
 }
 
+/** The heap whose blocks buffers are over. */
+export interface BufferHeap extends Allocator {
+  readonly buffer: ArrayBufferLike
+  readonly isOpen: boolean
+}
+
 /** One who keeps buffers of a heap, and says how many: a pool. */
 export interface BufferOwner {
   ownerStats(): OwnerStats
@@ -72,14 +78,14 @@ export interface BufferOwner {
  */
 export class HeapBuffers {
   readonly watch: LeakWatch
-  private readonly heap: Allocator & { readonly buffer: ArrayBufferLike }
+  private readonly heap: BufferHeap
   private readonly tiers: TCMalloc
   private readonly tag: number
   private numbers = 0
   private readonly watched = new Map<number, Watched>()
   private readonly owners = new Set<BufferOwner>()
 
-  constructor(heap: Allocator & { readonly buffer: ArrayBufferLike }, tiers: TCMalloc, watch: LeakWatch) {
+  constructor(heap: BufferHeap, tiers: TCMalloc, watch: LeakWatch) {
     this.heap = heap
     this.tiers = tiers
     this.watch = watch
@@ -187,7 +193,7 @@ export class HeapBuffers {
     const number = this.numbers
     this.numberAt(granule).set([this.tag, number])
     const isHeld = () => {
-      if (this.tiers.stateOf(granule) !== ObjectState.Watched) return false
+      if (!this.heap.isOpen || this.tiers.stateOf(granule) !== ObjectState.Watched) return false
       const [foundTag, foundNumber] = this.numberAt(granule)
       return foundTag === this.tag && foundNumber === number
     }
