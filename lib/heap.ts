@@ -217,11 +217,6 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
   }
 
-  /** @internal Whether calls are taken. */
-  get isOpen(): boolean {
-    return this.finalStats === undefined
-  }
-
   /**
    * @internal An operation of the system's begins that reads or writes blocks. Until the returned function is called, a close doesn't take
    * the memory away, and this thread counts as one that lives.

@@ -13,8 +13,11 @@ export function checkSignal(signal: AbortSignal | undefined): void {
 }
 
 /** What an operation comes to, or a rejection as soon as the signal is aborted. The operation goes on, and whoever waits for it too. */
-export async function orAborted<T>(operation: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return operation
+export function orAborted<T>(operation: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return signal === undefined ? operation : untilAborted(operation, signal)
+}
+
+async function untilAborted<T>(operation: Promise<T>, signal: AbortSignal): Promise<T> {
   let abort!: () => void
   const aborted = new Promise<never>((_, reject) => {
     abort = () => reject(signal.reason)

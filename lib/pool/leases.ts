@@ -7,6 +7,7 @@ import { Slot } from './pool-slots.ts'
 export interface Pool extends PoolName {
   readonly blocks: PoolBlocks
   readonly watch: LeakWatch
+  readonly leaseWatch: LeakWatch
   /** Makes a slot free again that is out, by its word. False where it isn't any more. */
   makeFree(slot: number, word: number): boolean
   /** Ends a closed pool, where this was what it waited for. */
@@ -35,12 +36,14 @@ export class Leases {
 
   /** A lease of a buffer that was just acquired. */
   leaseOut(slot: number): Lease {
-    const { slots } = this.pool.blocks
-    const wasWatched = this.unwatch(slot)
+    const { blocks, leaseWatch } = this.pool
+    const { slots } = blocks
+    this.unwatch(slot)
     slots.change(slot, slots.state(slot), slots.own(Slot.Leased))
-    const lease = new Lease(this.lender, slot, this.pool.blocks.viewOf(slot))
+    const lease = new Lease(this.lender, slot, blocks.viewOf(slot))
     this.leases.set(slot, new WeakRef(lease))
-    if (wasWatched) this.watch(slot, lease, 'lease', Slot.Leased)
+    const noted = leaseWatch.next()
+    if (noted || leaseWatch.autoFree) this.watch(slot, lease, 'lease', noted)
     return lease
   }
 
@@ -76,17 +79,16 @@ export class Leases {
     blocks.forgetView(slot)
     const view = blocks.newView(slot)
     blocks.slots.change(slot, blocks.slots.own(Slot.Acquired), blocks.slots.own(Slot.Watched))
-    this.watch(slot, view, 'buffer', Slot.Watched, noted)
+    this.watch(slot, view, 'buffer', noted)
     return view
   }
 
-  /** Nobody needs to watch a slot's buffer any more. Returns whether somebody did. */
-  unwatch(slot: number): boolean {
+  /** Nobody needs to watch a slot's buffer any more. */
+  unwatch(slot: number): void {
     const watched = this.watched.get(slot)
-    if (watched === undefined) return false
+    if (watched === undefined) return
     this.watched.delete(slot)
-    this.pool.watch.unwatch(watched)
-    return true
+    this.watchOf(watched.kind).unwatch(watched)
   }
 
   private holdAcquired(slot: number): Lease | undefined {
@@ -116,9 +118,13 @@ export class Leases {
     this.pool.makeFree(slot, this.pool.blocks.slots.own(Slot.Leased))
   }
 
-  private watch(slot: number, holder: object, kind: Watched['kind'], state: Slot, noted = true): void {
+  private watchOf(kind: Watched['kind']): LeakWatch {
+    return kind === 'lease' ? this.pool.leaseWatch : this.pool.watch
+  }
+
+  private watch(slot: number, holder: object, kind: Watched['kind'], noted: boolean): void {
     const { blocks, size, tag } = this.pool
-    const word = blocks.slots.own(state)
+    const word = blocks.slots.own(kind === 'lease' ? Slot.Leased : Slot.Watched)
     const watched: Watched = {
       kind,
       address: blocks.slots.blockOf(slot),
@@ -135,6 +141,6 @@ export class Leases {
       },
     }
     this.watched.set(slot, watched)
-    this.pool.watch.watch(holder, watched, noted)
+    this.watchOf(kind).watch(holder, watched, noted)
   }
 }

@@ -38,7 +38,10 @@ export interface PoolOptions<Kind extends MemoryKind = MemoryKind> {
   alignment?: number
   /** Whose buffers they are, for `heap.stats({ detail: true })` and for reports. */
   tag?: string
-  /** Which buffers and leases are watched for leaks, as of a heap. By default as there. */
+  /**
+   * Which leases and acquired buffers are watched for leaks, as of a heap. By default leases are as buffers are there, and acquired
+   * buffers aren't: that they are missing shows in `stats()`, and to watch one takes objects on V8's heap.
+   */
   leaks?: LeakLevel
   /** True: a buffer or a lease that was collected without a release is released. */
   autoFree?: boolean
@@ -56,6 +59,7 @@ export interface CheckedPool {
   trimMs: number
   tag: string | undefined
   watch: LeakWatch
+  leaseWatch: LeakWatch
 }
 
 /** @throws TypeError, RangeError */
@@ -87,7 +91,7 @@ export type PoolBehaviour = Pick<PoolOptions, 'min' | 'idleBytes' | 'trimMs' | '
 export function checkBehaviour(
   options: PoolBehaviour,
   size: number
-): Pick<CheckedPool, 'min' | 'idleMost' | 'trimMs' | 'tag' | 'watch'> {
+): Pick<CheckedPool, 'min' | 'idleMost' | 'trimMs' | 'tag' | 'watch' | 'leaseWatch'> {
   checkOptions(options)
   const { tag } = options
   if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
@@ -95,9 +99,11 @@ export function checkBehaviour(
   const idle = Math.max(DEFAULT_IDLE_BYTES, DEFAULT_IDLE_BUFFERS * size)
   const idleBytes = checkInteger('idleBytes', options.idleBytes, 0, Number.MAX_SAFE_INTEGER, idle)
   const trimMs = checkInteger('trimMs', options.trimMs, 0, 2 ** 31 - 1, DEFAULT_TRIM_MS)
-  const leaks = checkChoice('leaks', options.leaks, [defaultLeakLevel(), 'off', 'sampled', 'all'])
-  const watch = new LeakWatch(leaks, checkBoolean('autoFree', options.autoFree, false))
-  return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch }
+  const level = (fallback: LeakLevel) => checkChoice('leaks', options.leaks, [fallback, 'off', 'sampled', 'all'])
+  const autoFree = checkBoolean('autoFree', options.autoFree, false)
+  const watch = new LeakWatch(level('off'), autoFree)
+  const leaseWatch = new LeakWatch(level(defaultLeakLevel()), autoFree)
+  return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch, leaseWatch }
 }
 
 function checkZero(zero: PoolOptions['zero']): PoolShape['zero'] {

@@ -60,26 +60,48 @@ export async function* read(
   else throw wrongType('source', 'a FileHandle, a socket or a Readable', source)
 }
 
+/** A file is read one chunk ahead: while the program has one, the system fetches the next, if there is a buffer for it. */
 async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions): AsyncGenerator<Buffer, void, void> {
   const { start, end, signal } = options
   if (start !== undefined) checkCount('start', start)
   let left = end === undefined ? Number.POSITIVE_INFINITY : checkCount('end', end) - (start ?? 0) + 1
   let position = start
-  while (left > 0) {
-    const lease = await pool.leaseAsync(options)
-    try {
-      const { buffer } = lease
-      const length = Math.min(buffer.length, left)
-      const operation = lease.during(() => file.read(buffer, 0, length, position ?? null))
-      const { bytesRead } = await orAborted(operation, signal)
-      if (bytesRead === 0) return
-      left -= bytesRead
-      if (position !== undefined) position += bytesRead
-      yield pool.first(lease, bytesRead)
-    } finally {
-      lease.release()
-    }
+  const begin = (lease: Lease): FileRead => {
+    const letGo = lease.hold()
+    const length = Math.min(lease.buffer.length, left)
+    const operation = file.read(lease.buffer, 0, length, position ?? null)
+    const done = operation.then(({ bytesRead }) => bytesRead).finally(letGo)
+    // Who leaves the loop doesn't wait for it.
+    done.catch(() => {})
+    return { lease, done }
   }
+  let next: FileRead | undefined
+  try {
+    while (left > 0) {
+      const { lease, done } = next ?? begin(pool.tryLease() ?? (await pool.leaseAsync(options)))
+      next = undefined
+      try {
+        const bytesRead = await orAborted(done, signal)
+        if (bytesRead === 0) return
+        left -= bytesRead
+        if (position !== undefined) position += bytesRead
+        const ahead = left > 0 ? pool.tryLease() : undefined
+        if (ahead !== undefined) next = begin(ahead)
+        yield pool.first(lease, bytesRead)
+      } finally {
+        lease.release()
+      }
+    }
+  } finally {
+    next?.lease.release()
+  }
+}
+
+/** A read that the system is at. */
+interface FileRead {
+  lease: Lease
+  /** How many bytes it comes to. */
+  done: Promise<number>
 }
 
 /** What was read elsewhere is copied, in as many buffers as it takes. */

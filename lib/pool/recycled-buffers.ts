@@ -33,8 +33,10 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   readonly tag: string | undefined
   /** @internal */
   readonly blocks: PoolBlocks
-  /** @internal */
+  /** @internal Of acquired buffers. */
   readonly watch: LeakWatch
+  /** @internal */
+  readonly leaseWatch: LeakWatch
   /** @internal */
   readonly leases: Leases
   private readonly waiters = new Waiters<Buffer>()
@@ -73,6 +75,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.heap = heap as Heap<Kind>
     this.tag = tag
     this.watch = watch
+    this.leaseWatch = checked.leaseWatch
     this.blocks = new PoolBlocks(heap, slots ?? PoolSlots.local(heap, shape), this, this)
     this.leases = new Leases(this)
     this.words = this.blocks.slots.words

@@ -19,7 +19,7 @@ export type Hold = (view: ArrayBufferView) => (() => void) | undefined
  * Writes all of a view to a stream or a file, and holds its memory until the operation is complete, whatever happens to the stream:
  * the promise may be rejected before.
  */
-export async function write(
+export function write(
   target: Writable | FileHandle,
   view: ArrayBufferView,
   { position, signal }: WriteOptions,
@@ -31,17 +31,26 @@ export async function write(
   checkSignal(signal)
   const letGo = hold(view) ?? (() => {})
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-  const operation = isFile ? writeFile(target, bytes, position).finally(letGo) : writeStream(target, bytes, letGo)
+  const operation = isFile ? writeFile(target, bytes, position, letGo) : writeStream(target, bytes, letGo)
   return orAborted(operation, signal)
 }
 
-async function writeFile(file: FileHandle, bytes: Uint8Array, position: number | undefined): Promise<void> {
+async function writeFile(
+  file: FileHandle,
+  bytes: Uint8Array,
+  position: number | undefined,
+  letGo: () => void
+): Promise<void> {
   // Read once: a view that is detached meanwhile has length 0, and not all is written then.
   const { length } = bytes
   let written = 0
-  while (written < length) {
-    const at = position === undefined ? null : position + written
-    written += (await file.write(bytes, written, length - written, at)).bytesWritten
+  try {
+    while (written < length) {
+      const at = position === undefined ? null : position + written
+      written += (await file.write(bytes, written, length - written, at)).bytesWritten
+    }
+  } finally {
+    letGo()
   }
 }
 
