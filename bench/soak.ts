@@ -1,5 +1,5 @@
 /**
- * A server's memory for some seconds: 1 GiB of buffers of 4 to 256 KiB, replaced at random, each written to a little, with a turn
+ * A server's memory for some seconds: 1 GiB of buffers of 4 to 256 KiB, replaced at random, each filled by the system, with a turn
  * of the event loop after every millisecond of work; then nine tenths are dropped, and it is quiet but for timers. Each contender
  * in a process of its own, in turn, medians of several rounds: operations per second, time in collections, resident memory
  * at the peak and at the end, and the event loop's delay (while buffers are replaced and dropped). In the middle of the quiet time
@@ -10,7 +10,7 @@
  *
  * Draws the rounds of median throughput into docs/soak.svg. NODE_ENV is taken away first: leaks are watched for as by default.
  */
-import { writeFileSync } from 'node:fs'
+import { openSync, readSync, writeFileSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -130,9 +130,11 @@ async function soak(memory: Memory, operations: number, liveBytes: number, quiet
   const make = () => {
     const size = Math.floor(LEAST * 2 ** random(DOUBLINGS))
     const buffer = memory.take(size)
-    for (let at = 0; at < size; at += 4096) buffer[at] = at
+    // Filled by the system, as a socket's or a file's bytes are.
+    readSync(zeros, buffer, 0, size, 0)
     return buffer
   }
+  const zeros = openSync('/dev/zero', 'r')
   let sliceEnd = 0
   /** Gives the event loop a turn, where a slice is over. */
   const breathe = async () => {

@@ -69,7 +69,7 @@ export class PoolBlocks {
     slots.setAddress(slot, 0)
     heap.setPooled(address, false)
     heap.free(address)
-    slots.change(slot, slots.own(Slot.Trimming), Slot.Empty)
+    slots.leaveEmpty(slot)
   }
 
   /** This thread's view of a slot. */

@@ -1,5 +1,5 @@
 import { checkCount, checkOptions } from '../arguments.ts'
-import { AllocatorError, wrongType } from '../errors.ts'
+import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
 import type { MemoryKind } from '../os/mapper.ts'
 import { BufferPool } from './buffer-pool.ts'
@@ -10,9 +10,15 @@ import type { PoolBuffer } from './recycled-buffers.ts'
 /** Sizes that waste a quarter of a buffer on average, and half at most. */
 const DEFAULT_SIZES = Array.from({ length: 11 }, (_, power) => 1024 * 2 ** power)
 
+/** The unit by which a pool is looked up, in bytes; those whose sizes lie within one are looked through. */
+const STEP_SHIFT = 10
+const STEP = 1 << STEP_SHIFT
+/** Larger buffers have no pool: the table would take more than it saves. */
+const MOST_POOLED_BYTES = 64 * 2 ** 20
+
 /** How a {@link PoolSet} is made: as its pools, each of its own size. */
 export interface PoolSetOptions<Kind extends MemoryKind = MemoryKind> extends Omit<PoolOptions<Kind>, 'size'> {
-  /** The lengths of buffers that there are pools for; 1 KiB to 1 MiB in powers of two by default. */
+  /** The lengths of buffers that there are pools for, up to 64 MiB; 1 KiB to 1 MiB in powers of two by default. */
   sizes?: readonly number[]
 }
 
@@ -26,6 +32,10 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   private readonly ownsHeap: boolean
   private readonly pools: readonly BufferPool<Kind>[]
   private isOpen = true
+  /** The largest size that there is a pool for. */
+  private readonly mostBytes: number
+  /** By size in steps, rounded up: the first pool that may do for it. */
+  private readonly firstByStep: Int32Array
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(options: PoolSetOptions<Kind> = {}) {
@@ -33,6 +43,12 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     const { sizes = DEFAULT_SIZES, heap, memory, ...rest } = options
     if (!Array.isArray(sizes)) throw wrongType('sizes', 'an array of numbers', sizes)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
+    const most = sorted.at(-1) ?? 0
+    if (sorted[0] === 0 || most > MOST_POOLED_BYTES) throw outOfRange('sizes', `from 1 to ${MOST_POOLED_BYTES}`, sizes)
+    this.mostBytes = most
+    this.firstByStep = Int32Array.from({ length: (most >>> STEP_SHIFT) + 2 }, (_, step) =>
+      sorted.findIndex((size) => size > (step - 1) * STEP)
+    )
     this.ownsHeap = heap === undefined
     this.heap = heap ?? new Heap<Kind>(memory === undefined ? {} : { memory })
     try {
@@ -48,8 +64,13 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
    * release the whole. @throws AllocatorError `ERR_POOL_EXHAUSTED`, `ERR_POOL_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY`
    */
   acquire(size: number): PoolBuffer<Kind> {
+    const { pools } = this
+    if (typeof size === 'number' && (size | 0) === size && size >= 0 && size <= this.mostBytes) {
+      let at = this.firstByStep[(size + (STEP - 1)) >>> STEP_SHIFT]!
+      while (pools[at]!.size < size) at++
+      return pools[at]!.acquire()
+    }
     checkCount('size', size)
-    for (const pool of this.pools) if (size <= pool.size) return pool.acquire()
     this.checkOpen()
     return this.heap.allocBuffer(size)
   }
@@ -57,11 +78,21 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   /** Takes a buffer back, of whichever pool. @throws AllocatorError as the pool's `release`; `ERR_POOL_CLOSED` */
   release(buffer: ArrayBufferView): void {
     if (!ArrayBuffer.isView(buffer)) throw wrongType('buffer', 'a view of a buffer', buffer)
-    const pool = this.pools.find(({ size }) => size === buffer.byteLength)
-    if (pool !== undefined) pool.release(buffer)
-    else if (this.heap.owns(buffer.buffer) && this.isOpen) this.heap.freeBuffer(buffer)
-    else if (!this.isOpen) this.checkOpen()
-    else throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')
+    const { pools, firstByStep, mostBytes } = this
+    const { byteLength } = buffer
+    if (byteLength <= mostBytes) {
+      // A buffer of a pool is as long as all others of it.
+      let at = firstByStep[(byteLength + (STEP - 1)) >>> STEP_SHIFT]!
+      while (pools[at]!.size < byteLength) at++
+      if (pools[at]!.size === byteLength) {
+        pools[at]!.release(buffer)
+        return
+      }
+    }
+    this.checkOpen()
+    if (!this.heap.owns(buffer.buffer))
+      throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')
+    this.heap.freeBuffer(buffer)
   }
 
   /** What each pool comes to, the smallest size first. */

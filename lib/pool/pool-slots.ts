@@ -51,6 +51,9 @@ export const enum Slot {
 /** Slots that a pool's words have room for at first, while only one thread has them. */
 const FIRST_CAPACITY = 16
 
+/** So many slots are looked at for a free one before a block is made instead: under a microsecond. */
+const LOOKS = 64
+
 /** What a pool's buffers are. */
 export interface PoolShape {
   size: number
@@ -72,6 +75,10 @@ export class PoolSlots {
   private readonly threads: ThreadSlots
   private readonly tag: number
   private seat = 0
+  /** No slot before it is empty, as far as this thread knows. */
+  private firstEmpty = 0
+  /** Where the last look for a free slot ended. */
+  private nextLook = 0
 
   private constructor(heap: Heap<MemoryKind>, words: Int32Array, address: number) {
     this.words = words
@@ -161,14 +168,46 @@ export class PoolSlots {
     return Atomics.compareExchange(this.words, Word.Slots + 2 * slot, from, to) === from
   }
 
-  /** A slot without a block, which this thread is to give one; -1 where all have one. */
+  /**
+   * A slot without a block, which this thread is to give one; -1 where all have one. It looks from where this thread has last found
+   * or left one, and everywhere only where there is no slot left that was never used.
+   */
   claimEmpty(): number {
+    const slot = this.claimFrom(this.firstEmpty)
+    if (slot >= 0) return slot
     const making = this.own(Slot.Making)
-    const { used } = this
-    for (let slot = 0; slot < used; slot++) if (this.change(slot, Slot.Empty, making)) return slot
     while (this.used < this.capacity) {
-      const slot = Atomics.add(this.words, Word.Used, 1)
-      if (slot < this.capacity && this.change(slot, Slot.Empty, making)) return slot
+      const fresh = Atomics.add(this.words, Word.Used, 1)
+      if (fresh < this.capacity && this.change(fresh, Slot.Empty, making)) return fresh
+    }
+    // Another thread may have left one.
+    return this.isShared ? this.claimFrom(0) : -1
+  }
+
+  /** A slot that this thread was taking the block of has none any more. */
+  leaveEmpty(slot: number): void {
+    this.change(slot, this.own(Slot.Trimming), Slot.Empty)
+    if (slot < this.firstEmpty) this.firstEmpty = slot
+  }
+
+  private claimFrom(first: number): number {
+    const { used } = this
+    for (let slot = first; slot < used; slot++) {
+      if (this.state(slot) !== Slot.Empty || !this.change(slot, Slot.Empty, this.own(Slot.Making))) continue
+      this.firstEmpty = slot + 1
+      return slot
+    }
+    this.firstEmpty = used
+    return -1
+  }
+
+  /** A free slot that another thread may have left, made `acquired`: one of the next 64, or with `everywhere` of all; -1 where none is. */
+  takeFree(acquired: number, everywhere: boolean): number {
+    const { used } = this
+    for (let looks = Math.min(used, everywhere ? used : LOOKS); looks > 0; looks--) {
+      this.nextLook = this.nextLook < used ? this.nextLook + 1 : 1
+      const slot = this.nextLook - 1
+      if (this.state(slot) === Slot.Free && this.change(slot, Slot.Free, acquired)) return slot
     }
     return -1
   }

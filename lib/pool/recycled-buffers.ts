@@ -233,7 +233,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const { blocks } = this
     const { slots } = blocks
     if (!blocks.areThere) return this.forget(slot, word)
-    if (slots.shape.zero === 2) blocks.viewOf(slot).fill(0)
+    if (this.settings.shape.zero === 2) blocks.viewOf(slot).fill(0)
     const isWanted = this.state === 'open' || slots.isShared
     const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
     if (!slots.change(slot, word, isSurplus ? slots.own(Slot.Trimming) : Slot.Free)) return false
@@ -267,29 +267,34 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   /** A buffer by whatever way there is; undefined at `max`. */
   private obtain(): Buffer | undefined {
     this.checkOpen()
-    let slot = this.takeFree()
+    let slot = this.takeFree(false)
     if (slot < 0) slot = this.make()
-    if (slot < 0 && this.blocks.clearUp()) slot = this.takeFree()
+    if (slot < 0) slot = this.takeFree(true)
+    if (slot < 0 && this.blocks.clearUp()) slot = this.takeFree(true)
     if (slot < 0) return undefined
-    this.choosePaths()
-    const noted = this.watch.next()
-    this.choosePaths()
+    const noted = this.nextIsNoted()
     const buffer = noted || this.watch.autoFree ? this.leases.watchBuffer(slot, noted) : this.blocks.viewOf(slot)
     return this.settings.shape.zero === 1 ? buffer.fill(0) : buffer
   }
 
-  /** A free slot, acquired; -1 where there is none. */
-  private takeFree(): number {
+  /** Counts one acquire more, beside those of the usual path. True where its leak is to be reported. */
+  private nextIsNoted(): boolean {
+    if (this.untilSlowAtFirst === 0) return this.watch.next()
+    this.choosePaths()
+    const noted = this.watch.next()
+    this.choosePaths()
+    return noted
+  }
+
+  /** A free slot, acquired; -1 where there is none on the stack, and where others left one, that was found; `everywhere`: at all. */
+  private takeFree(everywhere: boolean): number {
     const { slots } = this.blocks
     while (this.top > 0) {
       const slot = this.stack[--this.top]!
       if (this.top < this.low) this.low = this.top
       if (slots.change(slot, Slot.Free, this.acquired)) return slot
     }
-    for (let slot = 0; slots.isShared && slot < slots.used; slot++) {
-      if (slots.change(slot, Slot.Free, this.acquired)) return slot
-    }
-    return -1
+    return slots.isShared ? slots.takeFree(this.acquired, everywhere) : -1
   }
 
   /** A slot with a new block, acquired; -1 at `max`. */
