@@ -9,6 +9,14 @@ export interface Pool extends PoolName {
   readonly watch: LeakWatch
   /** Makes a slot free again that is out, by its word. False where it isn't any more. */
   makeFree(slot: number, word: number): boolean
+  /** Ends it, where it is closed, once nothing is out that it must wait for. */
+  finish(): void
+}
+
+/** What is watched of a slot, and whether its leak is reported. */
+interface WatchedSlot {
+  readonly watched: Watched
+  readonly noted: boolean
 }
 
 /**
@@ -21,7 +29,7 @@ export class Leases {
   private readonly leases = new Map<number, WeakRef<Lease>>()
   /** Leases of buffers that were acquired, and that operations hold. The program's own reference ends by `release`. */
   private readonly held = new Map<number, Lease>()
-  private readonly watched = new Map<number, Watched>()
+  private readonly watched = new Map<number, WatchedSlot>()
   private readonly lender = { endLease: (slot: number) => this.end(slot) }
 
   constructor(pool: Pool) {
@@ -31,11 +39,11 @@ export class Leases {
   /** A lease of a buffer that was just acquired. */
   leaseOut(slot: number): Lease {
     const { slots } = this.pool.blocks
-    const wasWatched = this.unwatch(slot)
+    const before = this.unwatch(slot)
     slots.change(slot, slots.state(slot), slots.own(Slot.Leased))
     const lease = new Lease(this.lender, slot, this.pool.blocks.viewOf(slot))
     this.leases.set(slot, new WeakRef(lease))
-    if (wasWatched) this.watch(slot, lease, 'lease', Slot.Leased)
+    if (before !== undefined) this.watch(slot, lease, 'lease', Slot.Leased, before.noted)
     return lease
   }
 
@@ -50,12 +58,16 @@ export class Leases {
     if (lease === undefined) return undefined
     const { slots } = this.pool.blocks
     lease.retain()
+    let isHeld = true
     return () => {
+      if (!isHeld) return
+      isHeld = false
       lease.release()
       // Nobody but the program has it any more: it is acquired, as it was before.
       if (lease.references !== 1 || this.held.get(slot) !== lease) return
       this.held.delete(slot)
       slots.change(slot, slots.own(Slot.Leased), slots.own(Slot.Acquired))
+      this.pool.finish()
     }
   }
 
@@ -78,13 +90,13 @@ export class Leases {
     return view
   }
 
-  /** Nobody needs to watch a slot's buffer any more. Returns whether somebody did. */
-  unwatch(slot: number): boolean {
-    const watched = this.watched.get(slot)
-    if (watched === undefined) return false
+  /** Nobody needs to watch a slot's buffer any more. Returns what was watched. */
+  unwatch(slot: number): WatchedSlot | undefined {
+    const before = this.watched.get(slot)
+    if (before === undefined) return undefined
     this.watched.delete(slot)
-    this.pool.watch.unwatch(watched)
-    return true
+    this.pool.watch.unwatch(before.watched)
+    return before
   }
 
   private holdAcquired(slot: number): Lease | undefined {
@@ -106,7 +118,7 @@ export class Leases {
     this.pool.makeFree(slot, this.pool.blocks.slots.own(Slot.Leased))
   }
 
-  private watch(slot: number, holder: object, kind: Watched['kind'], state: Slot, noted = true): void {
+  private watch(slot: number, holder: object, kind: Watched['kind'], state: Slot, noted: boolean): void {
     const { blocks, size, tag } = this.pool
     const word = blocks.slots.own(state)
     const watched: Watched = {
@@ -114,16 +126,17 @@ export class Leases {
       address: blocks.slots.blockOf(slot),
       bytes: size,
       tag,
-      isHeld: () => this.watched.get(slot) === watched && blocks.slots.state(slot) === word,
+      isHeld: () => isWatched() && blocks.heap.isOpen && blocks.slots.state(slot) === word,
       giveBack: () => {
         this.leases.delete(slot)
         this.pool.makeFree(slot, word)
       },
       forget: () => {
-        if (this.watched.get(slot) === watched) this.watched.delete(slot)
+        if (isWatched()) this.watched.delete(slot)
       },
     }
-    this.watched.set(slot, watched)
+    const isWatched = () => this.watched.get(slot)?.watched === watched
+    this.watched.set(slot, { watched, noted })
     this.pool.watch.watch(holder, watched, noted)
   }
 }
