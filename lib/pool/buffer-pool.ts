@@ -34,6 +34,7 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
     const { pool, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
     if (typeof pool !== 'number') throw invalidToken("it is no pool's")
+    checkOptions(options)
     if (options.heap !== undefined && !(options.heap instanceof Heap)) throw wrongType('heap', 'a Heap', options.heap)
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
@@ -87,8 +88,8 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
    */
   hold(view: ArrayBufferView): (() => void) | undefined {
     const slot = this.blocks.slotUnder(view)
-    if (slot < 0) return undefined
-    const letGo = this.leases.hold(slot)
+    if (slot < 0 && !this.blocks.isGone(view)) return undefined
+    const letGo = slot < 0 ? undefined : this.leases.hold(slot)
     if (letGo === undefined) throw this.blocks.doubleRelease(view)
     return letGo
   }

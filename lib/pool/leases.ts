@@ -130,7 +130,10 @@ export class Leases {
       address: blocks.slots.blockOf(slot),
       bytes: size,
       tag,
-      isHeld: () => this.watched.get(slot) === watched && (blocks.slots.state(slot) === word || this.held.has(slot)),
+      isHeld: () =>
+        blocks.heap.isOpen &&
+        this.watched.get(slot) === watched &&
+        (blocks.slots.state(slot) === word || this.held.has(slot)),
       giveBack: () => {
         if (this.releaseHeld(slot)) return
         this.leases.delete(slot)

@@ -103,21 +103,27 @@ export class PoolBlocks {
    * @throws AllocatorError `ERR_POOL_FOREIGN_BUFFER`; `ERR_POOL_DOUBLE_RELEASE` where its block is gone
    */
   slotOf(buffer: ArrayBufferView): number {
+    if (this.isGone(buffer)) throw this.doubleRelease(buffer)
     const key = this.keyOf(buffer)
-    // A detached view lies at 0.
-    const isElsewhere = this.areThere && key > 0 && this.slots.blockOf(key - 1) !== buffer.byteOffset
-    if (key < 0 || isElsewhere) throw this.doubleRelease(buffer)
     if (key > 0) return key - 1
     const slot = this.heap.owns(buffer.buffer) ? this.slots.find(buffer.byteOffset) : -1
     if (slot < 0) throw this.misuse('ERR_POOL_FOREIGN_BUFFER', buffer, 'is not of this pool')
     return slot
   }
 
-  /** The slot in whose block a view lies; -1 where it lies elsewhere. */
+  /** The slot in whose block a view lies; -1 where it lies elsewhere, or its block is gone. */
   slotUnder(view: ArrayBufferView): number {
+    if (this.isGone(view)) return -1
     const key = this.keyOf(view)
     if (key > 0) return key - 1
     return this.heap.owns(view.buffer) ? this.slots.findUnder(view.byteOffset, this.name.size) : -1
+  }
+
+  /** Whether the block of a view that this thread has made is gone. What lies at its address is another's. */
+  isGone(view: ArrayBufferView): boolean {
+    const key = this.keyOf(view)
+    // Of a heap that is closed nothing can be told: a detached view lies at 0, and so do all blocks.
+    return key < 0 || (key > 0 && this.areThere && this.slots.blockOf(key - 1) !== view.byteOffset)
   }
 
   /** Finishes what threads that died were about to do with slots. True where something is free by that. */
@@ -143,6 +149,7 @@ export class PoolBlocks {
   /** The last thread of a shared pool frees what is idle, and the words where nobody has a buffer any more. */
   endShared(): void {
     const { slots, heap } = this
+    this.clearUp()
     for (let slot = 0; slot < slots.used; slot++) {
       if (slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) this.drop(slot)
     }
@@ -153,6 +160,10 @@ export class PoolBlocks {
 
   doubleRelease(view: ArrayBufferView): AllocatorError {
     return this.misuse('ERR_POOL_DOUBLE_RELEASE', view, 'was given back already')
+  }
+
+  leased(view: ArrayBufferView): AllocatorError {
+    return this.misuse('ERR_POOL_LEASED', view, "is a lease's")
   }
 
   /** The error for a wrong use of a buffer; whoever listens is told too. */

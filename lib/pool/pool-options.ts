@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer'
 import { checkAlignment, checkBoolean, checkChoice, checkInteger, checkOptions } from '../arguments.ts'
 import { defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
 import { wrongType } from '../errors.ts'
@@ -14,7 +15,7 @@ const DEFAULT_IDLE_BYTES = 16 * 2 ** 20
 const DEFAULT_IDLE_BUFFERS = 4
 const DEFAULT_TRIM_MS = 1000
 /** The longest buffer. */
-const MOST_SIZE = 2 ** 35
+const MOST_SIZE = Math.min(2 ** 35, constants.MAX_LENGTH)
 
 /** How a {@link BufferPool} is made. */
 export interface PoolOptions<Kind extends MemoryKind = MemoryKind> {

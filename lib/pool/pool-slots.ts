@@ -15,14 +15,16 @@ export const enum Word {
   Zero = 5, // 0, 1 at acquire, 2 at release
   /** Slots that were ever in use: none behind them is. */
   Used = 32,
-  /** Counts what waiters wait for; and waiters of all threads. */
+  /** Counts what waiters wait for; and threads in which somebody waits, or did when they died. */
   Wake = 64,
   Waiters = 65,
   /** The tags of threads that have the pool open, or had when they died; 0 in seats that are free. */
   Peers = 96,
   Seats = 249,
+  /** How many wait in the thread of each seat. */
+  Waiting = 352,
   /** Two words for each slot: its state, and its block's granule. */
-  Slots = 352,
+  Slots = 608,
 }
 
 /**
@@ -96,7 +98,14 @@ export class PoolSlots {
 
   /** Those that another thread shares; undefined where there are none. */
   static attach(heap: Heap<MemoryKind>, address: number): PoolSlots | undefined {
-    const bytes = heap.view(address)
+    let bytes: Uint8Array
+    try {
+      bytes = heap.view(address)
+    } catch (error) {
+      // A closed heap is one thing; what is no block, another.
+      if (heap.isOpen) return undefined
+      throw error
+    }
     if (bytes.length < Word.Slots * 4) return undefined
     const words = new Int32Array(heap.buffer, address, bytes.length >>> 2)
     return Atomics.load(words, Word.Magic) === MAGIC ? new PoolSlots(heap, words, address) : undefined
@@ -222,6 +231,7 @@ export class PoolSlots {
 
   /** The slot of the block at an address; -1 where it is none of them. */
   find(address: number): number {
+    if (address % Granule.Bytes !== 0) return -1
     const granule = (address / Granule.Bytes) | 0
     const { used, words } = this
     for (let slot = 0; slot < used; slot++) {
@@ -260,6 +270,21 @@ export class PoolSlots {
       return true
     }
     return false
+  }
+
+  /** So many wait in this thread. REQUIRES: it has a seat. */
+  noteWaiting(count: number): void {
+    Atomics.store(this.words, this.seat - Word.Peers + Word.Waiting, count)
+  }
+
+  /** How many wait, in all threads that live. */
+  get waiting(): number {
+    let waiting = 0
+    for (let seat = 0; seat < Word.Seats; seat++) {
+      const tag = Atomics.load(this.words, Word.Peers + seat)
+      if (tag !== 0 && this.threads.isAlive(tag)) waiting += Atomics.load(this.words, Word.Waiting + seat)
+    }
+    return waiting
   }
 
   /** Leaves the seat. True for the last one that lives. */

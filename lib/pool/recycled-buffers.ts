@@ -39,7 +39,9 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   readonly leaseWatch: LeakWatch
   /** @internal */
   readonly leases: Leases
-  private readonly waiters = new Waiters<Buffer>()
+  private readonly waiters = new Waiters<Buffer>((length) => {
+    if (this.blocks.slots.isShared) this.blocks.slots.noteWaiting(length)
+  })
   protected readonly settings: CheckedPool
   private state: 'open' | 'closing' | 'closed' = 'open'
   private timer: NodeJS.Timeout | undefined
@@ -85,8 +87,8 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.closed = new Promise((resolve) => {
       this.tellClosed = resolve
     })
-    heap.owners.addOwner(this)
     if (slots !== undefined) this.join()
+    heap.owners.addOwner(this)
     this.choosePaths()
   }
 
@@ -129,7 +131,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     publish('wait', 'all buffers are in use', this)
     const waiting = this.waiters.wait(signal)
     this.choosePaths()
-    if (this.blocks.slots.isShared) void this.waiters.watchOthers(this.words, () => this.obtain())
+    if (this.blocks.slots.isShared) this.watchOthers()
     return waiting as Promise<PoolBuffer<Kind>>
   }
 
@@ -161,8 +163,9 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const slot = this.blocks.slotOf(buffer)
     const { slots } = this.blocks
     const word = slots.state(slot)
-    if ((word & Slot.StateMask) !== Slot.Acquired || !slots.change(slot, word, this.acquired))
-      throw this.blocks.doubleRelease(buffer)
+    if (isLeased(word)) throw this.blocks.leased(buffer)
+    if (!isOut(word) || !slots.change(slot, word, this.acquired)) throw this.blocks.doubleRelease(buffer)
+    this.leases.unwatch(slot)
     return this.blocks.viewOf(slot) as PoolBuffer<Kind>
   }
 
@@ -173,6 +176,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   reclaim(): number {
     this.checkOpen()
     const { slots } = this.blocks
+    this.blocks.clearUp()
     let taken = 0
     for (let slot = 0; slot < slots.used; slot++) {
       const word = slots.state(slot)
@@ -192,7 +196,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   stats(): PoolStats {
     const { slots } = this.blocks
     const isClosed = this.state === 'closed'
-    const waiting = slots.isShared && !isClosed ? Atomics.load(this.words, Word.Waiters) : this.waiters.length
+    const waiting = slots.isShared && !isClosed ? slots.waiting : this.waiters.length
     return poolStats(isClosed ? undefined : slots, this.size, this.max, waiting)
   }
 
@@ -270,7 +274,10 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     let slot = this.takeFree(false)
     if (slot < 0) slot = this.make()
     if (slot < 0) slot = this.takeFree(true)
-    if (slot < 0 && this.blocks.clearUp()) slot = this.takeFree(true)
+    if (slot < 0 && this.blocks.clearUp()) {
+      slot = this.takeFree(true)
+      if (slot < 0) slot = this.make()
+    }
     if (slot < 0) return undefined
     const noted = this.nextIsNoted()
     const buffer = noted || this.watch.autoFree ? this.leases.watchBuffer(slot, noted) : this.blocks.viewOf(slot)
@@ -315,13 +322,18 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const word = blocks.slots.state(slot)
     if (isLeased(word)) {
       if (word === blocks.slots.own(Slot.Leased) && this.leases.releaseHeld(slot)) return
-      throw blocks.misuse('ERR_POOL_LEASED', buffer, "is a lease's")
+      throw blocks.leased(buffer)
     }
     if (isOut(word)) {
       this.leases.unwatch(slot)
       if (this.makeFree(slot, word)) return
     }
     throw blocks.areThere ? blocks.doubleRelease(buffer) : closedError()
+  }
+
+  /** Who waits here looks for what other threads release, too. */
+  private watchOthers(): void {
+    void this.waiters.watchOthers(this.words, () => this.obtain())
   }
 
   /** Those who wait get what there is. */
@@ -351,6 +363,13 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     for (const [at, slot] of left.entries()) stack[at] = slot
     this.top = left.length
     this.low = this.top
+    // What other threads have released is on no stack of this one's: only who wants all of it gone looks for it.
+    for (let slot = 0; slots.isShared && most === Number.POSITIVE_INFINITY && slot < slots.used; slot++) {
+      if (gone >= wanted) break
+      if (!slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) continue
+      blocks.drop(slot)
+      gone++
+    }
     if (gone > 0) publish('trim', reason, this, gone)
     return gone
   }
@@ -405,6 +424,8 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.choosePaths()
     if (!slots.join())
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
+    slots.noteWaiting(this.waiters.length)
+    if (this.waiters.length > 0) this.watchOthers()
   }
 
   /** @internal Ends a closed pool once nothing is out that it must wait for. */

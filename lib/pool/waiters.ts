@@ -14,6 +14,12 @@ export class Waiters<T> {
   private readonly queue = new Set<Waiter<T>>()
   /** The pool's words, while this thread is counted in them as one that waits. */
   private words: Int32Array | undefined
+  private readonly changed: (length: number) => void
+
+  /** @param changed is told how many wait, whenever it is another number */
+  constructor(changed: (length: number) => void) {
+    this.changed = changed
+  }
 
   get length(): number {
     return this.queue.size
@@ -24,6 +30,7 @@ export class Waiters<T> {
     return new Promise<T>((resolve, reject) => {
       const leave = () => {
         this.queue.delete(waiter)
+        this.changed(this.length)
         signal?.removeEventListener('abort', abort)
       }
       const abort = () => {
@@ -42,6 +49,7 @@ export class Waiters<T> {
       }
       signal?.addEventListener('abort', abort)
       this.queue.add(waiter)
+      this.changed(this.length)
     })
   }
 
