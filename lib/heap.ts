@@ -200,6 +200,17 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.buffers.release(this.addressOf(view) / Granule.Bytes)
   }
 
+  /** @internal Whether an address is that of a pool's block. */
+  isPooled(address: Address): boolean {
+    return this.tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
+  }
+
+  /** @internal Runs a few loads and stores, and nothing else, that other threads don't come in between with theirs. */
+  exclusively<T>(work: () => T): T {
+    this.checkOpen()
+    return this.tiers.exclusively(work)
+  }
+
   /** @internal Whether this thread may still use it. */
   get isOpen(): boolean {
     return this.finalStats === undefined

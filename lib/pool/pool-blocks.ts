@@ -139,6 +139,7 @@ export class PoolBlocks {
       if (!slots.change(slot, word, slots.own(Slot.Making))) continue
       const address = slots.blockOf(slot)
       if (address !== 0) this.heap.setPooled(address, true)
+      if (address !== 0 && slots.shape.zero === 2) this.viewOf(slot).fill(0)
       slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
       freed = true
       publish('death', 'a thread died while a buffer came or went', this.name)

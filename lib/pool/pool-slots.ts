@@ -169,7 +169,7 @@ export class PoolSlots {
   }
 
   isOwn(word: number): boolean {
-    return word > Slot.Free && (word & ~Slot.StateMask) === this.tag
+    return (word & Slot.StateMask) !== 0 && (word & ~Slot.StateMask) === this.tag
   }
 
   /** Makes a slot that is in one state be in another; false where it was in another already. */
@@ -252,7 +252,8 @@ export class PoolSlots {
 
   /** Whether the thread that a slot's word names is gone. */
   isDead(word: number): boolean {
-    return word > Slot.Free && (word & Tag.SlotMask) !== 0 && !this.threads.isAlive(word & ~Slot.StateMask)
+    // A tag's top bit may be set.
+    return (word & Slot.StateMask) !== 0 && (word & Tag.SlotMask) !== 0 && !this.threads.isAlive(word & ~Slot.StateMask)
   }
 
   /** Deaths of the heap's threads so far. */
@@ -260,12 +261,22 @@ export class PoolSlots {
     return this.threads.deaths
   }
 
-  /** Takes a seat, which keeps the words where they are. False where there is none left. */
-  join(): boolean {
+  /**
+   * Takes a seat, which keeps the words where they are. False where there is none left, undefined where there is no pool any more: the last
+   * one may have left since this thread found the words, and freed them. So nobody joins while another leaves.
+   */
+  join(heap: Heap<MemoryKind>): boolean | undefined {
+    return heap.exclusively(() => {
+      const isThere = heap.isPooled(this.address) && Atomics.load(this.words, Word.Magic) === MAGIC
+      return isThere ? this.takeSeat() : undefined
+    })
+  }
+
+  private takeSeat(): boolean {
     for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
       const tag = Atomics.load(this.words, seat)
       if (tag !== 0 && this.threads.isAlive(tag)) continue
-      if (Atomics.compareExchange(this.words, seat, tag, this.tag) !== tag) continue
+      Atomics.store(this.words, seat, this.tag)
       this.seat = seat
       return true
     }
@@ -287,16 +298,17 @@ export class PoolSlots {
     return waiting
   }
 
-  /** Leaves the seat. True for the last one that lives. */
-  leave(): boolean {
-    // It may be another's, where this thread has closed the heap before.
-    Atomics.compareExchange(this.words, this.seat, this.tag, 0)
-    for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
-      const tag = Atomics.load(this.words, seat)
-      if (tag !== 0 && this.threads.isAlive(tag)) return false
-    }
-    // Two that leave at once both may find that they were the last: one of them ends it.
-    return Atomics.compareExchange(this.words, Word.Magic, MAGIC, 0) === MAGIC
+  /** Leaves the seat. True for the last one that lives. REQUIRES: the heap is open */
+  leave(heap: Heap<MemoryKind>): boolean {
+    return heap.exclusively(() => {
+      Atomics.store(this.words, this.seat, 0)
+      for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
+        const tag = Atomics.load(this.words, seat)
+        if (tag !== 0 && this.threads.isAlive(tag)) return false
+      }
+      Atomics.store(this.words, Word.Magic, 0)
+      return true
+    })
   }
 
   private describe({ size, alignment, zero, most }: PoolShape): void {

@@ -2,7 +2,7 @@ import { checkCount, checkOptions } from '../arguments.ts'
 import type { OwnerStats } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import type { LeakWatch } from '../buffers/leak-watch.ts'
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Heap } from '../heap.ts'
 import type { BufferOf, MemoryKind } from '../os/mapper.ts'
 import { type Abortable, checkSignal } from './abort.ts'
@@ -237,10 +237,15 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const { blocks } = this
     const { slots } = blocks
     if (!blocks.areThere) return this.forget(slot, word)
-    if (this.settings.shape.zero === 2) blocks.viewOf(slot).fill(0)
     const isWanted = this.state === 'open' || slots.isShared
     const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
-    if (!slots.change(slot, word, isSurplus ? slots.own(Slot.Trimming) : Slot.Free)) return false
+    const isFilled = !isSurplus && this.settings.shape.zero === 2
+    if (!slots.change(slot, word, isSurplus || isFilled ? slots.own(Slot.Trimming) : Slot.Free)) return false
+    if (isFilled) {
+      // Not before it is this thread's: it may have been given back a moment ago, and be another's.
+      blocks.viewOf(slot).fill(0)
+      slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
+    }
     if (isSurplus) {
       blocks.drop(slot)
       publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
@@ -360,6 +365,13 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
         gone++
       } else if (slots.state(slot) === Slot.Free) left.push(slot)
     }
+    // Those that another thread gave back are on no stack of this one's, and its own timer may be gone.
+    while (slots.isShared && most === Number.POSITIVE_INFINITY && gone < wanted) {
+      const slot = slots.takeFree(slots.own(Slot.Trimming), true)
+      if (slot < 0) break
+      blocks.drop(slot)
+      gone++
+    }
     for (const [at, slot] of left.entries()) stack[at] = slot
     this.top = left.length
     this.low = this.top
@@ -422,8 +434,9 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const { slots } = this.blocks
     this.useWords(slots)
     this.choosePaths()
-    if (!slots.join())
-      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
+    const joined = slots.join(this.heap as Heap<MemoryKind>)
+    if (joined === undefined) throw invalidToken('the pool was closed')
+    if (!joined) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
     slots.noteWaiting(this.waiters.length)
     if (this.waiters.length > 0) this.watchOthers()
   }
@@ -435,7 +448,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const leased = slots.own(Slot.Leased)
     if (slots.count((word) => (slots.isShared ? word === leased : word !== Slot.Empty)) > 0) return
     this.state = 'closed'
-    if (slots.isShared && slots.leave() && this.blocks.areThere) this.blocks.endShared()
+    if (slots.isShared && this.blocks.areThere && slots.leave(this.heap as Heap<MemoryKind>)) this.blocks.endShared()
     this.heap.owners.removeOwner(this)
     if (this.settings.ownsHeap) this.heap.close()
     this.tellClosed()

@@ -62,6 +62,7 @@ export class Waiters<T> {
         waiter.resolve(buffer)
       } catch (error) {
         waiter.reject(error)
+        return
       }
     }
   }
