@@ -38,7 +38,7 @@ export interface OwnerStats {
 /** One who keeps buffers of a heap, and says how many: a pool. */
 export interface BufferOwner {
   ownerStats(): OwnerStats
-  /** The heap is about to be closed. */
+  /** The heap is about to be closed; and again, when it takes no calls any more. */
   close(): void
 }
 

@@ -205,7 +205,10 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
    * closes its pools too. May be called again.
    */
   close(): void {
-    if (this.state !== 'open') return
+    if (this.state !== 'open') {
+      this.finish()
+      return
+    }
     this.state = 'closing'
     this.choosePaths()
     clearInterval(this.timer)
@@ -306,7 +309,10 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const slot = blocks.slotOf(buffer)
     const word = blocks.slots.state(slot)
     if (isLeased(word)) {
-      if (word === blocks.slots.own(Slot.Leased) && this.leases.releaseHeld(slot)) return
+      const isOurs = word === blocks.slots.own(Slot.Leased)
+      if (isOurs && this.leases.releaseHeld(slot)) return
+      // Only operations have it: the program has released it before.
+      if (isOurs && this.leases.of(slot) === undefined) throw blocks.doubleRelease(buffer)
       throw blocks.misuse('ERR_POOL_LEASED', buffer, "is a lease's")
     }
     if (isOut(word)) {
@@ -404,7 +410,8 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     if (this.state !== 'closing') return
     const { slots } = this.blocks
     const leased = slots.own(Slot.Leased)
-    if (slots.count((word) => (slots.isShared ? word === leased : word !== Slot.Empty)) > 0) return
+    const onlyLeased = slots.isShared || !this.blocks.areThere
+    if (slots.count((word) => (onlyLeased ? word === leased : word !== Slot.Empty)) > 0) return
     this.state = 'closed'
     if (slots.isShared && slots.leave() && this.blocks.areThere) this.blocks.endShared()
     this.heap.owners.removeOwner(this)
