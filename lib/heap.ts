@@ -345,6 +345,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       this.finalStats = closedStats(this.currentStats())
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: throwClosed })
+      this.buffers.closeOwners() // what is out is nothing to wait for any more
     }
     if (this.operations > 0) return // the last one's end calls this again
     const last = this.tiers.close()

@@ -65,7 +65,7 @@ export interface BufferHeap extends Allocator {
 /** One who keeps buffers of a heap, and says how many: a pool. */
 export interface BufferOwner {
   ownerStats(): OwnerStats
-  /** The heap is about to be closed. */
+  /** The heap is about to be closed; and again, when it takes no calls any more. */
   close(): void
 }
 

@@ -16,7 +16,13 @@ const MOST_WAITING = 4
 /** A part of a lease's buffer, or of an ordinary one where the pool had none left. */
 export interface Received {
   bytes: Buffer
-  lease: Lease | undefined
+  lent: Lent | undefined
+}
+
+/** A lease, and a heap that isn't closed before the bytes are read. */
+interface Lent {
+  readonly lease: Lease
+  giveBack(): void
 }
 
 /** What gives a socket the memory that it reads into. */
@@ -24,8 +30,7 @@ export interface ReadMemory {
   readonly size: number
   /** A lease, if there is one. */
   tryLease(): Lease | undefined
-  /** Keeps a buffer for an operation, until the returned function is called. */
-  hold(view: Buffer): (() => void) | undefined
+  readonly heap: { beginOperation(): () => void }
   /** A view of the first bytes of a lease's buffer. */
   first(lease: Lease, length: number): Buffer
 }
@@ -41,7 +46,7 @@ class Reading {
   readonly queue: Received[] = []
   socket: Socket | undefined
   private readonly memory: ReadMemory
-  private next: { lease: Lease; letGo: () => void } | undefined
+  private next: Lent | undefined
   /** Where the pool has no buffer left, a socket reads into an ordinary one. */
   private spare: Buffer | undefined
   private isOver = false
@@ -65,11 +70,10 @@ class Reading {
     },
     // The buffer that was read into; Node asks for another one when this is done.
     callback: (length: number): boolean => {
-      const lease = this.next?.lease
-      this.next?.letGo()
+      const lent = this.next
       this.next = undefined
-      const bytes = lease === undefined ? this.spare!.subarray(0, length) : this.memory.first(lease, length)
-      this.queue.push({ bytes, lease })
+      const bytes = lent === undefined ? this.spare!.subarray(0, length) : this.memory.first(lent.lease, length)
+      this.queue.push({ bytes, lent })
       this.tell()
       return this.queue.length < MOST_WAITING
     },
@@ -89,8 +93,7 @@ class Reading {
 
   /** The handle is closed, or there never was one: nothing reads any more. */
   giveUp(): void {
-    this.next?.letGo()
-    this.next?.lease.release()
+    this.next?.giveBack()
     this.next = undefined
     if (this.readers === 0) this.copyQueue()
   }
@@ -121,14 +124,22 @@ class Reading {
   /** One reads no more. After the last, what was received goes back. */
   drop(): void {
     if (--this.readers > 0) return
-    for (const { lease } of this.queue.splice(0)) lease?.release()
+    for (const { lent } of this.queue.splice(0)) lent?.giveBack()
   }
 
   /** A lease for what comes next; undefined where the pool has none left, or no memory, or is closed. */
-  private leaseNext(): { lease: Lease; letGo: () => void } | undefined {
+  private leaseNext(): Lent | undefined {
     try {
       const lease = this.memory.tryLease()
-      return lease === undefined ? undefined : { lease, letGo: this.memory.hold(lease.buffer)! }
+      if (lease === undefined) return undefined
+      const end = this.memory.heap.beginOperation()
+      return {
+        lease,
+        giveBack: () => {
+          lease.release()
+          end()
+        },
+      }
     } catch (error) {
       if (error instanceof AllocatorError) return undefined
       throw error
@@ -138,10 +149,10 @@ class Reading {
   /** Nobody has read what a socket received that is closed, and maybe nobody will: it may not keep buffers of the pool. */
   private copyQueue(): void {
     for (const chunk of this.queue) {
-      if (chunk.lease === undefined) continue
+      if (chunk.lent === undefined) continue
       chunk.bytes = Buffer.from(chunk.bytes)
-      chunk.lease.release()
-      chunk.lease = undefined
+      chunk.lent.giveBack()
+      chunk.lent = undefined
     }
   }
 

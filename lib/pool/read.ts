@@ -50,7 +50,7 @@ export async function* read(
         try {
           yield chunk.bytes
         } finally {
-          chunk.lease?.release()
+          chunk.lent?.giveBack()
         }
       }
     } finally {

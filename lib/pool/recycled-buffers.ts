@@ -212,7 +212,10 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
    * closes its pools too. May be called again.
    */
   close(): void {
-    if (this.state !== 'open') return
+    if (this.state !== 'open') {
+      this.finish()
+      return
+    }
     this.state = 'closing'
     this.choosePaths()
     clearInterval(this.timer)
@@ -326,8 +329,10 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const slot = blocks.slotOf(buffer)
     const word = blocks.slots.state(slot)
     if (isLeased(word)) {
-      if (word === blocks.slots.own(Slot.Leased) && this.leases.releaseHeld(slot)) return
-      throw blocks.leased(buffer)
+      const isOurs = word === blocks.slots.own(Slot.Leased)
+      if (isOurs && this.leases.releaseHeld(slot)) return
+      // Only operations have it: the program has released it before.
+      throw isOurs && this.leases.of(slot) === undefined ? blocks.doubleRelease(buffer) : blocks.leased(buffer)
     }
     if (isOut(word)) {
       this.leases.unwatch(slot)
@@ -446,7 +451,8 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     if (this.state !== 'closing') return
     const { slots } = this.blocks
     const leased = slots.own(Slot.Leased)
-    if (slots.count((word) => (slots.isShared ? word === leased : word !== Slot.Empty)) > 0) return
+    const onlyLeased = slots.isShared || !this.blocks.areThere
+    if (slots.count((word) => (onlyLeased ? word === leased : word !== Slot.Empty)) > 0) return
     this.state = 'closed'
     if (slots.isShared && this.blocks.areThere && slots.leave(this.heap as Heap<MemoryKind>)) this.blocks.endShared()
     this.heap.owners.removeOwner(this)

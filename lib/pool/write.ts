@@ -56,38 +56,50 @@ async function writeFile(
 
 function writeStream(stream: Writable, bytes: Uint8Array, letGo: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    let isHeld = true
     const end = (error?: Error | null) => {
-      if (!isHeld) return
-      isHeld = false
-      ends?.delete(end)
+      ends.delete(closed)
       letGo()
       if (error instanceof Error) reject(error)
       // Node calls back without an error also where a stream was destroyed before it was done.
       else if (stream.destroyed) reject(closedEarly(stream))
       else resolve()
     }
-    // A stream that is destroyed may forget whom to call. A socket that is closed has nothing left that could still read the memory;
-    // of others that isn't known (a compressor's thread may be at work), so what they forget stays held.
-    const ends = isSocketLike(stream) ? endsOf(stream) : undefined
-    ends?.add(end)
+    // A stream that is destroyed may forget whom to call.
+    const closed = () => {
+      reject(closedEarly(stream))
+      if (isAtRest(stream)) letGo()
+    }
+    const ends = endsOf(stream).add(closed)
     // What passes chunks on is done with them when somebody else has read them, who isn't known here: he gets a copy.
     stream.write(passesOn(stream) ? Buffer.from(bytes) : bytes, end)
   })
 }
 
-/** What is being written to each socket: it has one listener, however many writes there are. */
-const writes = new WeakMap<Writable, Set<(error: Error) => void>>()
+/** Who is told when a stream is closed: it has one listener, however many writes there are. */
+const closings = new WeakMap<Writable, Set<() => void>>()
 
-function endsOf(stream: Writable): Set<(error: Error) => void> {
-  const known = writes.get(stream)
+function endsOf(stream: Writable): Set<() => void> {
+  const known = closings.get(stream)
   if (known !== undefined) return known
-  const ends = new Set<(error: Error) => void>()
-  writes.set(stream, ends)
+  const ends = new Set<() => void>()
+  closings.set(stream, ends)
   stream.once('close', () => {
-    for (const end of [...ends]) end(closedEarly(stream))
+    closings.delete(stream)
+    for (const end of ends) end()
   })
   return ends
+}
+
+/**
+ * Whether a closed stream has nothing left that could still read what it was given. A socket has not, nor a compressor that has failed.
+ * Of others that isn't known (a compressor's thread may be at work): what they forget stays held.
+ */
+function isAtRest(stream: Writable): boolean {
+  if (isSocketLike(stream)) return true
+  if (!(stream instanceof ZlibStream)) return false
+  // Set by the thread's end only, while `errored` may be another stream's error that this one was destroyed with.
+  const failure = Object.getOwnPropertySymbols(stream).find(({ description }) => description === 'kError')
+  return failure !== undefined && Boolean((stream as unknown as Record<symbol, unknown>)[failure])
 }
 
 function closedEarly(stream: Writable): Error {
