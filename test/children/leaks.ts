@@ -32,7 +32,7 @@ async function collect(): Promise<void> {
   }
 }
 const open = (options: HeapOptions<'shared'> = { leaks: 'all' }) => new Heap({ limitBytes: 2 ** 26, ...options })
-const answer = (value: unknown) => console.log(JSON.stringify(value))
+const answer = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)
 
 /** Keeps its buffer in a field. */
 class Connection {
