@@ -154,7 +154,10 @@ test('arguments of the wrong type or out of range are told by code', async (t) =
 
 test('options of the wrong type or out of range are told by code', (t) => {
   const wrong: [Record<string, unknown>, string][] = [
-    ...[undefined, null, '7', {}, 7n].map((size): [Record<string, unknown>, string] => [{ size }, 'ERR_INVALID_ARG_TYPE']),
+    ...[undefined, null, '7', {}, 7n].map((size): [Record<string, unknown>, string] => [
+      { size },
+      'ERR_INVALID_ARG_TYPE',
+    ]),
     ...[0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, constants.MAX_LENGTH + 1, 2 ** 36].map(
       (size): [Record<string, unknown>, string] => [{ size }, 'ERR_OUT_OF_RANGE']
     ),
