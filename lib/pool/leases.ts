@@ -56,7 +56,6 @@ export class Leases {
   hold(slot: number): (() => void) | undefined {
     const lease = this.of(slot) ?? this.held.get(slot) ?? this.holdAcquired(slot)
     if (lease === undefined) return undefined
-    const { slots } = this.pool.blocks
     lease.retain()
     let isHeld = true
     return () => {
@@ -66,6 +65,8 @@ export class Leases {
       // Nobody but the program has it any more: it is acquired, as it was before.
       if (lease.references !== 1 || this.held.get(slot) !== lease) return
       this.held.delete(slot)
+      // The slots of now: meanwhile they may have grown, or been shared.
+      const { slots } = this.pool.blocks
       slots.change(slot, slots.own(Slot.Leased), slots.own(Slot.Acquired))
       this.pool.finish()
     }
