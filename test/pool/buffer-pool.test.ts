@@ -282,3 +282,15 @@ test('who waited before a pool was shared gets what another thread releases', as
   t.is(other.stats().waiting, 0)
   t.is(pool.trim(), 10, 'what the other has released')
 })
+
+test('a hold ends well, also where the pool has grown or was shared meanwhile', (t) => {
+  for (const between of ['grown', 'shared']) {
+    using pool = new BufferPool({ size: 10 })
+    const letGo = pool.hold(pool.acquire())!
+    const more = between === 'grown' ? 40 : 0
+    for (let i = 0; i < more; i++) pool.acquire()
+    if (between === 'shared') pool.share()
+    letGo()
+    t.deepEqual(countsOf(pool), { acquired: 1 + more, leased: 0, idle: 0 })
+  }
+})
