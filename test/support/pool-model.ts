@@ -82,13 +82,22 @@ export class PoolModel {
 
   private acquire(): void {
     const full = this.out.length === this.max || this.waiting.length > 0
-    if (this.isClosing) return throws('ERR_POOL_CLOSED', () => this.pool.acquire())
-    if (full) return throws('ERR_POOL_EXHAUSTED', () => this.pool.acquire())
+    if (this.isClosing) {
+      throws('ERR_POOL_CLOSED', () => this.pool.acquire())
+      return
+    }
+    if (full) {
+      throws('ERR_POOL_EXHAUSTED', () => this.pool.acquire())
+      return
+    }
     this.add(this.pool.acquire(), undefined)
   }
 
   private tryAcquire(): void {
-    if (this.isClosing) return throws('ERR_POOL_CLOSED', () => this.pool.tryAcquire())
+    if (this.isClosing) {
+      throws('ERR_POOL_CLOSED', () => this.pool.tryAcquire())
+      return
+    }
     const buffer = this.pool.tryAcquire()
     if ((buffer === undefined) !== (this.out.length === this.max)) throw new Error('tryAcquire at max')
     if (buffer !== undefined) this.add(buffer, undefined)
@@ -112,8 +121,14 @@ export class PoolModel {
   }
 
   private lease(): void {
-    if (this.isClosing) return throws('ERR_POOL_CLOSED', () => this.pool.lease())
-    if (this.out.length === this.max) return throws('ERR_POOL_EXHAUSTED', () => this.pool.lease())
+    if (this.isClosing) {
+      throws('ERR_POOL_CLOSED', () => this.pool.lease())
+      return
+    }
+    if (this.out.length === this.max) {
+      throws('ERR_POOL_EXHAUSTED', () => this.pool.lease())
+      return
+    }
     const lease = this.pool.lease()
     if (this.pool.leaseOf(lease.buffer.subarray(3)) !== lease) throw new Error('a lease isn’t found')
     this.add(lease.buffer, lease)
@@ -131,7 +146,10 @@ export class PoolModel {
     const able = this.out.filter(({ references }) => references > 0)
     if (able.length === 0) return
     const out = able[pick % able.length]!
-    if (this.isClosed && out.lease === undefined) return throws('ERR_POOL_CLOSED', () => this.pool.release(out.buffer))
+    if (this.isClosed && out.lease === undefined) {
+      throws('ERR_POOL_CLOSED', () => this.pool.release(out.buffer))
+      return
+    }
     this.check(out)
     if (out.lease === undefined) this.pool.release(out.buffer)
     else out.lease.release()
@@ -183,7 +201,10 @@ export class PoolModel {
   }
 
   private trim(pick: number): void {
-    if (this.isClosing) return throws('ERR_POOL_CLOSED', () => this.pool.trim())
+    if (this.isClosing) {
+      throws('ERR_POOL_CLOSED', () => this.pool.trim())
+      return
+    }
     this.pool.trim(pick % (this.max + 2))
     const { idle, buffers } = this.pool.stats()
     if (idle > 0 && buffers > pick % (this.max + 2)) throw new Error('trim left more idle than it was told')
@@ -197,7 +218,10 @@ export class PoolModel {
   private share(pick: number): void {
     // Seldom: it is for good.
     if (pick % 4 !== 0) return
-    if (this.isClosing) return throws('ERR_POOL_CLOSED', () => this.pool.share())
+    if (this.isClosing) {
+      throws('ERR_POOL_CLOSED', () => this.pool.share())
+      return
+    }
     this.pool.share()
     this.isShared = true
   }
