@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { fileURLToPath } from 'node:url'
 
 /** How many of the buffers are watched: none, one in 8192, or all. */
 export type LeakLevel = 'off' | 'sampled' | 'all'
@@ -9,8 +10,8 @@ const SAMPLE = 8192
 const NEVER = 2 ** 30
 /** Frames of a stack that are kept. */
 const FRAMES = 16
-/** The folder of the library's files, as stacks name it. */
-const LIBRARY = new URL('..', import.meta.url).href
+/** The folders of the library's files, as stacks name them: without source maps, and with. */
+const LIBRARY = [new URL('..', import.meta.url).href, fileURLToPath(new URL('../../../lib/', import.meta.url))]
 /** More leaks than this of one thread aren't printed; the channel tells of all. */
 const MOST_WARNINGS = 10
 
@@ -146,5 +147,5 @@ function here(): { stack: string | undefined } {
 /** The lines of a stack that aren't of the library itself. */
 function callersOf(stack: string | undefined): string | undefined {
   const frames = stack?.split('\n').slice(1)
-  return frames?.filter((frame) => !frame.includes(LIBRARY)).join('\n')
+  return frames?.filter((frame) => !LIBRARY.some((folder) => frame.includes(folder))).join('\n')
 }

@@ -77,16 +77,17 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
 
   /** The lease in whose buffer a view lies; undefined where it is none of this thread's. */
   leaseOf(view: ArrayBufferView): Lease<PoolBuffer<Kind>> | undefined {
-    const slot = this.blocks.slotUnder(view)
+    const slot = this.isEnded ? -1 : this.blocks.slotUnder(view)
     return this.leases.of(slot) as Lease<PoolBuffer<Kind>> | undefined
   }
 
   /**
    * For operations: keeps the buffer that a view lies in, of a lease or acquired, from being anybody else's until the returned function
-   * is called, whatever else is called meanwhile; a release counts after that. Undefined where the memory isn't this pool's.
+   * is called, whatever else is called meanwhile; a release counts after that. Undefined where the memory isn't this pool's, or that has ended.
    * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer is free
    */
   hold(view: ArrayBufferView): (() => void) | undefined {
+    if (this.isEnded) return undefined
     const slot = this.blocks.slotUnder(view)
     if (slot < 0 && !this.blocks.isGone(view)) return undefined
     const letGo = slot < 0 ? undefined : this.leases.hold(slot)

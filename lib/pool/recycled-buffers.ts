@@ -465,6 +465,11 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     return this.state === 'open'
   }
 
+  /** Whether it is closed, and done with whatever it waited for: its words may be somebody else's memory by now. */
+  protected get isEnded(): boolean {
+    return this.state === 'closed'
+  }
+
   /** @throws AllocatorError `ERR_POOL_CLOSED` */
   protected checkOpen(): void {
     if (this.state !== 'open') throw closedError()

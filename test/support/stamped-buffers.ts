@@ -1,0 +1,85 @@
+import type { BufferPool } from '../../lib/index.ts'
+import { random } from './churn.ts'
+
+/** A buffer on its way to another thread, which releases it. */
+export interface Sent {
+  view: Uint8Array
+  stamp: number
+}
+
+/** More buffers than this no thread has at once. */
+const MOST_HELD = 3
+
+/**
+ * What one thread does with a pool that others share. Each buffer holds a number of its owner's own for as long as it is owned: another
+ * number in it says that it has two owners.
+ */
+export class StampedBuffers {
+  private readonly pool: BufferPool
+  private readonly next: () => number
+  private readonly held: Sent[] = []
+  private stamps: number
+
+  constructor(pool: BufferPool, seed: number) {
+    this.pool = pool
+    this.next = random(seed)
+    this.stamps = seed << 24
+  }
+
+  /** Something at random. @param send where buffers may go to others */
+  async step(send?: (sent: Sent) => void): Promise<void> {
+    const { pool, held } = this
+    const what = this.next() % 100
+    if (what < 40 && held.length < MOST_HELD) {
+      const buffer = pool.tryAcquire()
+      if (buffer !== undefined) held.push(this.stamp(buffer))
+    } else if (what < 70 && held.length > 0) {
+      const { view } = this.check(held.splice(this.next() % held.length, 1)[0]!)
+      pool.release(view)
+    } else if (what < 80 && held.length > 0 && send !== undefined) send(held.pop()!)
+    else if (what < 88) {
+      const lease = pool.tryLease()
+      if (lease === undefined) return
+      const sent = this.stamp(lease.buffer)
+      const letGo = pool.hold(lease.buffer)!
+      lease.release()
+      await undefined
+      this.check(sent)
+      letGo()
+    } else if (what < 92) pool.trim(this.next() % 8)
+    else {
+      // Who waits has none: so whoever has one will release it.
+      this.releaseAll()
+      const sent = this.stamp(await pool.acquireAsync())
+      await undefined
+      pool.release(this.check(sent).view)
+    }
+  }
+
+  /** Takes over what another thread has sent, and releases it. */
+  receive(sent: Sent): void {
+    this.check(sent)
+    const own = this.stamp(this.pool.adopt(sent.view))
+    this.pool.release(this.check(own).view)
+  }
+
+  releaseAll(): void {
+    for (const sent of this.held.splice(0)) this.pool.release(this.check(sent).view)
+  }
+
+  private stamp(view: Uint8Array): Sent {
+    const stamp = ++this.stamps
+    wordsOf(view).fill(stamp)
+    return { view, stamp }
+  }
+
+  private check(sent: Sent): Sent {
+    const wrong = wordsOf(sent.view).find((word) => word !== sent.stamp)
+    if (wrong !== undefined) throw new Error(`a buffer with the stamp ${sent.stamp} has another owner's: ${wrong}`)
+    return sent
+  }
+}
+
+function wordsOf(view: Uint8Array): Int32Array {
+  return new Int32Array(view.buffer, view.byteOffset, view.byteLength >> 2)
+}
