@@ -445,7 +445,9 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   /** The same of a block that its owner may free. Nobody watches it any more. */
   private ownGranule(address: Address): number {
     const granule = this.unpooledGranule(address)
-    this.buffers.release(granule)
+    // Who is too late here would free what is another's by now.
+    if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.release(granule))
+      throw this.wrongAddress(address)
     return granule
   }
 

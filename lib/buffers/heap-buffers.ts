@@ -115,15 +115,19 @@ export class HeapBuffers {
     })
   }
 
-  /** A block is about to be freed, or moved, or to be somebody else's: whoever watches it needn't any more. */
-  release(granule: number): void {
-    if (this.tiers.stateOf(granule) !== ObjectState.Watched) return
-    this.tiers.setState(granule, ObjectState.Live)
+  /**
+   * A block is about to be freed, or moved, or to be somebody else's: whoever watches it needn't any more. False where it isn't watched:
+   * another thread, or who collected its view, may have been faster.
+   */
+  release(granule: number): boolean {
+    if (this.tiers.stateOf(granule) !== ObjectState.Watched) return false
     const [tag, number] = this.numberAt(granule)
+    if (!this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)) return false
     const watched = tag === this.tag ? this.watched.get(number!) : undefined
-    if (watched === undefined || watched.address !== granule * Granule.Bytes) return
+    if (watched === undefined || watched.address !== granule * Granule.Bytes) return true
     this.watched.delete(number!)
     this.watch.unwatch(watched)
+    return true
   }
 
   /** Somebody keeps buffers, and says how many, until he is taken out again. */
@@ -203,11 +207,13 @@ export class HeapBuffers {
       bytes,
       tag,
       isHeld,
-      giveBack: () => this.heap.free(address),
+      giveBack: () => {
+        if (this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)) this.heap.free(address)
+      },
       forget: () => {
         this.watched.delete(number)
         // Reported once; from then on it is a block like any other that nobody frees.
-        if (isHeld()) this.tiers.setState(granule, ObjectState.Live)
+        if (isHeld()) this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)
       },
     }
     this.watched.set(number, watched)

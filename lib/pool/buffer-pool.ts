@@ -5,7 +5,7 @@ import { checkOptions } from '../arguments.ts'
 import { invalidToken, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
 import type { MemoryKind } from '../os/mapper.ts'
-import type { HeapToken } from '../token.ts'
+import { checkToken, type HeapToken } from '../token.ts'
 import type { Abortable } from './abort.ts'
 import { Lease } from './lease.ts'
 import { checkBehaviour, type PoolBehaviour } from './pool-options.ts'
@@ -38,7 +38,8 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     if (options.heap !== undefined && !(options.heap instanceof Heap)) throw wrongType('heap', 'a Heap', options.heap)
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
-      const slots = PoolSlots.attach(heap, pool)
+      checkToken(heapToken)
+      const slots = heap.owns(heapToken.memory) ? PoolSlots.attach(heap, pool) : undefined
       if (slots === undefined) throw invalidToken('no pool is there')
       const { shape } = slots
       const behaviour = checkBehaviour(options, shape.size)
@@ -59,9 +60,11 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     this.checkOpen()
     const heap = this.heap.share()
     if (!this.blocks.slots.isShared) {
+      this.leaveUsualPaths()
       this.blocks.share(this.settings.mostWhenShared)
-      this.join()
     }
+    // On its own: this thread may have been struck between the two, in an earlier call.
+    if (!this.blocks.slots.isJoined) this.join()
     return { pool: this.blocks.slots.address, heap }
   }
 
@@ -72,7 +75,11 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
 
   /** The same, once there is one. */
   async leaseAsync(options?: Abortable): Promise<Lease<PoolBuffer<Kind>>> {
-    return this.leaseOut(await this.acquireAsync(options))
+    const buffer = await this.acquireAsync(options)
+    if (this.isOpen) return this.leaseOut(buffer)
+    // It was closed when the buffer was on its way already.
+    if (!this.isEnded) this.release(buffer)
+    return this.lease()
   }
 
   /** The lease in whose buffer a view lies; undefined where it is none of this thread's. */

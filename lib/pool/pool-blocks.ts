@@ -20,6 +20,8 @@ export class PoolBlocks {
   private readonly name: PoolName
   private readonly owner: object
   private seenDeaths: number
+  /** A block comes or goes. Found true when nothing is at work, this thread was struck in the middle, and lives. */
+  private isAtWork = false
 
   /** @param owner whom views are remembered to belong to */
   constructor(heap: Heap<MemoryKind>, slots: PoolSlots, name: PoolName, owner: object) {
@@ -35,25 +37,40 @@ export class PoolBlocks {
     this.slots = this.slots.shared(this.heap, Math.max(most, this.slots.used))
   }
 
-  /** A slot with a new block, in the state `Making`; -1 where there may be no more. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  /** A slot with a new block, acquired; -1 where there may be no more. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   make(): number {
+    this.settle()
+    this.isAtWork = true
     let slot = this.slots.claimEmpty()
     if (slot < 0 && !this.slots.isShared && this.slots.capacity < this.slots.shape.most) {
       this.slots = this.slots.grown(this.heap)
       slot = this.slots.claimEmpty()
     }
-    if (slot < 0) return -1
     const { slots } = this
-    try {
-      const address = this.allocate(slots.shape)
-      this.heap.setPooled(address, true)
-      slots.setAddress(slot, address)
-    } catch (error) {
-      slots.change(slot, slots.own(Slot.Making), Slot.Empty)
-      throw error
+    if (slot >= 0) {
+      try {
+        const address = this.allocate(slots.shape)
+        this.heap.setPooled(address, true)
+        slots.setAddress(slot, address)
+        slots.change(slot, slots.own(Slot.Making), slots.own(Slot.Acquired))
+      } catch (error) {
+        slots.leaveEmpty(slot, Slot.Making)
+        this.isAtWork = false
+        throw error
+      }
     }
-    publish('grow', 'no idle buffer was there', this.name)
+    this.isAtWork = false
+    if (slot >= 0) publish('grow', 'no idle buffer was there', this.name)
     return slot
+  }
+
+  /** Makes a slot that is in a state this thread's, to be `drop`ped or `clear`ed. False where it was in another already. */
+  take(slot: number, word: number): boolean {
+    const { slots } = this
+    this.isAtWork = true
+    if (slots.change(slot, word, slots.own(Slot.Trimming))) return true
+    this.isAtWork = false
+    return false
   }
 
   /** Whether the memory is there: of a heap that is closed nothing can be given back, and nobody wants it. */
@@ -65,11 +82,24 @@ export class PoolBlocks {
   drop(slot: number): void {
     const { slots, heap } = this
     const address = slots.blockOf(slot)
+    this.isAtWork = true
     this.forgetView(slot)
     slots.setAddress(slot, 0)
-    heap.setPooled(address, false)
-    heap.free(address)
-    slots.leaveEmpty(slot)
+    // 0 where this thread was struck here before.
+    if (address !== 0) {
+      heap.setPooled(address, false)
+      heap.free(address)
+    }
+    slots.leaveEmpty(slot, Slot.Trimming)
+    this.isAtWork = false
+  }
+
+  /** Makes a slot in the state `Trimming` free, filled with zeros. */
+  clear(slot: number): void {
+    const { slots } = this
+    this.viewOf(slot).fill(0)
+    slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
+    this.isAtWork = false
   }
 
   /** This thread's view of a slot. */
@@ -126,6 +156,18 @@ export class PoolBlocks {
     return key < 0 || (key > 0 && this.areThere && this.slots.blockOf(key - 1) !== view.byteOffset)
   }
 
+  /** Gives the blocks back of slots that this thread was at work on when it was struck. */
+  settle(): void {
+    if (!this.isAtWork) return
+    const { slots } = this
+    for (let slot = 0; slot < slots.used; slot++) {
+      const word = slots.state(slot)
+      if (word !== slots.own(Slot.Making) && word !== slots.own(Slot.Trimming)) continue
+      if (this.take(slot, word)) this.drop(slot)
+    }
+    this.isAtWork = false
+  }
+
   /** Finishes what threads that died were about to do with slots. True where something is free by that. */
   clearUp(): boolean {
     const { slots } = this
@@ -150,9 +192,10 @@ export class PoolBlocks {
   /** The last thread of a shared pool frees what is idle, and the words where nobody has a buffer any more. */
   endShared(): void {
     const { slots, heap } = this
+    this.settle()
     this.clearUp()
     for (let slot = 0; slot < slots.used; slot++) {
-      if (slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) this.drop(slot)
+      if (this.take(slot, Slot.Free)) this.drop(slot)
     }
     if (slots.count((word) => word !== Slot.Empty) > 0) return
     heap.setPooled(slots.address, false)

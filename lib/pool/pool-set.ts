@@ -32,6 +32,9 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   private readonly ownsHeap: boolean
   private readonly pools: readonly BufferPool<Kind>[]
   private isOpen = true
+  private havePoolsEnded = false
+  /** Buffers that are too large for any pool, and out. */
+  private unpooled = 0
   /** The largest size that there is a pool for. */
   private readonly mostBytes: number
   /** By size in steps, rounded up: the first pool that may do for it. */
@@ -72,7 +75,9 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     }
     checkCount('size', size)
     this.checkOpen()
-    return this.heap.allocBuffer(size)
+    const buffer = this.heap.allocBuffer(size)
+    this.unpooled++
+    return buffer
   }
 
   /** Takes a buffer back, of whichever pool. @throws AllocatorError as the pool's `release`; `ERR_POOL_CLOSED` */
@@ -89,10 +94,12 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
         return
       }
     }
-    this.checkOpen()
+    if (!this.heap.isOpen) throw closedError()
     if (!this.heap.owns(buffer.buffer))
       throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')
     this.heap.freeBuffer(buffer)
+    this.unpooled--
+    this.finish()
   }
 
   /** What each pool comes to, the smallest size first. */
@@ -104,15 +111,26 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   close(): void {
     if (!this.isOpen) return
     this.isOpen = false
-    const ends = this.pools.map((pool) => pool[Symbol.asyncDispose]())
-    if (this.ownsHeap) void Promise.all(ends).then(() => this.heap.close())
+    void Promise.all(this.pools.map((pool) => pool[Symbol.asyncDispose]())).then(() => {
+      this.havePoolsEnded = true
+      this.finish()
+    })
   }
 
   [Symbol.dispose](): void {
     this.close()
   }
 
-  private checkOpen(): void {
-    if (!this.isOpen) throw new AllocatorError('ERR_POOL_CLOSED', 'the pools are closed')
+  /** Closes a heap of its own once nothing of it is out. */
+  private finish(): void {
+    if (this.havePoolsEnded && this.unpooled === 0 && this.ownsHeap) this.heap.close()
   }
+
+  private checkOpen(): void {
+    if (!this.isOpen) throw closedError()
+  }
+}
+
+function closedError(): AllocatorError {
+  return new AllocatorError('ERR_POOL_CLOSED', 'the pools are closed')
 }

