@@ -69,6 +69,14 @@ test('a file goes through a transform in the buffers that it was read into', asy
   t.is(readFileSync(to, 'latin1'), 'Uryyb, Abobql! [@`{] 09\n'.repeat(100_000))
 })
 
+test("piscina's workers get blocks of a shared pool, and give them back", async (t) => {
+  const printed = await printedBy(t, 'piscina.js', '20')
+  const [, buffers, idle] =
+    /^20 blocks of 1 MiB hashed by 2 workers, .* there were ([1-8]) blocks, and ([1-8]) are idle\n$/.exec(printed) ?? []
+  t.truthy(buffers, printed)
+  t.is(idle, buffers)
+})
+
 test("the README's table has every example, each begins with its command, and a test runs it", (t) => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
   const tests = ['examples.test.ts', 'examples-pool.test.ts'].map((name) =>
