@@ -11,6 +11,10 @@ import { HeapView } from './buffers/heap-view.ts'
 import type { LeakWatch } from './buffers/leak-watch.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
 import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
+import { type Arena, type ArenaOptions, openArena } from './lifetime/arena.ts'
+import { ArenaRegistry } from './lifetime/arena-registry.ts'
+import { allocateBlock, Block } from './lifetime/block.ts'
+import { HandleTable, type HandleTableOptions } from './lifetime/handle-table.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isCached, isHandedOut, ObjectState } from './memory/object-state.ts'
 import { Address32, Granule, Page } from './memory/page.ts'
@@ -41,6 +45,8 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly tiers: TCMalloc
   private readonly bytes: BlockBytes
   private readonly buffers: HeapBuffers
+  /** @internal */
+  readonly arenas: ArenaRegistry
   private finalStats: HeapStats | undefined
   private isClosed = false
 
@@ -66,6 +72,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.endAddress = this.buffer.byteLength
     this.watch = watch
     this.buffers = new HeapBuffers(this, tiers, watch)
+    this.arenas = new ArenaRegistry(tiers)
   }
 
   /**
@@ -149,6 +156,25 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return this.buffers.allocateArray(type, length, options) as ArrayOf<Class, BufferOf<Kind>>
   }
 
+  /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
+  alloc(size: number, options?: BufferOptions): Block<BufferOf<Kind>> {
+    if (isNatural32(size) && options === undefined && this.watch.untilWatched > 0) {
+      this.watch.untilWatched--
+      return new Block(this, this.malloc(size), size)
+    }
+    return allocateBlock(this, this.buffers, size, options ?? {}) as Block<BufferOf<Kind>>
+  }
+
+  /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  arena(options: ArenaOptions = {}): Arena<BufferOf<Kind>> {
+    return openArena(this, this.buffers, options) as Arena<BufferOf<Kind>>
+  }
+
+  /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  handles(options?: HandleTableOptions): HandleTable<BufferOf<Kind>> {
+    return new HandleTable<BufferOf<Kind>>(this, options)
+  }
+
   /**
    * Takes back the block that a view starts with: any view, of any thread, also one that came by postMessage. Other views of the
    * block see what comes next in its place. A Buffer from `allocBuffer` that was freed is known by itself: to free it again is
@@ -208,6 +234,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     const granule = this.liveGranule(address)
     this.buffers.release(granule)
     this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
+  }
+
+  /** @internal Whether it isn't closed in this thread. */
+  get isOpen(): boolean {
+    return this.finalStats === undefined
   }
 
   /** @internal Where those say what they hold who keep buffers of this heap. */
@@ -291,6 +322,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
+    this.arenas.sweep()
     return this.tiers.release(bytes)
   }
 
@@ -307,6 +339,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   close(): void {
     if (this.isClosed) return
     if (this.finalStats === undefined) {
+      this.arenas.close()
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
       // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
       this.finalStats = closedStats(this.currentStats())
@@ -324,6 +357,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   private currentStats(): HeapStats {
+    this.arenas.sweep()
     return { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
   }
 
@@ -342,7 +376,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           first <= Small.MostBytes
             ? this.tiers.allocateSmall(this.classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
             : this.tiers.allocateLarge(first, undefined)
-        if (granule === 0) throw outOfMemory(first, this.tiers.lastErrno)
+        if (granule === 0) return this.refused(call, first, second, first)
         return granule * Granule.Bytes
       }
       case Call.Free: {
@@ -358,7 +392,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           return address
         }
         const granule = this.tiers.allocateLarge(bytes, this.bytes)
-        if (granule === 0) throw outOfMemory(bytes, this.tiers.lastErrno)
+        if (granule === 0) return this.refused(call, first, second, bytes)
         return granule * Granule.Bytes
       }
       case Call.Realloc: {
@@ -379,10 +413,17 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         if (first <= Granule.Bytes) return this.malloc(second)
         checkSupported(first, this.mapper.maxAlignment, second)
         const granule = this.tiers.allocateAligned(first, second)
-        if (granule === 0) throw outOfMemory(second, this.tiers.lastErrno)
+        if (granule === 0) return this.refused(call, first, second, second)
         return granule * Granule.Bytes
       }
     }
+  }
+
+  /** There was no memory for `bytes`: once more, if there is any of arenas whose threads have died. */
+  private refused(call: Call, first: number, second: number, bytes: number): number {
+    const { lastErrno } = this.tiers
+    if (this.arenas.sweep() > 0) return this.slow(call, first, second)
+    throw outOfMemory(bytes, lastErrno)
   }
 
   /** Moves a small block below 2 GiB. One function for all of it, so that V8 compiles it in one piece. */
@@ -408,7 +449,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     const granule = this.liveGranule(address)
     const state = this.tiers.stateOf(granule)
     if (state === ObjectState.Pooled)
-      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the block at ${address} belongs to a pool`, { address })
+      throw new AllocatorError(
+        'ERR_HEAP_INVALID_ADDRESS',
+        `the block at ${address} belongs to a pool, an arena or a table of handles`,
+        { address }
+      )
     if (state === ObjectState.Watched) this.buffers.release(granule)
     return granule
   }

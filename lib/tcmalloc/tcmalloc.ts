@@ -7,13 +7,13 @@ import { ObjectState } from '../memory/object-state.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
 import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
-import { pagesFor, Tables } from '../memory/tables.ts'
+import { pagesFor, roundUp, Tables } from '../memory/tables.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
 import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
-import { Control, HeapWord, Lock, MAGIC } from './control.ts'
+import { ARENA_LINE, ARENA_WORDS, Control, HeapWord, Lock, MAGIC } from './control.ts'
 import { Figures } from './figures.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
 import { Repair } from './repair.ts'
@@ -53,8 +53,10 @@ export class TCMalloc {
   readonly cache: ThreadCache
   /** The class that serves each size up to Small.MostBytes, by the size in granules. */
   readonly classBySize: Int8Array
+  readonly tables: Tables
+  /** Words of the control section that the tiers leave to the arenas of the heap's users (lib/lifetime/). */
+  readonly arenaWords: Int32Array
   private readonly classes: SizeClassTable
-  private readonly tables: Tables
   private readonly mapper: Mapper
   private readonly locks: Locks
   private readonly pageHeap: PageHeap
@@ -110,9 +112,11 @@ export class TCMalloc {
     const pages = Page.First + limitPages
     this.mapping = mapping
     this.limitPages = limitPages
-    const sizes = { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 }
+    const arenas = roundUp(transfers.end, ARENA_LINE)
+    const sizes = { pages, controlWords: arenas + ARENA_WORDS, slotBytes: stacks.end * 4 }
     this.tables = openBeside(mapping, () => new Tables(mapper, sizes, adopted))
     const { tables } = this
+    this.arenaWords = tables.control.subarray(arenas)
     if (adopted === undefined) begin(tables) // nobody else knows of it yet
     probeStack(PROBED_CALLS)
     halfOpen?.undo()
