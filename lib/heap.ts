@@ -162,7 +162,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       this.watch.untilWatched--
       return new Block(this, this.malloc(size), size)
     }
-    return allocateBlock(this, this.buffers, size, options ?? {}) as Block<BufferOf<Kind>>
+    return allocateBlock(this, this.buffers, size, options) as Block<BufferOf<Kind>>
   }
 
   /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */

@@ -40,16 +40,16 @@ export interface ArenaToken {
   readonly heap: number
 }
 
-/** Options that were checked, and what an arena is made of. */
+/** Options that were checked. */
 interface CheckedArena {
-  heap: HostHeap
-  buffers: HeapBuffers | undefined
-  place: ArenaPlace
-  tag: string | undefined
-  limitBytes: number
-  endsWithThread: boolean
-  chunkBytes: number
+  readonly tag: string | undefined
+  readonly limitBytes: number
+  readonly endsWithThread: boolean
+  readonly chunkBytes: number
 }
+
+/** What stands for them where another thread's arena is opened. */
+const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread: false, chunkBytes: 0 }
 
 /**
  * Memory for things that end together. An allocation moves a number up; nothing in it is freed alone, and all of it by `dispose`, from
@@ -81,20 +81,20 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
   private readonly chunks: number[] = []
   private readonly bases: number[] = []
 
-  /** @internal */
-  constructor({ heap, buffers, place, tag, limitBytes, endsWithThread, chunkBytes }: CheckedArena) {
+  /** @internal With `buffers` it is this thread's, without them another's. */
+  constructor(heap: HostHeap, buffers: HeapBuffers | undefined, place: ArenaPlace, options: CheckedArena) {
     this.heap = heap
     this.buffers = buffers
     this.slot = place.slot
     this.generation = place.generation
-    this.tag = tag
-    this.limitBytes = limitBytes
-    this.endsWithThread = endsWithThread
-    this.nextChunkBytes = chunkBytes
+    this.tag = options.tag
+    this.limitBytes = options.limitBytes
+    this.endsWithThread = options.endsWithThread
+    this.nextChunkBytes = options.chunkBytes
     this.words = heap.arenas.words
     if (buffers === undefined) return
     heap.arenas.add(this)
-    if (tag !== undefined) buffers.addOwner(this)
+    if (options.tag !== undefined) buffers.addOwner(this)
   }
 
   /**
@@ -112,15 +112,7 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
     if (!arenas.isSlot(arena)) throw invalidToken('no arena is there')
     const place = { slot: arena, generation }
     if (!arenas.isOpen(place)) throw ended()
-    return new Arena({
-      heap,
-      buffers: undefined,
-      place,
-      tag: undefined,
-      limitBytes: 0,
-      endsWithThread: false,
-      chunkBytes: 0,
-    })
+    return new Arena(heap, undefined, place, NO_OPTIONS)
   }
 
   /**
@@ -160,7 +152,7 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
     const { heap, buffers } = this
     const place = heap.arenas.open(checked.endsWithThread, this)
     if (place === undefined) throw ended()
-    return new Arena({ ...checked, heap, buffers, place })
+    return new Arena(heap, buffers, place, checked)
   }
 
   /** How far it has come, for `rewind`: the bytes that it has handed out. */
@@ -183,8 +175,11 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
     while (this.bases[chunk]! > mark) chunk--
     const granule = this.chunks[chunk]!
     if (chunk < this.chunks.length - 1) {
+      let bytes = 0
+      for (const later of this.chunks.slice(chunk + 1)) bytes += this.bytesOf(later)
       if (!this.heap.arenas.cut(this, granule)) throw ended()
-      while (this.chunks.length > chunk + 1) this.heldBytes -= this.bytesOf(this.chunks.pop()!)
+      this.heldBytes -= bytes
+      this.chunks.length = chunk + 1
       this.bases.length = chunk + 1
     }
     this.setRoom(granule, this.bytesOf(granule), (mark - this.bases[chunk]!) / Granule.Bytes)
@@ -291,13 +286,10 @@ export function openArena(heap: HostHeap, buffers: HeapBuffers, options: ArenaOp
   const checked = checkArena(options, false)
   checkIsOpen(heap)
   const place = heap.arenas.open(checked.endsWithThread, undefined)!
-  return new Arena({ ...checked, heap, buffers, place })
+  return new Arena(heap, buffers, place, checked)
 }
 
-function checkArena(
-  options: ArenaOptions,
-  withThread: boolean
-): Pick<CheckedArena, 'tag' | 'limitBytes' | 'endsWithThread' | 'chunkBytes'> {
+function checkArena(options: ArenaOptions, withThread: boolean): CheckedArena {
   checkOptions(options)
   const { tag } = options
   if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)

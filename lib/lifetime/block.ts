@@ -100,7 +100,7 @@ export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
 }
 
 /** A block with options, or one that is watched. */
-export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number, options: BufferOptions): Block {
+export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number, options: BufferOptions = {}): Block {
   if (checkCount('size', size) > constants.MAX_LENGTH)
     throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
   return buffers.place(size, options, (address) => new Block(heap, address, size))

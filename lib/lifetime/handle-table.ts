@@ -212,6 +212,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
 
   /** Where a live handle's slot is in the words of its chunk. @throws the error for what else it is */
   private find(handle: number): number {
+    if (typeof handle !== 'number') return this.findSlowly(handle)
     const index = handle & Handle.IndexMask
     const chunk = chunkOf(index)
     const words = this.chunks[chunk]
