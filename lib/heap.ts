@@ -13,7 +13,7 @@ import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts
 import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
 import { type Arena, type ArenaOptions, openArena } from './lifetime/arena.ts'
 import { ArenaRegistry } from './lifetime/arena-registry.ts'
-import { allocateBlock, Block } from './lifetime/block.ts'
+import { allocateBlock, type Block } from './lifetime/block.ts'
 import { HandleTable, type HandleTableOptions } from './lifetime/handle-table.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isCached, isHandedOut, ObjectState } from './memory/object-state.ts'
@@ -158,10 +158,6 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
   alloc(size: number, options?: BufferOptions): Block<BufferOf<Kind>> {
-    if (isNatural32(size) && options === undefined && this.watch.untilWatched > 0) {
-      this.watch.untilWatched--
-      return new Block(this, this.malloc(size), size)
-    }
     return allocateBlock(this, this.buffers, size, options) as Block<BufferOf<Kind>>
   }
 
@@ -357,7 +353,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   private currentStats(): HeapStats {
-    this.arenas.sweep()
+    this.arenas.settle()
     return { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
   }
 

@@ -45,6 +45,9 @@ const FIRST = 64
 /** A slot whose generation has come so far isn't used again. */
 const LAST_GENERATION = 2 ** 31 - 2
 
+/** So many arenas of a thread, at least, before those are looked for that have ended. */
+const LEAST_PRUNED = 64
+
 /** What the registry has to tell of an arena that it has opened, or found. */
 export interface ArenaPlace {
   readonly slot: number
@@ -72,7 +75,9 @@ export class ArenaRegistry {
   private readonly tiers: TCMalloc
   private readonly locks: Locks
   private readonly tag: number
+  /** Those that this thread has made and not disposed of. */
   private readonly local = new Set<LocalArena>()
+  private pruneAt: number = LEAST_PRUNED
 
   constructor(tiers: TCMalloc) {
     this.tiers = tiers
@@ -166,7 +171,27 @@ export class ArenaRegistry {
 
   /** This thread has made an arena. */
   add(arena: LocalArena): void {
+    // Those that ended with their parents, or by other threads, were never taken out.
+    if (this.local.size >= this.pruneAt) {
+      this.prune()
+      this.pruneAt = 2 * this.local.size + LEAST_PRUNED
+    }
     this.local.add(arena)
+  }
+
+  /** Before statistics are taken: what is to end has ended, and is nobody's. */
+  settle(): void {
+    this.sweep()
+    this.prune()
+  }
+
+  /** Takes out what has ended in whichever way. */
+  private prune(): void {
+    for (const arena of this.local) {
+      if (this.isOpen(arena)) continue
+      arena.shut()
+      this.local.delete(arena)
+    }
   }
 
   /** It is done with it. */
@@ -179,7 +204,6 @@ export class ArenaRegistry {
     const { words } = this
     const { slots } = this.tiers.tables
     if (words[Word.SweptDeaths] === slots.deaths) return 0
-    for (const arena of this.local) if (!this.isOpen(arena)) this.local.delete(arena)
     return this.locked(() => {
       const { deaths } = slots
       let ended = this.finishAll()

@@ -99,9 +99,14 @@ export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
   }
 }
 
-/** A block with options, or one that is watched. */
-export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number, options: BufferOptions = {}): Block {
+/** Makes a block of a heap, whose options are those of buffers. */
+export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number, options?: BufferOptions): Block {
+  const { watch } = buffers
+  if (options === undefined && watch.untilWatched > 0 && typeof size === 'number' && (size | 0) === size) {
+    watch.untilWatched--
+    return new Block(heap, heap.malloc(size), size)
+  }
   if (checkCount('size', size) > constants.MAX_LENGTH)
     throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
-  return buffers.place(size, options, (address) => new Block(heap, address, size))
+  return buffers.place(size, options === undefined ? {} : options, (address) => new Block(heap, address, size))
 }

@@ -161,6 +161,22 @@ test('by tag, in the statistics', (t) => {
   t.deepEqual(owners(), [])
 })
 
+test('what ends with its parent, or by another, is kept nowhere', (t) => {
+  const heap = new Heap()
+  const { local } = heap.arenas as unknown as { local: Set<Arena> }
+  for (let i = 0; i < 2000; i++) {
+    const arena = heap.arena()
+    arena.arena({ tag: 'child' }).alloc(1)
+    arena.dispose()
+    if (local.size > 64) t.fail(`${local.size} arenas are kept`)
+  }
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+  t.is(local.size, 0)
+  const arena = heap.arena({ tag: 'other' })
+  Arena.attach(heap, arena.share()).dispose()
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+})
+
 test('opened by a token it can be ended, and not allocated from', (t) => {
   const heap = new Heap()
   const arena = heap.arena()

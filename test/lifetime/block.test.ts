@@ -71,6 +71,17 @@ test('a length that is no multiple of an element’s', (t) => {
   t.is(none.as(Float64Array).length, 0)
 })
 
+test('watched for leaks, it is freed as any other', (t) => {
+  using heap = new Heap({ leaks: 'all', autoFree: true })
+  const blocks = Array.from({ length: 100 }, (_, i) => heap.alloc(i))
+  for (const block of blocks) t.is(block.buffer().length, block.length)
+  t.is(heap.stats({ detail: true }).owners[0]!.buffers, 100)
+  for (const block of blocks) block.free()
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+  t.is(heap.stats().liveBytes, 0)
+  heap.audit()
+})
+
 test('wrong arguments', (t) => {
   using heap = new Heap()
   using block = heap.alloc(16)
