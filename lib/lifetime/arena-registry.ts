@@ -14,6 +14,8 @@ const enum Word {
   Used = 33,
   /** The slot that was given up last, 0 for none; the others follow by `Next`. */
   Free = 34,
+  /** The granule of a chunk that the holder has got from the heap and not given to an arena yet, or 0. */
+  Got = 35,
 }
 
 /** The words of an arena's slot. A slot is the index of its first word. */
@@ -133,24 +135,26 @@ export class ArenaRegistry {
 
   /** One more chunk for an arena: the granule of a span of at least `bytes`; 0 where there is no memory, -1 where the arena has ended. */
   addChunk(place: ArenaPlace, bytes: number): number {
+    const granule = this.tryChunk(place, bytes)
+    return granule === 0 && this.sweep() > 0 ? this.tryChunk(place, bytes) : granule
+  }
+
+  private tryChunk(place: ArenaPlace, bytes: number): number {
     const { words, tiers } = this
-    let granule = tiers.allocateLarge(bytes, undefined)
-    if (granule === 0 && this.sweep() > 0) granule = tiers.allocateLarge(bytes, undefined)
-    if (granule === 0) return 0
     const { spans, states } = tiers.tables
-    const next = entryOf(granule) + Span.Next
-    const linked = this.locked(() => {
-      if (!this.isOpen(place)) return false
+    return this.locked(() => {
+      if (!this.isOpen(place)) return -1
+      const granule = tiers.allocateLarge(bytes, undefined, Word.Got)
+      if (granule === 0) return 0
       // It is nobody's share of what the dead hold: it goes with the arena.
       tiers.countOwned(granule, -1)
+      const next = entryOf(granule) + Span.Next
+      words[Word.Got] = 0
       states[granule] = ObjectState.Pooled
       spans[next] = words[place.slot + Slot.Chunks]!
       words[place.slot + Slot.Chunks] = granule
-      return true
+      return granule
     })
-    if (linked) return granule
-    tiers.free(granule)
-    return -1
   }
 
   /** Frees the chunks that came after the one at `granule`. False where the arena has ended. */
@@ -230,6 +234,11 @@ export class ArenaRegistry {
   /** Finishes what was begun; returns how many arenas that ended. */
   private finishAll(): number {
     const { words } = this
+    const got = words[Word.Got]!
+    if (got !== 0) {
+      words[Word.Got] = 0
+      this.tiers.free(got)
+    }
     let finished = 0
     for (let slot = FIRST; slot <= words[Word.Used]!; slot += Slot.Words) {
       if (words[slot + Slot.State] !== State.Ending) continue

@@ -219,13 +219,17 @@ export class TCMalloc {
     return this.cache.spans.take(this.pageHeap.roundToUnit(pagesFor(bytes))) << Page.GranuleShift
   }
 
-  /** A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already. */
-  allocateLarge(bytes: number, zeroed: BlockBytes | undefined): number {
+  /**
+   * A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already.
+   * @param note a word of `arenaWords`, or 0, in which the block stands before this thread may be struck with it in its hands
+   */
+  allocateLarge(bytes: number, zeroed: BlockBytes | undefined, note = 0): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     const pages = this.pageHeap.roundToUnit(pagesFor(bytes))
     // As with `pop`, nothing is half done that a repair would have to know of.
     const kept = this.cache.spans.take(pages)
     if (kept !== 0) {
+      if (note !== 0) this.arenaWords[note] = kept << Page.GranuleShift
       if (zeroed !== undefined) this.zeroDirty(kept, pages, zeroed)
       return kept << Page.GranuleShift
     }
@@ -236,7 +240,7 @@ export class TCMalloc {
       start = this.pageHeap.allocate(pages)
     }
     if (start !== 0 && zeroed !== undefined) this.zeroDirty(start, pages, zeroed)
-    const granule = this.handOutSpan(start)
+    const granule = this.handOutSpan(start, note)
     this.leave()
     return granule
   }
@@ -439,7 +443,7 @@ export class TCMalloc {
   }
 
   /** Makes an allocated span one live object; 0 stays 0. */
-  private handOutSpan(start: number): number {
+  private handOutSpan(start: number, note = 0): number {
     if (start === 0) return 0
     const { tables } = this
     const granule = start << Page.GranuleShift
@@ -449,6 +453,7 @@ export class TCMalloc {
     this.cache.count(pages << Page.GranuleShift)
     tables.states[granule] = ObjectState.Live
     tables.spans[entry + Span.Location] = Location.Large
+    if (note !== 0) this.arenaWords[note] = granule
     this.figures.notePeaks()
     return granule
   }
