@@ -444,7 +444,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private ownGranule(address: Address): number {
     const granule = this.liveGranule(address)
     const state = this.tiers.stateOf(granule)
-    if (state === ObjectState.Pooled)
+    if (state === ObjectState.Pooled || state === ObjectState.Chunk)
       throw new AllocatorError(
         'ERR_HEAP_INVALID_ADDRESS',
         `the block at ${address} belongs to a pool, an arena or a table of handles`,

@@ -16,6 +16,8 @@ const enum Word {
   Free = 34,
   /** The granule of a chunk that the holder has got from the heap and not given to an arena yet, or 0. */
   Got = 35,
+  /** The granule of a chunk that the holder is giving back, or 0. */
+  Giving = 36,
 }
 
 /** The words of an arena's slot. A slot is the index of its first word. */
@@ -70,7 +72,7 @@ export interface LocalArena extends ArenaPlace {
  *
  * Everything but a look at a generation is done under one lock. A thread may be struck (docs/protocol.md) at function entries, loops
  * and Atomics: so what belongs together is stored by statements with none of these between them, and nothing is ever half done but the end
- * of an arena. That says `Ending`, and is finished by whoever takes the lock over, or sweeps.
+ * of an arena, which says `Ending`, and a chunk on its way from the heap or to it, which has a word. That is finished by whoever takes the lock over, or sweeps.
  */
 export class ArenaRegistry {
   readonly words: Int32Array
@@ -150,7 +152,7 @@ export class ArenaRegistry {
       tiers.countOwned(granule, -1)
       const next = entryOf(granule) + Span.Next
       words[Word.Got] = 0
-      states[granule] = ObjectState.Pooled
+      states[granule] = ObjectState.Chunk
       spans[next] = words[place.slot + Slot.Chunks]!
       words[place.slot + Slot.Chunks] = granule
       return granule
@@ -234,11 +236,17 @@ export class ArenaRegistry {
   /** Finishes what was begun; returns how many arenas that ended. */
   private finishAll(): number {
     const { words } = this
+    const { states } = this.tiers.tables
     const got = words[Word.Got]!
     if (got !== 0) {
+      states[got] = ObjectState.Chunk
+      words[Word.Giving] = got
       words[Word.Got] = 0
-      this.tiers.free(got)
     }
+    // Nobody makes a block a chunk without the lock: so it is still the one that was to go.
+    const giving = words[Word.Giving]!
+    if (giving !== 0 && states[giving] === ObjectState.Chunk) this.tiers.free(giving, ObjectState.Chunk)
+    words[Word.Giving] = 0
     let finished = 0
     for (let slot = FIRST; slot <= words[Word.Used]!; slot += Slot.Words) {
       if (words[slot + Slot.State] !== State.Ending) continue
@@ -279,18 +287,19 @@ export class ArenaRegistry {
     }
   }
 
-  /** Frees chunks, the newest first, up to the one at `last`. Struck inside, one at most stays live, and nobody's. */
+  /** Frees chunks, the newest first, up to the one at `last`. */
   private freeChunks(slot: number, last: number): void {
     const { words, tiers } = this
-    const { spans, states } = tiers.tables
+    const { spans } = tiers.tables
     for (;;) {
       const granule = words[slot + Slot.Chunks]!
       if (granule === 0 || granule === last) return
       const next = spans[entryOf(granule) + Span.Next]!
       tiers.countOwned(granule, 1)
+      words[Word.Giving] = granule
       words[slot + Slot.Chunks] = next
-      states[granule] = ObjectState.Live
-      tiers.free(granule)
+      tiers.free(granule, ObjectState.Chunk)
+      words[Word.Giving] = 0
     }
   }
 

@@ -267,18 +267,18 @@ export class TCMalloc {
     return granule
   }
 
-  /** Takes a live block back. False where another thread was faster. */
-  free(granule: number): boolean {
+  /** Takes a live block back, or a large one that is in another state `from`. False where another thread was faster. */
+  free(granule: number, from: number = ObjectState.Live): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
-    if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page)) return true
+    if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page, from)) return true
     this.enter()
     let taken: boolean
     if (sizeClass !== 0) taken = this.cache.overflow(granule, sizeClass)
-    else if (this.cache.keepSpan(page)) taken = true
+    else if (this.cache.keepSpan(page, from)) taken = true
     else {
       const pages = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
-      taken = this.pageHeap.freeLarge(page, ObjectState.Live)
+      taken = this.pageHeap.freeLarge(page, from)
       if (taken) this.cache.count(-(pages << Page.GranuleShift))
     }
     this.leave()
