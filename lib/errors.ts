@@ -78,6 +78,11 @@ export function outOfMemory(requested: number, errno: number): AllocatorError {
       })
 }
 
+/** The error for a block, a handle or an arena that was freed. */
+export function staleHandle(message: string): AllocatorError {
+  return new AllocatorError('ERR_HEAP_STALE_HANDLE', message)
+}
+
 /** The error for what isn't the token of an open heap. */
 export function invalidToken(reason: string): AllocatorError {
   return new AllocatorError('ERR_HEAP_INVALID_TOKEN', `the token can't be attached: ${reason}`)

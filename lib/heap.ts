@@ -9,16 +9,22 @@ import {
 } from './buffers/heap-buffers.ts'
 import { HeapView } from './buffers/heap-view.ts'
 import type { LeakWatch } from './buffers/leak-watch.ts'
+import { Operations } from './buffers/operations.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
 import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
+import { type Arena, type ArenaOptions, openArena } from './lifetime/arena.ts'
+import { ArenaRegistry } from './lifetime/arena-registry.ts'
+import { allocateBlock, type Block } from './lifetime/block.ts'
+import { HandleTable, type HandleTableOptions } from './lifetime/handle-table.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
-import { isCached, isHandedOut, ObjectState } from './memory/object-state.ts'
-import { Address32, Granule, Page } from './memory/page.ts'
+import { isHandedOut, ObjectState } from './memory/object-state.ts'
+import { Address32, Granule } from './memory/page.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
 import { doorNamed } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
+import { notOurs, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
 import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
 
 /** The calls that have a slow path. */
@@ -41,10 +47,13 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly tiers: TCMalloc
   private readonly bytes: BlockBytes
   private readonly buffers: HeapBuffers
+  /** @internal */
+  readonly arenas: ArenaRegistry
   private finalStats: HeapStats | undefined
   private isClosed = false
-  /** Operations of the system's that read or write blocks. */
-  private operations = 0
+  private readonly operations = new Operations(() => {
+    if (!this.isOpen) this.close()
+  })
 
   // What the usual path reads; the same objects as the tiers'.
   private readonly cache: TCMalloc['cache']
@@ -68,6 +77,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.endAddress = this.buffer.byteLength
     this.watch = watch
     this.buffers = new HeapBuffers(this, tiers, watch)
+    this.arenas = new ArenaRegistry(tiers)
   }
 
   /**
@@ -149,6 +159,21 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     options: BufferOptions = {}
   ): ArrayOf<Class, BufferOf<Kind>> {
     return this.buffers.allocateArray(type, length, options) as ArrayOf<Class, BufferOf<Kind>>
+  }
+
+  /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
+  alloc(size: number, options?: BufferOptions): Block<BufferOf<Kind>> {
+    return allocateBlock(this, this.buffers, size, options) as Block<BufferOf<Kind>>
+  }
+
+  /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  arena(options: ArenaOptions = {}): Arena<BufferOf<Kind>> {
+    return openArena(this, this.buffers, options) as Arena<BufferOf<Kind>>
+  }
+
+  /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  handles(options?: HandleTableOptions): HandleTable<BufferOf<Kind>> {
+    return new HandleTable<BufferOf<Kind>>(this, options)
   }
 
   /**
@@ -233,13 +258,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
    * the memory away, and this thread counts as one that lives.
    */
   beginOperation(): () => void {
-    this.operations++
-    let isOver = false
-    return () => {
-      if (isOver) return
-      isOver = true
-      if (--this.operations === 0 && !this.isOpen) this.close()
-    }
+    return this.operations.begin()
   }
 
   /** @internal Where those say what they hold who keep buffers of this heap. */
@@ -323,6 +342,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
+    this.arenas.sweep()
     return this.tiers.release(bytes)
   }
 
@@ -340,14 +360,15 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     if (this.isOpen) this.buffers.closeOwners()
     if (this.isClosed) return
     if (this.finalStats === undefined) {
+      this.arenas.close()
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
       // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
       this.finalStats = closedStats(this.currentStats())
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
-        Object.defineProperty(this, name, { value: throwClosed })
+        Object.defineProperty(this, name, { value: () => this.checkOpen() })
       this.buffers.closeOwners() // what is out is nothing to wait for any more
     }
-    if (this.operations > 0) return // the last one's end calls this again
+    if (this.operations.areUnderWay) return // the last one's end calls this again
     const last = this.tiers.close()
     this.isClosed = true
     this.finalStats.syscalls = this.mapper.syscalls()
@@ -359,6 +380,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   private currentStats(): HeapStats {
+    this.arenas.settle()
     return { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
   }
 
@@ -377,11 +399,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           first <= Small.MostBytes
             ? this.tiers.allocateSmall(this.classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
             : this.tiers.allocateLarge(first, undefined)
-        if (granule === 0) throw outOfMemory(first, this.tiers.lastErrno)
+        if (granule === 0) return this.refused(call, first, second, first)
         return granule * Granule.Bytes
       }
       case Call.Free: {
-        if (!this.tiers.free(this.ownGranule(first))) throw this.wrongAddress(first)
+        if (!this.tiers.free(this.ownGranule(first))) throw wrongAddress(this.tiers, first)
         return 0
       }
       case Call.Calloc: {
@@ -393,7 +415,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           return address
         }
         const granule = this.tiers.allocateLarge(bytes, this.bytes)
-        if (granule === 0) throw outOfMemory(bytes, this.tiers.lastErrno)
+        if (granule === 0) return this.refused(call, first, second, bytes)
         return granule * Granule.Bytes
       }
       case Call.Realloc: {
@@ -418,10 +440,17 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         if (first <= Granule.Bytes) return this.malloc(second)
         checkSupported(first, this.mapper.maxAlignment, second)
         const granule = this.tiers.allocateAligned(first, second)
-        if (granule === 0) throw outOfMemory(second, this.tiers.lastErrno)
+        if (granule === 0) return this.refused(call, first, second, second)
         return granule * Granule.Bytes
       }
     }
+  }
+
+  /** There was no memory for `bytes`: once more, if there is any of arenas whose threads have died. */
+  private refused(call: Call, first: number, second: number, bytes: number): number {
+    const { lastErrno } = this.tiers
+    if (this.arenas.sweep() > 0) return this.slow(call, first, second)
+    throw outOfMemory(bytes, lastErrno)
   }
 
   /** Moves a small block below 2 GiB. One function for all of it, so that V8 compiles it in one piece. */
@@ -439,7 +468,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.checkOpen()
     const granule = address / Granule.Bytes
     if (Number.isInteger(granule) && isHandedOut(this.tiers.stateOf(granule))) return granule
-    throw this.wrongAddress(address)
+    throw wrongAddress(this.tiers, address)
   }
 
   /** The same of a block that its owner may free. Nobody watches it any more. */
@@ -447,50 +476,21 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     const granule = this.unpooledGranule(address)
     // Who is too late here would free what is another's by now.
     if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.release(granule))
-      throw this.wrongAddress(address)
+      throw wrongAddress(this.tiers, address)
     return granule
   }
 
   /** The granule of a live block that isn't a pool's. */
   private unpooledGranule(address: Address): number {
     const granule = this.liveGranule(address)
-    if (this.tiers.stateOf(granule) === ObjectState.Pooled)
-      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the block at ${address} belongs to a pool`, { address })
+    const state = this.tiers.stateOf(granule)
+    if (state === ObjectState.Pooled || state === ObjectState.Chunk) throw notYours(address)
     return granule
-  }
-
-  private wrongAddress(address: number): AllocatorError {
-    const granule = address / Granule.Bytes
-    const state = Number.isInteger(granule) ? this.tiers.stateOf(granule) : ObjectState.None
-    if (state === ObjectState.Free || state === ObjectState.Transfer || isCached(state)) {
-      return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
-    }
-    // It was live a moment ago, when this call looked: another thread has freed it since, and it was handed out again.
-    if (isHandedOut(state)) {
-      return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `two threads freed the block at ${address} at once`, {
-        address,
-      })
-    }
-    const page = Math.floor(granule / 2 ** Page.GranuleShift)
-    const grown = page >= Page.First && page < this.tiers.endPage
-    return new AllocatorError(
-      'ERR_HEAP_INVALID_ADDRESS',
-      grown ? `no block starts at ${address}` : `${address} is not an address of this heap`,
-      { address }
-    )
   }
 
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
-}
-
-function throwClosed(): never {
-  throw closedError()
-}
-
-function notOurs(address: number): AllocatorError {
-  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', "the view is not of this heap's memory", { address })
 }
 
 /** Whether a value is a small integer to V8, and not negative. */

@@ -17,6 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['direct/'],
   ['token.ts'],
   ['buffers/'],
+  ['lifetime/'],
   ['heap-options.ts'],
   ['heap.ts'],
   ['channel.ts'],

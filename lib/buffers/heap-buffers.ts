@@ -65,8 +65,8 @@ export interface BufferHeap extends Allocator {
 /** One who keeps buffers of a heap, and says how many: a pool. */
 export interface BufferOwner {
   ownerStats(): OwnerStats
-  /** The heap is about to be closed; and again, when it takes no calls any more. */
-  close(): void
+  /** The heap is about to be closed; and again, when it takes no calls any more. Who has no end of his own needn't be told. */
+  close?(): void
 }
 
 /**
@@ -103,11 +103,7 @@ export class HeapBuffers {
 
   /** A typed array of `length` elements. */
   allocateArray(type: TypedArrayConstructor, length: number, options: BufferOptions): ArrayBufferView {
-    if (typeof type !== 'function' || !(type.prototype instanceof TypedArray))
-      throw wrongType('type', "a typed array's class", type)
-    const size = checkCount('length', length) * type.BYTES_PER_ELEMENT
-    if (length > constants.MAX_LENGTH)
-      throw outOfRange('length', `at most ${constants.MAX_LENGTH}, the longest array`, length)
+    const size = checkArrayBytes(type, length)
     return this.place(size, options, (address) => {
       const array = new type(this.heap.buffer as never, address, length)
       HeapView.mark(array, this.heap, address / Granule.Bytes)
@@ -141,7 +137,7 @@ export class HeapBuffers {
 
   /** The heap is about to be closed, and so are those who keep its buffers. */
   closeOwners(): void {
-    for (const owner of [...this.owners]) owner.close()
+    for (const owner of [...this.owners]) owner.close?.()
   }
 
   /** What this thread watches, and what its pools keep, by tag; the largest first. */
@@ -157,7 +153,8 @@ export class HeapBuffers {
     return [...byTag.values()].sort((a, b) => b.bytes - a.bytes)
   }
 
-  private place<T extends ArrayBufferView>(size: number, options: BufferOptions, make: (address: Address) => T): T {
+  /** What `make` makes of the address of a new block, with the options that a buffer has: watched, it is what must be held. */
+  place<T extends object>(size: number, options: BufferOptions, make: (address: Address) => T): T {
     checkOptions(options)
     const { tag, alignment } = options
     const zero = checkBoolean('zero', options.zero, false)
@@ -185,13 +182,7 @@ export class HeapBuffers {
     return zero ? this.heap.calloc(1, bytes) : this.heap.malloc(bytes)
   }
 
-  private watchBlock(
-    view: ArrayBufferView,
-    address: Address,
-    bytes: number,
-    tag: string | undefined,
-    noted: boolean
-  ): void {
+  private watchBlock(holder: object, address: Address, bytes: number, tag: string | undefined, noted: boolean): void {
     const granule = address / Granule.Bytes
     this.numbers = (this.numbers + 1) | 0
     const number = this.numbers
@@ -218,7 +209,7 @@ export class HeapBuffers {
     }
     this.watched.set(number, watched)
     this.tiers.setState(granule, ObjectState.Watched)
-    this.watch.watch(view, watched, noted)
+    this.watch.watch(holder, watched, noted)
   }
 
   /** Where a watched block's number is: the slot's tag, and a count of its own. */
@@ -230,3 +221,18 @@ export class HeapBuffers {
 
 /** What all typed arrays inherit from. */
 const TypedArray = Object.getPrototypeOf(Uint8Array) as abstract new () => object
+
+/** Checks that `type` is a typed array's class. */
+export function checkArrayType<Class extends TypedArrayConstructor>(type: Class): Class {
+  if (typeof type !== 'function' || !(type.prototype instanceof TypedArray))
+    throw wrongType('type', "a typed array's class", type)
+  return type
+}
+
+/** Checks what a typed array is to be made of; returns its bytes. */
+export function checkArrayBytes(type: TypedArrayConstructor, length: number): number {
+  const { BYTES_PER_ELEMENT } = checkArrayType(type)
+  if (checkCount('length', length) > constants.MAX_LENGTH)
+    throw outOfRange('length', `at most ${constants.MAX_LENGTH}, the longest array`, length)
+  return length * BYTES_PER_ELEMENT
+}

@@ -14,6 +14,8 @@ export const enum ObjectState {
   FirstSlot = 2,
   /** Slots that there can be: the last one's state is 250 as an unsigned byte. */
   SlotCount = 249,
+  /** Handed out as a chunk of an arena: only the registry of arenas writes this state, or takes a block out of it. */
+  Chunk = -5,
   /** Handed out, and a pool's: only that may free it. */
   Pooled = -4,
   /** Free, in a batch between two caches. */
@@ -26,7 +28,12 @@ export const enum ObjectState {
 
 /** Whether a state is that of a block that was handed out, in whichever way. */
 export function isHandedOut(state: number): boolean {
-  return state === ObjectState.Live || state === ObjectState.Watched || state === ObjectState.Pooled
+  return (
+    state === ObjectState.Live ||
+    state === ObjectState.Watched ||
+    state === ObjectState.Pooled ||
+    state === ObjectState.Chunk
+  )
 }
 
 /** The state of an object in the cache of a thread slot: the signed byte whose bits are `FirstSlot + slot`. */

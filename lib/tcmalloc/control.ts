@@ -15,6 +15,10 @@ export const enum Control {
   Transfer = 7232,
 }
 
+/** Words for arenas, behind the transfer cache's, from a multiple of two cache lines on; lib/lifetime/arena-registry.ts says what they are. */
+export const ARENA_WORDS = 131_072
+export const ARENA_LINE = 32
+
 /** The heap's own words, in the control section: what a thread that attaches must know, and what concerns all threads. */
 export const enum HeapWord {
   /** MAGIC while the heap is open; 0 before and after. Written last when the heap is made, first when it is closed. */
@@ -34,7 +38,7 @@ export const enum HeapWord {
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
-export const MAGIC = 0x5350_4103
+export const MAGIC = 0x5350_4104
 
 /** The locks, in the order in which a thread may take them: clearing, one class, page heap; or clearing, budget. */
 export const enum Lock {

@@ -65,13 +65,13 @@ export class SpanCache {
   }
 
   /**
-   * Takes a live large block. False, and nothing is done, where it isn't one, is too long, or there is no place or no room.
+   * Takes a large block that is live, or in another state `from`. False, and nothing is done, where it isn't one, is too long, or there is no place or no room.
    * One that isn't `Large` yet was never handed out whole: its thread was struck, and a repair will take it.
    */
-  push(start: number): boolean {
+  push(start: number, from: number = ObjectState.Live): boolean {
     const { area, states, spans } = this
     const granule = start << Page.GranuleShift
-    if (states[granule] !== ObjectState.Live) return false
+    if (states[granule] !== from) return false
     if (spans[(start << SpanEntry.Shift) + Span.Location] !== Location.Large) return false
     const pages = this.lengthOf(start)
     if (pages > Kept.MostPages) return false

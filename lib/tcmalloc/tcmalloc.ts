@@ -7,13 +7,13 @@ import { ObjectState } from '../memory/object-state.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
 import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
-import { pagesFor, Tables } from '../memory/tables.ts'
+import { pagesFor, roundUp, Tables } from '../memory/tables.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditTiers } from './audit.ts'
 import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
-import { Control, HeapWord, Lock, MAGIC } from './control.ts'
+import { ARENA_LINE, ARENA_WORDS, Control, HeapWord, Lock, MAGIC } from './control.ts'
 import { Figures } from './figures.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
 import { Repair } from './repair.ts'
@@ -53,8 +53,10 @@ export class TCMalloc {
   readonly cache: ThreadCache
   /** The class that serves each size up to Small.MostBytes, by the size in granules. */
   readonly classBySize: Int8Array
+  readonly tables: Tables
+  /** Words of the control section that the tiers leave to the arenas of the heap's users (lib/lifetime/). */
+  readonly arenaWords: Int32Array
   private readonly classes: SizeClassTable
-  private readonly tables: Tables
   private readonly mapper: Mapper
   private readonly locks: Locks
   private readonly pageHeap: PageHeap
@@ -110,9 +112,11 @@ export class TCMalloc {
     const pages = Page.First + limitPages
     this.mapping = mapping
     this.limitPages = limitPages
-    const sizes = { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 }
+    const arenas = roundUp(transfers.end, ARENA_LINE)
+    const sizes = { pages, controlWords: arenas + ARENA_WORDS, slotBytes: stacks.end * 4 }
     this.tables = openBeside(mapping, () => new Tables(mapper, sizes, adopted))
     const { tables } = this
+    this.arenaWords = tables.control.subarray(arenas)
     if (adopted === undefined) begin(tables) // nobody else knows of it yet
     probeStack(PROBED_CALLS)
     halfOpen?.undo()
@@ -220,13 +224,17 @@ export class TCMalloc {
     return this.cache.spans.take(this.pageHeap.roundToUnit(pagesFor(bytes))) << Page.GranuleShift
   }
 
-  /** A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already. */
-  allocateLarge(bytes: number, zeroed: BlockBytes | undefined): number {
+  /**
+   * A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already.
+   * @param note a word of `arenaWords`, or 0, in which the block stands before this thread may be struck with it in its hands
+   */
+  allocateLarge(bytes: number, zeroed: BlockBytes | undefined, note = 0): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     const pages = this.pageHeap.roundToUnit(pagesFor(bytes))
     // As with `pop`, nothing is half done that a repair would have to know of.
     const kept = this.cache.spans.take(pages)
     if (kept !== 0) {
+      if (note !== 0) this.arenaWords[note] = kept << Page.GranuleShift
       if (zeroed !== undefined) this.zeroDirty(kept, pages, zeroed)
       return kept << Page.GranuleShift
     }
@@ -237,7 +245,7 @@ export class TCMalloc {
       start = this.pageHeap.allocate(pages)
     }
     if (start !== 0 && zeroed !== undefined) this.zeroDirty(start, pages, zeroed)
-    const granule = this.handOutSpan(start)
+    const granule = this.handOutSpan(start, note)
     this.leave()
     return granule
   }
@@ -264,18 +272,18 @@ export class TCMalloc {
     return granule
   }
 
-  /** Takes a live block back. False where another thread was faster. */
-  free(granule: number): boolean {
+  /** Takes a live block back, or a large one that is in another state `from`. False where another thread was faster. */
+  free(granule: number, from: number = ObjectState.Live): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
-    if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page)) return true
+    if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page, from)) return true
     this.enter()
     let taken: boolean
     if (sizeClass !== 0) taken = this.cache.overflow(granule, sizeClass)
-    else if (this.cache.keepSpan(page)) taken = true
+    else if (this.cache.keepSpan(page, from)) taken = true
     else {
       const pages = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
-      taken = this.pageHeap.freeLarge(page, ObjectState.Live)
+      taken = this.pageHeap.freeLarge(page, from)
       if (taken) this.cache.count(-(pages << Page.GranuleShift))
     }
     this.leave()
@@ -452,7 +460,7 @@ export class TCMalloc {
   }
 
   /** Makes an allocated span one live object; 0 stays 0. */
-  private handOutSpan(start: number): number {
+  private handOutSpan(start: number, note = 0): number {
     if (start === 0) return 0
     const { tables } = this
     const granule = start << Page.GranuleShift
@@ -462,6 +470,7 @@ export class TCMalloc {
     this.cache.count(pages << Page.GranuleShift)
     tables.states[granule] = ObjectState.Live
     tables.spans[entry + Span.Location] = Location.Large
+    if (note !== 0) this.arenaWords[note] = granule
     this.figures.notePeaks()
     return granule
   }

@@ -213,14 +213,14 @@ export class ThreadCache {
    * After the span cache has refused a live large block: makes a place and room for it, if it is worth it, and keeps it. False
    * where it had better go to the page heap, or another thread was faster.
    */
-  keepSpan(start: number): boolean {
+  keepSpan(start: number, from: number = ObjectState.Live): boolean {
     if (!this.spans.isWorthKeeping(start)) return false
     const missing = this.spans.makePlace(start)
     if (missing > 0) {
       if (this.claim(missing)) this.area[Cache.SpanRoom]! += missing
       else this.spans.flush() // what there is of room may as well be this one's
     }
-    return this.spans.push(start)
+    return this.spans.push(start, from)
   }
 
   /** Gives every object back to the central cache, the spans that are its own too, and kept ones to the page heap; limits stay. */

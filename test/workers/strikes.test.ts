@@ -1,6 +1,6 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import type { Heap, SimulatedMapper } from '../../lib/index.ts'
+import type { HandleTable, Heap, SimulatedMapper } from '../../lib/index.ts'
 import { SlotState, type ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
 import { random } from '../support/churn.ts'
@@ -84,6 +84,9 @@ function freeAll(heap: Heap, blocks: readonly number[]): void {
 function keepLengths(heap: Heap, sizes: readonly number[]): void {
   for (const size of sizes) for (let i = 0; i < 2; i++) heap.free(heap.malloc(size))
 }
+
+/** What the case of handles has prepared. */
+const tables = new WeakMap<Heap, HandleTable>()
 
 const CASES: Case[] = [
   { name: 'malloc that grows the heap', step: (heap) => heap.malloc(100), most: 112 },
@@ -219,6 +222,35 @@ const CASES: Case[] = [
       return []
     },
     step: (heap) => heap.releaseFreeMemory(),
+  },
+  {
+    name: 'an arena and an arena of it',
+    step: (heap) => {
+      const arena = heap.arena({ owner: 'worker' })
+      arena.alloc(100)
+      const mark = arena.mark()
+      arena.alloc(100_000)
+      arena.arena().alloc(50_000)
+      arena.rewind(mark)
+      arena.dispose()
+      heap.stats()
+    },
+    // Where the thread lives on, all of the arena does; and a chunk that was on its way.
+    most: 6 * 65_536,
+  },
+  {
+    name: 'a table of handles',
+    prepare: (heap) => {
+      tables.set(heap, heap.handles({ max: 256 }))
+      return [tables.get(heap)!.alloc(100)]
+    },
+    step: (heap, [handle]) => {
+      const table = tables.get(heap)!
+      for (const other of [100, 200, 300].map((size) => table.alloc(size))) table.free(other)
+      table.free(handle!)
+    },
+    most: 5000,
+    least: 112,
   },
   { name: 'stats', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.stats() },
   { name: 'audit', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.audit() },

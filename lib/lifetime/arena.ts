@@ -1,0 +1,317 @@
+import { constants } from 'node:buffer'
+import type { Address } from '../allocator.ts'
+import { checkChoice, checkCount, checkInteger, checkOptions } from '../arguments.ts'
+import {
+  type ArrayOf,
+  checkArrayBytes,
+  type HeapBuffers,
+  type OwnerStats,
+  type TypedArrayConstructor,
+} from '../buffers/heap-buffers.ts'
+import { HeapView } from '../buffers/heap-view.ts'
+import { AllocatorError, invalidToken, outOfMemory, outOfRange, staleHandle, wrongType } from '../errors.ts'
+import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
+import type { ArenaPlace, LocalArena } from './arena-registry.ts'
+import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
+
+/** What the first chunk has by default, and at least; and what later ones grow to, each twice as long as the one before. */
+const LEAST_CHUNK_BYTES = 64 * 2 ** 10
+const GROWN_CHUNK_BYTES = 2 ** 20
+/** Chunks start at pages; without the addon a page's real address is a multiple of no more than this. */
+const MOST_ARENA_ALIGNMENT = 4096
+
+/** How an {@link Arena} is made. */
+export interface ArenaOptions {
+  /** Whose it is, for `stats({ detail: true })`. */
+  tag?: string
+  /** The most bytes that it may hand out, each allocation rounded up to 16; those of arenas made from it don't count. */
+  limitBytes?: number
+  /** `worker`: it ends when the thread that made it dies, or closes the heap. `none` (the default): not by itself. As its parent, for an arena of an arena. */
+  owner?: 'worker' | 'none'
+  /** Bytes that it first takes from the heap, at least and by default 64 KiB; then twice as much each time, up to 1 MiB. */
+  chunkBytes?: number
+}
+
+/** What another thread opens an arena by, beside the heap's token. It survives structured clone. */
+export interface ArenaToken {
+  readonly arena: number
+  readonly generation: number
+  /** The heap's generation. */
+  readonly heap: number
+}
+
+/** Options that were checked. */
+interface CheckedArena {
+  readonly tag: string | undefined
+  readonly limitBytes: number
+  readonly endsWithThread: boolean
+  readonly chunkBytes: number
+}
+
+/** What stands for them where another thread's arena is opened. */
+const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread: false, chunkBytes: 0 }
+
+/**
+ * Memory for things that end together. An allocation moves a number up; nothing in it is freed alone, and all of it by `dispose`, from
+ * any thread, in time proportional to its chunks, of which each is a large block of the heap.
+ *
+ * Only the thread that made it allocates from it.
+ */
+export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements Disposable, LocalArena {
+  /** Whose it is, by the option. */
+  readonly tag: string | undefined
+  /** @internal */
+  readonly slot: number
+  /** @internal */
+  readonly generation: number
+  /** @internal */
+  readonly endsWithThread: boolean
+  private readonly heap: HostHeap
+  private readonly buffers: HeapBuffers | undefined
+  private readonly limitBytes: number
+  private nextChunkBytes: number
+  private heldBytes = 0
+
+  // What the usual path reads: the registry's words, and in granules what is free of the newest chunk, up to the limit.
+  private readonly words: Int32Array
+  private top = 0
+  private end = 0
+
+  /** The granule of each chunk, the oldest first, and how many bytes were handed out before it. */
+  private readonly chunks: number[] = []
+  private readonly bases: number[] = []
+
+  /** @internal With `buffers` it is this thread's, without them another's. */
+  constructor(heap: HostHeap, buffers: HeapBuffers | undefined, place: ArenaPlace, options: CheckedArena) {
+    this.heap = heap
+    this.buffers = buffers
+    this.slot = place.slot
+    this.generation = place.generation
+    this.tag = options.tag
+    this.limitBytes = options.limitBytes
+    this.endsWithThread = options.endsWithThread
+    this.nextChunkBytes = options.chunkBytes
+    this.words = heap.arenas.words
+    if (buffers === undefined) return
+    heap.arenas.add(this)
+    if (options.tag !== undefined) buffers.addOwner(this)
+  }
+
+  /**
+   * Opens an arena of another thread in this one: to end it, not to allocate from it.
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` where it has ended
+   */
+  static attach<Memory extends ArrayBufferLike>(
+    heap: HostHeap & { readonly buffer: Memory },
+    token: ArenaToken
+  ): Arena<Memory> {
+    const { arenas } = checkHeap(heap)
+    const { arena, generation, heap: heapGeneration } = (token ?? {}) as Partial<ArenaToken>
+    if (typeof arena !== 'number' || typeof generation !== 'number') throw invalidToken("it is no arena's")
+    if (heap.share().generation !== heapGeneration) throw invalidToken("it is of another heap's arena")
+    if (!arenas.isSlot(arena)) throw invalidToken('no arena is there')
+    const place = { slot: arena, generation }
+    if (!arenas.isOpen(place)) throw ended()
+    return new Arena(heap, undefined, place, NO_OPTIONS)
+  }
+
+  /**
+   * The address of `size` bytes more; aligned to 16, or to a power of two up to 4096. Their contents are undefined.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` once the arena has ended, `ERR_HEAP_OUT_OF_MEMORY`
+   */
+  alloc(size: number, alignment?: number): Address {
+    if (alignment === undefined && typeof size === 'number' && (size | 0) === size && size >= 0) {
+      const { top } = this
+      // Of no bytes too it is another address than the next one's.
+      const granules = (size + (Granule.Bytes - 1)) >>> Granule.Shift || 1
+      if (granules <= ((this.end - top) | 0) && this.words[this.slot] === this.generation) {
+        this.top = (top + granules) | 0
+        return top <= Address32.MostGranule ? top << Granule.Shift : top * Granule.Bytes
+      }
+    }
+    return this.allocateSlowly(size, alignment)
+  }
+
+  /** A Buffer over `size` bytes more; not to be freed by itself. @throws as `alloc` */
+  allocBuffer(size: number): Buffer<Memory> {
+    if (checkCount('size', size) > constants.MAX_LENGTH)
+      throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
+    return HeapView.buffer(this.heap.buffer as Memory, this.alloc(size), size, this, 1)
+  }
+
+  /** A typed array of `length` elements, of any class. @throws as `alloc` */
+  allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class, Memory> {
+    const address = this.alloc(checkArrayBytes(type, length))
+    return new type(this.heap.buffer as never, address, length) as unknown as ArrayOf<Class, Memory>
+  }
+
+  /** An arena of its own limit and chunks that ends with this one at the latest. */
+  arena(options: ArenaOptions = {}): Arena<Memory> {
+    const checked = checkArena(options, this.endsWithThread)
+    this.checkOwn()
+    const { heap, buffers } = this
+    const place = heap.arenas.open(checked.endsWithThread, this)
+    if (place === undefined) throw ended()
+    return new Arena(heap, buffers, place, checked)
+  }
+
+  /** How far it has come, for `rewind`: the bytes that it has handed out. */
+  mark(): number {
+    this.checkOwn()
+    return this.position
+  }
+
+  /**
+   * Goes back to a mark: what was allocated since is gone, and used again. Marks that are later are none any more. Arenas that were made
+   * from this one stay.
+   * @throws RangeError `ERR_OUT_OF_RANGE` for a mark that is further than the arena has come
+   */
+  rewind(mark: number): void {
+    if (checkCount('mark', mark) % Granule.Bytes !== 0) throw outOfRange('mark', 'what mark() returned', mark)
+    this.checkOwn()
+    if (mark > this.position) throw outOfRange('mark', `at most ${this.position}, where the arena is`, mark)
+    if (this.chunks.length === 0) return
+    let chunk = this.chunks.length - 1
+    while (this.bases[chunk]! > mark) chunk--
+    const granule = this.chunks[chunk]!
+    if (chunk < this.chunks.length - 1) {
+      let bytes = 0
+      for (const later of this.chunks.slice(chunk + 1)) bytes += this.bytesOf(later)
+      if (!this.heap.arenas.cut(this, granule)) throw ended()
+      this.heldBytes -= bytes
+      this.chunks.length = chunk + 1
+      this.bases.length = chunk + 1
+    }
+    this.setRoom(granule, this.bytesOf(granule), (mark - this.bases[chunk]!) / Granule.Bytes)
+  }
+
+  /** A token by which another thread, which has the heap open, can end it. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
+  share(): ArenaToken {
+    if (!this.isOpen) throw ended()
+    return { arena: this.slot, generation: this.generation, heap: this.heap.share().generation }
+  }
+
+  /** Whether it hasn't ended, and neither has the heap here. */
+  get isOpen(): boolean {
+    return this.heap.isOpen && this.heap.arenas.isOpen(this)
+  }
+
+  /** Frees all that came of it, arenas too. May be called again, and where another thread has done it, and after the heap was closed. */
+  dispose(): void {
+    this.shut()
+    if (!this.heap.isOpen) return
+    this.heap.arenas.end(this)
+    this.heap.arenas.remove(this)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** @internal */
+  shut(): void {
+    this.top = 0
+    this.end = 0
+    this.buffers?.removeOwner(this)
+  }
+
+  /** @internal What it holds, for the heap's statistics. */
+  ownerStats(): OwnerStats {
+    const { tag, isOpen } = this
+    return { tag, buffers: isOpen ? this.chunks.length : 0, bytes: isOpen ? this.heldBytes : 0 }
+  }
+
+  private get position(): number {
+    const last = this.chunks.length - 1
+    return last < 0 ? 0 : this.bases[last]! + (this.top - this.chunks[last]!) * Granule.Bytes
+  }
+
+  private bytesOf(chunk: number): number {
+    return this.heap.usableSize(chunk * Granule.Bytes)
+  }
+
+  /** What isn't usual: an alignment, a chunk that is full, wrong arguments, an arena that has ended, or is another thread's. */
+  private allocateSlowly(size: number, alignment: number | undefined): Address {
+    checkCount('size', size)
+    const unit = alignment === undefined ? Granule.Bytes : checkArenaAlignment(alignment)
+    this.checkOwn()
+    if (size > MOST_HEAP_BYTES) throw outOfMemory(size, 0)
+    const granules = Math.max(1, Math.ceil(size / Granule.Bytes))
+    const units = Math.max(1, unit / Granule.Bytes)
+    let start = Math.ceil(this.top / units) * units
+    if (start + granules > this.end) {
+      this.addChunk(granules * Granule.Bytes, size)
+      start = this.top // a page's first granule
+    }
+    this.top = start + granules
+    return start * Granule.Bytes
+  }
+
+  /** @param bytes that it must have room for */
+  private addChunk(bytes: number, requested: number): void {
+    const { heap, position } = this
+    const left = this.limitBytes - position
+    if (bytes > left) throw outOfMemory(requested, 0)
+    // No more than the limit lets it hand out.
+    const wanted = Math.max(bytes, Math.min(this.nextChunkBytes, left))
+    let granule = heap.arenas.addChunk(this, wanted)
+    if (granule === 0 && wanted > bytes) granule = heap.arenas.addChunk(this, bytes)
+    if (granule < 0) throw ended()
+    if (granule === 0) throw outOfMemory(requested, heap.arenas.lastErrno)
+    this.chunks.push(granule)
+    this.bases.push(position)
+    const held = this.bytesOf(granule)
+    this.heldBytes += held
+    this.nextChunkBytes = Math.max(this.nextChunkBytes, Math.min(this.nextChunkBytes * 2, GROWN_CHUNK_BYTES))
+    this.setRoom(granule, held, 0)
+  }
+
+  /** From now on it allocates from a chunk, `used` granules on: as far as the chunk reaches, and the limit. */
+  private setRoom(granule: number, bytes: number, used: number): void {
+    const left = this.limitBytes - this.bases[this.bases.length - 1]!
+    this.top = granule + used
+    this.end = granule + Math.floor(Math.min(bytes, left) / Granule.Bytes)
+  }
+
+  private checkOwn(): void {
+    checkIsOpen(this.heap)
+    if (!this.heap.arenas.isOpen(this)) throw ended()
+    if (this.buffers === undefined)
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'only the thread that made an arena allocates from it')
+  }
+}
+
+/** Makes an arena of a heap. @throws AllocatorError `ERR_HEAP_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY` where there are too many */
+export function openArena(heap: HostHeap, buffers: HeapBuffers, options: ArenaOptions): Arena {
+  const checked = checkArena(options, false)
+  checkIsOpen(heap)
+  const place = heap.arenas.open(checked.endsWithThread, undefined)!
+  return new Arena(heap, buffers, place, checked)
+}
+
+function checkArena(options: ArenaOptions, withThread: boolean): CheckedArena {
+  checkOptions(options)
+  const { tag } = options
+  if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
+  const limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, MOST_HEAP_BYTES)
+  const owners = withThread ? (['worker', 'none'] as const) : (['none', 'worker'] as const)
+  const endsWithThread = checkChoice('owner', options.owner, owners) === 'worker'
+  const { chunkBytes } = options
+  return {
+    tag,
+    limitBytes,
+    endsWithThread,
+    chunkBytes: checkInteger('chunkBytes', chunkBytes, LEAST_CHUNK_BYTES, MOST_HEAP_BYTES, LEAST_CHUNK_BYTES),
+  }
+}
+
+function checkArenaAlignment(value: number): number {
+  const alignment = checkCount('alignment', value)
+  if (alignment < 1 || alignment > MOST_ARENA_ALIGNMENT || (alignment & (alignment - 1)) !== 0)
+    throw outOfRange('alignment', `a power of two from 1 to ${MOST_ARENA_ALIGNMENT}`, value)
+  return alignment
+}
+
+function ended(): AllocatorError {
+  return staleHandle('the arena has ended')
+}

@@ -1,0 +1,112 @@
+import { constants } from 'node:buffer'
+import type { Address } from '../allocator.ts'
+import { checkCount } from '../arguments.ts'
+import {
+  type ArrayOf,
+  type BufferOptions,
+  checkArrayType,
+  type HeapBuffers,
+  type TypedArrayConstructor,
+} from '../buffers/heap-buffers.ts'
+import { HeapView } from '../buffers/heap-view.ts'
+import { outOfRange, staleHandle } from '../errors.ts'
+import { checkIsOpen, type HostHeap } from './host-heap.ts'
+
+/**
+ * A block of a heap that ends with the scope that it is declared in: `using block = heap.alloc(1000)`. Once it was freed, every use
+ * of it throws `ERR_HEAP_STALE_HANDLE`.
+ *
+ * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
+ */
+export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements Disposable {
+  private readonly heap: HostHeap
+  /** 0 once it was freed. */
+  private at: Address
+  private readonly size: number
+  private view: Uint8Array<Memory> | undefined
+
+  /** @internal */
+  constructor(heap: HostHeap, address: Address, size: number) {
+    this.heap = heap
+    this.at = address
+    this.size = size
+    this.view = undefined
+  }
+
+  /** Where it is in `heap.buffer`. @throws AllocatorError `ERR_HEAP_STALE_HANDLE`, as everything here but `free` */
+  get address(): Address {
+    this.checkLive()
+    return this.at
+  }
+
+  /** Bytes that were asked for. */
+  get length(): number {
+    this.checkLive()
+    return this.size
+  }
+
+  /** Its bytes, exactly `length` of them; the same array each time. */
+  get bytes(): Uint8Array<Memory> {
+    this.checkLive()
+    if (this.view === undefined) {
+      this.view = new Uint8Array(this.heap.buffer as Memory, this.at, this.size)
+      // A view keeps its block from being collected, which may be what frees it (see the option `autoFree`).
+      HeapView.mark(this.view, this, 1)
+    }
+    return this.view
+  }
+
+  /** Its bytes as a new Buffer. */
+  buffer(): Buffer<Memory> {
+    this.checkLive()
+    return HeapView.buffer(this.heap.buffer as Memory, this.at, this.size, this, 1)
+  }
+
+  /**
+   * Its bytes as a typed array of any class: all of them, so the length has to be a multiple of an element's.
+   * @throws RangeError `ERR_OUT_OF_RANGE` where it isn't; TypeError `ERR_INVALID_ARG_TYPE` for what is no typed array's class
+   */
+  as<Class extends TypedArrayConstructor>(type: Class): ArrayOf<Class, Memory> {
+    this.checkLive()
+    const bytes = checkArrayType(type).BYTES_PER_ELEMENT
+    if (this.size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.size)
+    const array = new type(this.heap.buffer as never, this.at, this.size / bytes)
+    HeapView.mark(array, this, 1)
+    return array as unknown as ArrayOf<Class, Memory>
+  }
+
+  /** Whether it wasn't freed yet. */
+  get isLive(): boolean {
+    return this.at !== 0
+  }
+
+  /** Frees it. May be called again, and after the heap was closed: then there is nothing left to free. */
+  free(): void {
+    const address = this.at
+    if (address === 0) return
+    this.at = 0
+    this.view = undefined
+    if (this.heap.isOpen) this.heap.free(address)
+  }
+
+  [Symbol.dispose](): void {
+    this.free()
+  }
+
+  private checkLive(): void {
+    if (this.at === 0) throw staleHandle('the block was freed')
+    checkIsOpen(this.heap)
+  }
+}
+
+/** Makes a block of a heap, whose options are those of buffers. */
+export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number, options?: BufferOptions): Block {
+  const { watch } = buffers
+  if (options === undefined && watch.untilWatched > 0 && typeof size === 'number' && (size | 0) === size) {
+    watch.untilWatched--
+    return new Block(heap, heap.malloc(size), size)
+  }
+  if (checkCount('size', size) > constants.MAX_LENGTH)
+    throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
+  return buffers.place(size, options === undefined ? {} : options, (address) => new Block(heap, address, size))
+}

@@ -1,0 +1,445 @@
+import { randomInt } from 'node:crypto'
+import type { Address } from '../allocator.ts'
+import { checkCount, checkInteger, checkOptions } from '../arguments.ts'
+import { AllocatorError, invalidToken, staleHandle } from '../errors.ts'
+import { Locks } from '../memory/locks.ts'
+import { Address32, Granule } from '../memory/page.ts'
+import type { ThreadSlots } from '../memory/thread-slots.ts'
+import { chunkOf, firstOf, Generation, Handle, MAGIC, Slot, State, slotsOf, Word } from './handle-words.ts'
+import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
+
+/** Slots that a thread takes at once, and gives back at once; it keeps fewer than twice as many. Of a small table, fewer. */
+const MOST_BATCH = 128
+const BATCHES_OF_TABLE = 256
+
+/** How a {@link HandleTable} is made. */
+export interface HandleTableOptions {
+  /** Handles that may be live at once, by default and at most 2^24. Each thread may keep a 128th of them for what it allocates next. */
+  max?: number
+}
+
+/** What another thread attaches to a table by, beside the heap's token. It survives structured clone. */
+export interface HandleTableToken {
+  /** Where the table's words are in the heap. */
+  readonly handles: number
+  /** Tells the table from others that might be there. */
+  readonly generation: number
+}
+
+/**
+ * Blocks that are known by handles: integers that say so when their block was freed, also when it is another's by then.
+ *
+ * A handle is the number of a slot (24 bits) and the slot's generation (29 bits), which rises with each block and is never used again: a
+ * slot that has come to its last one, after half a billion blocks, is out of use. A table's generations start with a random number below
+ * 2^24: so a handle of another table, or a made-up one, passes for one of this table with odds of about one in 2^24 for each block
+ * that the slot has had.
+ *
+ * The table is in the heap's memory. All threads that attach to it allocate, resolve and free, each any block; of two that free one at
+ * once, one is told that it was freed. A thread that dies leaves nothing half done: what it had allocated stays live, and at most a block
+ * that it was just allocating or freeing is nobody's. The last thread to close the table frees all that is live in it.
+ */
+export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> implements Disposable {
+  private readonly heap: HostHeap
+  private readonly base: number
+  private readonly words: Int32Array
+  private readonly threads: ThreadSlots
+  private readonly tag: number
+  private readonly locks: Locks
+  private readonly batch: number
+  private seat = 0
+  private isOpen = true
+  /** The words of each chunk of slots, as far as this thread has met them. */
+  private readonly chunks: Int32Array[] = []
+  /** Slots that this thread keeps, the last one freed on top. */
+  private readonly stack: Int32Array
+  private kept = 0
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; TypeError, RangeError for wrong options */
+  constructor(heap: HostHeap & { readonly buffer: Memory }, options?: HandleTableOptions)
+  /** @internal */
+  constructor(heap: HostHeap & { readonly buffer: Memory }, options: HandleTableOptions, address: number)
+  constructor(heap: HostHeap & { readonly buffer: Memory }, options: HandleTableOptions = {}, address?: number) {
+    checkHeap(heap)
+    checkOptions(options)
+    const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
+    this.heap = heap
+    this.base = address ?? heap.calloc(Word.Count, 4)
+    this.words = new Int32Array(heap.buffer, this.base, Word.Count)
+    const { slots, tag } = heap.thread()
+    this.threads = slots
+    this.tag = tag
+    const { words } = this
+    // Nothing needs a mend: a slot moves from one owner to another by stores with nothing between them that a thread is struck at.
+    this.locks = new Locks(words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
+    if (address === undefined) {
+      words[Word.Most] = most
+      words[Word.FirstGeneration] = randomInt(1, Generation.FirstBelow)
+      words[Word.Magic] = MAGIC
+      heap.setPooled(this.base, true)
+    }
+    this.batch = Math.max(1, Math.min(MOST_BATCH, Math.floor(words[Word.Most]! / BATCHES_OF_TABLE)))
+    this.stack = new Int32Array(2 * this.batch)
+    this.join()
+  }
+
+  /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
+  static attach<Memory extends ArrayBufferLike>(
+    heap: HostHeap & { readonly buffer: Memory },
+    token: HandleTableToken
+  ): HandleTable<Memory> {
+    checkHeap(heap)
+    const { handles, generation } = (token ?? {}) as Partial<HandleTableToken>
+    if (typeof handles !== 'number') throw invalidToken("it is no table's")
+    if (!isBlock(heap, handles)) throw invalidToken('no table is there')
+    const words = new Int32Array(heap.buffer, handles, Word.Count)
+    if (words[Word.Magic] !== MAGIC || words[Word.FirstGeneration] !== generation)
+      throw invalidToken('no table is there')
+    return new HandleTable(heap, {}, handles)
+  }
+
+  /** A token by which other threads attach, which have the heap open. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
+  share(): HandleTableToken {
+    this.checkOpen()
+    this.heap.share() // only what can be shared has anyone to share it with
+    return { handles: this.base, generation: this.words[Word.FirstGeneration]! }
+  }
+
+  /** A handle of a new block of `size` bytes; its contents are undefined. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, also at `max` */
+  alloc(size: number): number {
+    if (this.kept === 0) this.refill()
+    const { heap } = this
+    const address = heap.malloc(size)
+    heap.setPooled(address, true)
+    const short = size < 2 ** 31 ? size : size - heap.usableSize(address) - 1
+    const index = this.stack[this.kept - 1]!
+    const words = this.chunks[chunkOf(index)]!
+    const at = (index - firstOf(chunkOf(index))) << Handle.SlotShift
+    const generation = words[at + Slot.State]! >>> Generation.Shift
+    words[at + Slot.Granule] = address / Granule.Bytes
+    words[at + Slot.Size] = short
+    words[at + Slot.Link] = 0
+    words[at + Slot.State] = (generation << Generation.Shift) | State.Live
+    this.kept--
+    return generation * Handle.MostSlots + index
+  }
+
+  /**
+   * The address of a handle's block.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was freed, `ERR_HEAP_INVALID_ADDRESS` where this table never gave the handle
+   */
+  address(handle: number): Address {
+    const at = this.find(handle)
+    return addressIn(this.chunks[chunkOf(handle & Handle.IndexMask)]!, at)
+  }
+
+  /** The bytes of a handle's block, as many as were asked for. @throws as `address` */
+  view(handle: number): Uint8Array<Memory> {
+    const at = this.find(handle)
+    const words = this.chunks[chunkOf(handle & Handle.IndexMask)]!
+    const address = addressIn(words, at)
+    const size = words[at + Slot.Size]!
+    const length = size >= 0 ? size : this.heap.usableSize(address) + size + 1
+    return new Uint8Array(this.heap.buffer as Memory, address, length)
+  }
+
+  /** Frees a handle's block. Of all threads that do so at once, one does; the others are told. @throws as `address` */
+  free(handle: number): void {
+    const at = this.find(handle)
+    if (this.kept === this.stack.length) this.giveBack(this.batch)
+    const index = handle & Handle.IndexMask
+    const words = this.chunks[chunkOf(index)]!
+    const live = liveWord(handle)
+    const kept = live + ((1 << Generation.Shift) + State.Kept - State.Live)
+    const isLast = live >>> Generation.Shift === Generation.Most
+    const next = isLast ? State.Retired : kept
+    if (Atomics.compareExchange(words, at + Slot.State, live, next) !== live) throw freed(handle)
+    const granule = words[at + Slot.Granule]!
+    if (!isLast) {
+      words[at + Slot.Link] = this.tag
+      this.stack[this.kept] = index
+      this.kept++
+    }
+    this.freeOwn(granule * Granule.Bytes)
+  }
+
+  /** Whether a handle's block is live. False too where the handle never was one of this table's. */
+  isLive(handle: number): boolean {
+    checkCount('handle', handle)
+    this.checkOpen()
+    return this.look(handle) >= 0
+  }
+
+  /** How many handles are live. It looks at each slot that was ever in use. */
+  count(): number {
+    this.checkOpen()
+    let live = 0
+    this.locked(() => {
+      for (let index = 0; index < this.words[Word.Used]!; index++) if (this.stateOf(index) === State.Live) live++
+    })
+    return live
+  }
+
+  /** This thread is done with the table. The last one frees all that is live, and the table. May be called again. */
+  close(): void {
+    if (!this.isOpen) return
+    if (!this.heap.isOpen) {
+      this.shut()
+      return
+    }
+    this.giveBack(this.kept)
+    const { words, heap } = this
+    const isLast = this.locked(() => {
+      words[this.seat] = 0
+      const last = this.livePeers() === 0
+      if (last) words[Word.Magic] = 0
+      return last
+    })
+    if (isLast) {
+      for (let index = 0; index < words[Word.Used]!; index++) {
+        if (this.stateOf(index) === State.Live) this.freeOwn(addressIn(this.chunkWith(index), this.placeOf(index)))
+      }
+      for (let chunk = 0; chunk < Word.MostChunks && words[Word.Chunks + chunk] !== 0; chunk++)
+        this.freeOwn(words[Word.Chunks + chunk]! * Granule.Bytes)
+      this.shut()
+      heap.setPooled(this.base, false)
+      heap.free(this.base)
+    } else this.shut()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Where a live handle's slot is in the words of its chunk. @throws the error for what else it is */
+  private find(handle: number): number {
+    if (typeof handle !== 'number') return this.findSlowly(handle)
+    const index = handle & Handle.IndexMask
+    const chunk = chunkOf(index)
+    const words = this.chunks[chunk]
+    if (words !== undefined && this.heap.isOpen) {
+      const at = (index - firstOf(chunk)) << Handle.SlotShift
+      const generation = (handle / Handle.MostSlots) | 0
+      const word = words[at + Slot.State]!
+      if (
+        word >> Generation.Shift === generation &&
+        (word & Generation.StateMask) === State.Live &&
+        generation * Handle.MostSlots + index === handle
+      )
+        return at
+    }
+    return this.findSlowly(handle)
+  }
+
+  /** The same for a chunk that another thread has made, and for all that is wrong. */
+  private findSlowly(handle: number): number {
+    checkCount('handle', handle)
+    this.checkOpen()
+    const at = this.look(handle)
+    if (at >= 0) return at
+    throw at === FREED ? freed(handle) : neverGiven(handle)
+  }
+
+  /** Where a live handle's slot is; FREED or NEVER_GIVEN for all else. */
+  private look(handle: number): number {
+    const index = handle & Handle.IndexMask
+    if (index >= Atomics.load(this.words, Word.Used)) return NEVER_GIVEN
+    const generation = Math.floor(handle / Handle.MostSlots)
+    const words = this.chunkWith(index)
+    const at = this.placeOf(index)
+    const word = Atomics.load(words, at + Slot.State)
+    const state = word & Generation.StateMask
+    const present = state === State.Retired ? Generation.Most + 1 : word >>> Generation.Shift
+    if (generation === present && state === State.Live) return at
+    const isEarlier = generation < present && generation >= this.words[Word.FirstGeneration]!
+    return isEarlier ? FREED : NEVER_GIVEN
+  }
+
+  /** The words of a slot's chunk. */
+  private chunkWith(index: number): Int32Array {
+    const chunk = chunkOf(index)
+    while (this.chunks.length <= chunk) {
+      const { length } = this.chunks
+      const address = Atomics.load(this.words, Word.Chunks + length) * Granule.Bytes
+      this.chunks.push(new Int32Array(this.heap.buffer, address, slotsOf(length) << Handle.SlotShift))
+    }
+    return this.chunks[chunk]!
+  }
+
+  private placeOf(index: number): number {
+    return (index - firstOf(chunkOf(index))) << Handle.SlotShift
+  }
+
+  private stateOf(index: number): number {
+    return Atomics.load(this.chunkWith(index), this.placeOf(index) + Slot.State) & Generation.StateMask
+  }
+
+  /** Gets slots for what is allocated next: free ones, those of the dead, or new ones. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  private refill(): void {
+    this.checkOpen()
+    const { words } = this
+    this.locked(() => {
+      this.takeFree()
+      if (this.kept > 0) return
+      const { deaths } = this.threads
+      if (words[Word.ClearedDeaths] !== deaths || words[Word.Used] === words[Word.Most]) {
+        this.takeFromTheDead()
+        words[Word.ClearedDeaths] = deaths
+        this.takeFree()
+        if (this.kept > 0) return
+      }
+      this.takeNew()
+    })
+    if (this.kept === 0)
+      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the table's ${words[Word.Most]} handles are in use`)
+  }
+
+  private takeFree(): void {
+    const { words, tag } = this
+    while (this.kept < this.batch && words[Word.Free] !== 0) {
+      const index = words[Word.Free]! - 1
+      const chunk = this.chunkWith(index)
+      const at = this.placeOf(index)
+      const word = chunk[at + Slot.State]!
+      words[Word.Free] = chunk[at + Slot.Link]!
+      chunk[at + Slot.Link] = tag
+      chunk[at + Slot.State] = word | State.Kept
+      this.stack[this.kept] = index
+      this.kept++
+    }
+  }
+
+  /** Slots that threads kept which are gone are anybody's again. */
+  private takeFromTheDead(): void {
+    for (let index = 0; index < this.words[Word.Used]!; index++) {
+      if (this.stateOf(index) !== State.Kept) continue
+      // 0 while a live thread is just freeing it.
+      const owner = this.chunkWith(index)[this.placeOf(index) + Slot.Link]!
+      if (owner !== 0 && !this.threads.isAlive(owner)) this.unkeep(index)
+    }
+  }
+
+  /** Slots that were never used, of one more chunk where there are none. */
+  private takeNew(): void {
+    const { words, tag } = this
+    const generation = words[Word.FirstGeneration]!
+    while (this.kept < this.batch && words[Word.Used]! < words[Word.Most]!) {
+      const index = words[Word.Used]!
+      const number = chunkOf(index)
+      if (words[Word.Chunks + number] === 0) {
+        if (this.kept > 0) return
+        this.addChunk(number)
+      }
+      const chunk = this.chunkWith(index)
+      const at = this.placeOf(index)
+      chunk[at + Slot.Link] = tag
+      chunk[at + Slot.State] = (generation << Generation.Shift) | State.Kept
+      this.stack[this.kept] = index
+      this.kept++
+      words[Word.Used] = index + 1
+    }
+  }
+
+  private addChunk(number: number): void {
+    const address = this.heap.calloc(slotsOf(number) << Handle.SlotShift, 4)
+    this.heap.setPooled(address, true)
+    this.words[Word.Chunks + number] = address / Granule.Bytes
+  }
+
+  /** Makes slots that this thread keeps anybody's, the last freed first. */
+  private giveBack(count: number): void {
+    this.locked(() => {
+      for (let i = 0; i < count; i++) {
+        this.unkeep(this.stack[this.kept - 1]!)
+        this.kept--
+      }
+    })
+  }
+
+  /** Makes a kept slot anybody's. */
+  private unkeep(index: number): void {
+    const { words } = this
+    const chunk = this.chunkWith(index)
+    const at = this.placeOf(index)
+    const word = chunk[at + Slot.State]!
+    chunk[at + Slot.Link] = words[Word.Free]!
+    chunk[at + Slot.State] = word & ~Generation.StateMask
+    words[Word.Free] = index + 1
+  }
+
+  private freeOwn(address: Address): void {
+    this.heap.setPooled(address, false)
+    this.heap.free(address)
+  }
+
+  private join(): void {
+    const { words } = this
+    this.locked(() => {
+      // Closed by its last thread while this one was on its way.
+      if (words[Word.Magic] !== MAGIC) throw invalidToken('no table is there')
+      for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats && this.seat === 0; seat++) {
+        if (words[seat] !== 0 && this.threads.isAlive(words[seat]!)) continue
+        words[seat] = this.tag
+        this.seat = seat
+      }
+      if (this.seat === 0)
+        throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a table serves ${Word.Seats} threads at most`)
+    })
+  }
+
+  private livePeers(): number {
+    const seats = this.words.subarray(Word.Peers, Word.Peers + Word.Seats)
+    return seats.filter((tag) => tag !== 0 && this.threads.isAlive(tag)).length
+  }
+
+  /** Nothing is found here any more. */
+  private shut(): void {
+    this.isOpen = false
+    this.kept = 0
+    this.chunks.length = 0
+  }
+
+  private locked<T>(run: () => T): T {
+    this.locks.acquire(Word.Lock)
+    try {
+      return run()
+    } finally {
+      this.locks.release(Word.Lock)
+    }
+  }
+
+  private checkOpen(): void {
+    checkIsOpen(this.heap)
+    if (!this.isOpen) throw new AllocatorError('ERR_HEAP_CLOSED', 'the table of handles is closed')
+  }
+}
+
+/** What `look` returns of handles that aren't live. */
+const FREED = -1
+const NEVER_GIVEN = -2
+
+/** A slot's first word while a handle is live. */
+function liveWord(handle: number): number {
+  return (((handle / Handle.MostSlots) | 0) << Generation.Shift) | State.Live
+}
+
+function addressIn(words: Int32Array, at: number): Address {
+  const granule = words[at + Slot.Granule]!
+  return granule <= Address32.MostGranule ? granule << Granule.Shift : granule * Granule.Bytes
+}
+
+/** Whether a block of a table's size is at an address. */
+function isBlock(heap: HostHeap, address: Address): boolean {
+  try {
+    return heap.usableSize(address) >= Word.Count * 4
+  } catch {
+    return false
+  }
+}
+
+function freed(handle: number): AllocatorError {
+  return staleHandle(`the block of handle ${handle} was freed`)
+}
+
+function neverGiven(handle: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `${handle} is no handle of this table`)
+}

@@ -1,0 +1,30 @@
+import type { Address, Allocator } from '../allocator.ts'
+import { closedError, wrongType } from '../errors.ts'
+import type { ThreadSlots } from '../memory/thread-slots.ts'
+import { ArenaRegistry } from './arena-registry.ts'
+
+/** What blocks, handles and arenas need of a heap, which is made of them and so in a layer above. */
+export interface HostHeap extends Allocator {
+  readonly buffer: ArrayBufferLike
+  /** Whether it isn't closed in this thread. */
+  readonly isOpen: boolean
+  /** The arenas that it has in all threads. */
+  readonly arenas: ArenaRegistry
+  /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
+  share(): { readonly generation: number }
+  thread(): { slots: ThreadSlots; slot: number; tag: number }
+  setPooled(address: Address, pooled: boolean): void
+}
+
+/** Checks that an argument is an open heap. */
+export function checkHeap(value: unknown): HostHeap {
+  const isHeap = typeof value === 'object' && value !== null && (value as HostHeap).arenas instanceof ArenaRegistry
+  if (!isHeap) throw wrongType('heap', 'a Heap', value)
+  checkIsOpen(value as HostHeap)
+  return value as HostHeap
+}
+
+/** @throws AllocatorError `ERR_HEAP_CLOSED` */
+export function checkIsOpen(heap: HostHeap): void {
+  if (!heap.isOpen) throw closedError()
+}

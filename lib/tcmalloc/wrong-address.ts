@@ -1,0 +1,35 @@
+import { AllocatorError } from '../errors.ts'
+import { isCached, isHandedOut, ObjectState } from '../memory/object-state.ts'
+import { Granule, Page } from '../memory/page.ts'
+import type { TCMalloc } from './tcmalloc.ts'
+
+/** The error for an address where a live block was expected: what it is instead. */
+export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, address: number): AllocatorError {
+  const granule = address / Granule.Bytes
+  const state = Number.isInteger(granule) ? tiers.stateOf(granule) : ObjectState.None
+  if (state === ObjectState.Free || state === ObjectState.Transfer || isCached(state)) {
+    return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
+  }
+  // It was live a moment ago, when the caller looked: another thread has freed it since, and it was handed out again.
+  if (isHandedOut(state)) {
+    return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `two threads freed the block at ${address} at once`, { address })
+  }
+  const page = Math.floor(granule / 2 ** Page.GranuleShift)
+  const grown = page >= Page.First && page < tiers.endPage
+  return new AllocatorError(
+    'ERR_HEAP_INVALID_ADDRESS',
+    grown ? `no block starts at ${address}` : `${address} is not an address of this heap`,
+    { address }
+  )
+}
+
+/** The error for a block that only what it is a part of may free. */
+export function notYours(address: number): AllocatorError {
+  const message = `the block at ${address} belongs to a pool, an arena or a table of handles`
+  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })
+}
+
+/** The error for a view that isn't of the heap's memory. */
+export function notOurs(address: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', "the view is not of this heap's memory", { address })
+}

@@ -1,0 +1,289 @@
+import test from 'ava'
+import { Arena, type ArenaToken, Heap } from '../../lib/index.ts'
+
+const MIB = 2 ** 20
+const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
+const WRONG_TYPE = { code: 'ERR_INVALID_ARG_TYPE' }
+const OUT_OF_RANGE = { code: 'ERR_OUT_OF_RANGE' }
+
+test('allocations follow one another, aligned, and end together', (t) => {
+  const heap = new Heap({ limitBytes: 256 * MIB })
+  {
+    using arena = heap.arena()
+    const first = arena.alloc(1)
+    t.is(first % 16, 0)
+    t.is(arena.alloc(17), first + 16)
+    t.is(arena.alloc(0), first + 48)
+    t.is(arena.alloc(16), first + 64)
+    t.is(arena.alloc(8, 4096) % 4096, 0)
+    t.is(arena.alloc(8, 1) % 16, 0)
+    const buffer = arena.allocBuffer(100)
+    t.true(Buffer.isBuffer(buffer))
+    t.is(buffer.length, 100)
+    t.is(arena.allocArray(Float64Array, 10).fill(1.5).length, 10)
+    t.true(arena.isOpen)
+    heap.audit()
+    t.is(heap.stats().liveBytes, 65536)
+  }
+  t.is(heap.stats().liveBytes, 0)
+  heap.audit()
+})
+
+test('chunks double up to a MiB, and what is longer has one of its own', (t) => {
+  const heap = new Heap({ limitBytes: 256 * MIB })
+  const arena = heap.arena()
+  const sizes: number[] = []
+  let before = 0
+  for (let i = 0; i < 4 * 2 ** 17; i += 64) {
+    arena.alloc(1024)
+    const { liveBytes } = heap.stats()
+    if (liveBytes > before) sizes.push(liveBytes - before)
+    before = liveBytes
+  }
+  t.deepEqual(
+    sizes.slice(0, 6),
+    [1, 2, 4, 8, 16, 16].map((times) => times * 65536)
+  )
+  arena.alloc(5 * MIB)
+  t.is(heap.stats().liveBytes, before + 5 * MIB)
+  arena.dispose()
+  t.is(heap.stats().liveBytes, 0)
+})
+
+test('nothing in it can be freed alone, nor its chunks', (t) => {
+  const heap = new Heap()
+  using arena = heap.arena()
+  const chunk = arena.alloc(10)
+  const inner = arena.alloc(10)
+  const buffer = arena.allocBuffer(10)
+  for (const call of [
+    () => heap.free(chunk),
+    () => heap.free(inner),
+    () => heap.freeBuffer(buffer),
+    () => heap.realloc(chunk, 100),
+    () => heap.realloc(inner, 100),
+  ])
+    t.throws(call, { code: 'ERR_HEAP_INVALID_ADDRESS' })
+  heap.audit()
+})
+
+test('after its end it allocates nothing, also where its slot is another arena’s', (t) => {
+  const heap = new Heap()
+  const arena = heap.arena()
+  const mark = arena.mark()
+  arena.alloc(10)
+  arena.dispose()
+  const other = heap.arena()
+  for (const call of [
+    () => arena.alloc(10),
+    () => arena.alloc(10, 64),
+    () => arena.allocBuffer(10),
+    () => arena.allocArray(Int8Array, 10),
+    () => arena.arena(),
+    () => arena.mark(),
+    () => arena.rewind(mark),
+    () => arena.share(),
+  ])
+    t.throws(call, STALE)
+  t.false(arena.isOpen)
+  arena.dispose()
+  arena[Symbol.dispose]()
+  t.true(other.isOpen)
+  other.dispose()
+  heap.audit()
+})
+
+test('an arena of an arena ends with it', (t) => {
+  const heap = new Heap()
+  const parent = heap.arena()
+  parent.alloc(100)
+  const children = [1, 2, 3].map(() => parent.arena())
+  const grandchild = children[1]!.arena()
+  for (const arena of [...children, grandchild]) arena.alloc(100)
+  children[2]!.dispose()
+  children[2]!.dispose()
+  t.is(parent.alloc(100) > 0, true)
+  t.is(heap.stats().liveBytes, 4 * 65536)
+  parent.dispose()
+  for (const arena of [...children, grandchild]) t.throws(() => arena.alloc(1), STALE)
+  t.is(heap.stats().liveBytes, 0)
+  grandchild.dispose()
+  heap.audit()
+})
+
+test('back to a mark', (t) => {
+  const heap = new Heap()
+  using arena = heap.arena()
+  const start = arena.mark()
+  t.is(start, 0)
+  arena.rewind(0)
+  const first = arena.alloc(100)
+  const mark = arena.mark()
+  const second = arena.alloc(100)
+  for (let i = 0; i < 100; i++) arena.alloc(50_000)
+  const held = heap.stats().liveBytes
+  arena.rewind(mark)
+  t.true(heap.stats().liveBytes < held)
+  t.is(arena.mark(), mark)
+  t.is(arena.alloc(100), second)
+  t.throws(() => arena.rewind(arena.mark() + 16), OUT_OF_RANGE)
+  arena.rewind(start)
+  t.is(arena.alloc(1), first)
+  heap.audit()
+})
+
+test('a limit counts what is handed out', (t) => {
+  const heap = new Heap()
+  using arena = heap.arena({ limitBytes: 100_000 })
+  arena.alloc(60_000)
+  t.throws(() => arena.alloc(60_000), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  const mark = arena.mark()
+  arena.alloc(40_000)
+  t.throws(() => arena.alloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  arena.rewind(mark)
+  arena.alloc(39_984)
+  arena.alloc(16)
+  t.throws(() => arena.alloc(0), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  using little = heap.arena({ limitBytes: 20 })
+  little.alloc(16)
+  t.throws(() => little.alloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+})
+
+test('by tag, in the statistics', (t) => {
+  const heap = new Heap()
+  const arena = heap.arena({ tag: 'request' })
+  const owners = () => heap.stats({ detail: true }).owners
+  t.deepEqual(owners(), [{ tag: 'request', buffers: 0, bytes: 0 }])
+  arena.alloc(10)
+  t.deepEqual(owners(), [{ tag: 'request', buffers: 1, bytes: 65536 }])
+  t.is(arena.tag, 'request')
+  arena.dispose()
+  t.deepEqual(owners(), [])
+})
+
+test('what ends with its parent, or by another, is kept nowhere', (t) => {
+  const heap = new Heap()
+  const { local } = heap.arenas as unknown as { local: Set<Arena> }
+  for (let i = 0; i < 2000; i++) {
+    const arena = heap.arena()
+    arena.arena({ tag: 'child' }).alloc(1)
+    arena.dispose()
+    if (local.size > 66) t.fail(`${local.size} arenas are kept`)
+  }
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+  t.is(local.size, 0)
+  const arena = heap.arena({ tag: 'other' })
+  Arena.attach(heap, arena.share()).dispose()
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+})
+
+test('opened by a token it can be ended, and not allocated from', (t) => {
+  const heap = new Heap()
+  const arena = heap.arena()
+  arena.alloc(100)
+  const token = structuredClone(arena.share())
+  const other = Arena.attach(heap, token)
+  t.throws(() => other.alloc(1), { code: 'ERR_HEAP_UNSUPPORTED' })
+  t.throws(() => other.arena(), { code: 'ERR_HEAP_UNSUPPORTED' })
+  t.throws(() => other.mark(), { code: 'ERR_HEAP_UNSUPPORTED' })
+  t.deepEqual(other.share(), token)
+  other.dispose()
+  t.throws(() => arena.alloc(1), STALE)
+  t.throws(() => Arena.attach(heap, token), STALE)
+  t.is(heap.stats().liveBytes, 0)
+  arena.dispose()
+})
+
+test('tokens that are none', (t) => {
+  const heap = new Heap()
+  using arena = heap.arena()
+  const token = arena.share()
+  const INVALID = { code: 'ERR_HEAP_INVALID_TOKEN' }
+  for (const wrong of [undefined, null, 1, {}, { arena: 'x' }, { ...token, arena: 65 }, { ...token, arena: 2 ** 20 }])
+    t.throws(() => Arena.attach(heap, wrong as ArenaToken), INVALID)
+  using other = new Heap()
+  t.throws(() => Arena.attach(other, token), INVALID)
+  t.throws(() => Arena.attach({} as Heap, token), WRONG_TYPE)
+})
+
+test('private memory', (t) => {
+  const heap = new Heap({ memory: 'private' })
+  const arena = heap.arena()
+  t.true(arena.allocBuffer(10).buffer instanceof ArrayBuffer)
+  t.throws(() => arena.share(), { code: 'ERR_HEAP_NOT_SHARED' })
+  arena.dispose()
+  heap.audit()
+  heap.close()
+})
+
+test('wrong arguments', (t) => {
+  using heap = new Heap()
+  using arena = heap.arena()
+  for (const make of [heap.arena.bind(heap), arena.arena.bind(arena)]) {
+    t.throws(() => make(null as never), WRONG_TYPE)
+    t.throws(() => make({ tag: 1 as never }), WRONG_TYPE)
+    t.throws(() => make({ limitBytes: 0 }), OUT_OF_RANGE)
+    t.throws(() => make({ limitBytes: '1' as never }), WRONG_TYPE)
+    t.throws(() => make({ chunkBytes: 65535 }), OUT_OF_RANGE)
+    t.throws(() => make({ owner: 'me' as never }), OUT_OF_RANGE)
+  }
+  for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) {
+    t.throws(() => arena.alloc(size), OUT_OF_RANGE)
+    t.throws(() => arena.allocBuffer(size), OUT_OF_RANGE)
+    t.throws(() => arena.allocArray(Int8Array, size), OUT_OF_RANGE)
+    t.throws(() => arena.rewind(size), OUT_OF_RANGE)
+  }
+  for (const size of ['1', undefined, null]) {
+    t.throws(() => arena.alloc(size as never), WRONG_TYPE)
+    t.throws(() => arena.rewind(size as never), WRONG_TYPE)
+  }
+  for (const alignment of [0, 3, 8192, -16]) t.throws(() => arena.alloc(1, alignment), OUT_OF_RANGE)
+  t.throws(() => arena.alloc(1, '16' as never), WRONG_TYPE)
+  t.throws(() => arena.allocArray(Object as never, 1), WRONG_TYPE)
+  t.throws(() => arena.rewind(8), OUT_OF_RANGE)
+  t.throws(() => arena.alloc(2 ** 40), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+})
+
+test('after the heap was closed', (t) => {
+  for (const memory of ['shared', 'private'] as const) {
+    const heap = new Heap({ memory })
+    const arena = heap.arena()
+    arena.alloc(10)
+    heap.close()
+    for (const call of [() => arena.alloc(10), () => arena.mark(), () => arena.arena(), () => heap.arena()])
+      t.throws(call, { code: 'ERR_HEAP_CLOSED' })
+    t.false(arena.isOpen)
+    arena.dispose()
+  }
+})
+
+test('closed in one thread, and open in another: that thread’s own arenas end, and the others allocate nothing', (t) => {
+  const heap = new Heap()
+  const attached = Heap.attach(heap.share())
+  const own = attached.arena({ owner: 'worker' })
+  const anybodys = attached.arena()
+  own.alloc(10)
+  anybodys.alloc(10)
+  const token = anybodys.share()
+  attached.close()
+  t.is(heap.stats().liveBytes, 65536)
+  t.throws(() => anybodys.alloc(10), { code: 'ERR_HEAP_CLOSED' })
+  Arena.attach(heap, token).dispose()
+  t.is(heap.stats().liveBytes, 0)
+  heap.audit()
+})
+
+test('so many may be open at once', (t) => {
+  const heap = new Heap()
+  const parent = heap.arena()
+  t.throws(
+    () => {
+      for (;;) parent.arena()
+    },
+    { code: 'ERR_HEAP_OUT_OF_MEMORY', message: /at most 16376/ }
+  )
+  parent.dispose()
+  using again = heap.arena()
+  again.alloc(1)
+  heap.audit()
+})
