@@ -7,6 +7,7 @@ import { ObjectState } from '../memory/object-state.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
 import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
+import { probeStack } from '../memory/stack-probe.ts'
 import { pagesFor, roundUp, Tables } from '../memory/tables.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
@@ -20,9 +21,6 @@ import { Repair } from './repair.ts'
 import { SizeClassTable, Small } from './size-class.ts'
 import { Cache, ThreadCache, threadCacheLayout } from './thread-cache.ts'
 import { TransferCache, transferLayout } from './transfer-cache.ts'
-
-/** So many calls deep the stack is probed before a slow path begins: more than any takes. */
-const PROBED_CALLS = 24
 
 /** What this thread was about to open when it was struck by a vm timeout; undone before it opens anything else. */
 let halfOpen: { undo(): void } | undefined
@@ -118,7 +116,7 @@ export class TCMalloc {
     const { tables } = this
     this.arenaWords = tables.control.subarray(arenas)
     if (adopted === undefined) begin(tables) // nobody else knows of it yet
-    probeStack(PROBED_CALLS)
+    probeStack()
     halfOpen?.undo()
     const claim = () => tables.claimSlot()
     // A new heap's first thread has nothing left without its slot.
@@ -427,7 +425,7 @@ export class TCMalloc {
     const { area, repair } = this
     const { control, slots } = this.tables
     repair.check()
-    probeStack(PROBED_CALLS)
+    probeStack()
     if (area[Cache.Busy] !== 0) repair.recover()
     area[Cache.Busy] = 1
     if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clear()
@@ -495,9 +493,4 @@ export class TCMalloc {
       page = end + 1
     }
   }
-}
-
-/** Overflows the stack here, where nothing is half done, and not later under a lock. */
-function probeStack(calls: number): number {
-  return calls === 0 ? 0 : probeStack(calls - 1) + 1
 }
