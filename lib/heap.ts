@@ -41,6 +41,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly tiers: TCMalloc
   private readonly bytes: BlockBytes
   private readonly buffers: HeapBuffers
+  private readonly closers: (() => void)[]
   private finalStats: HeapStats | undefined
   private isClosed = false
 
@@ -65,6 +66,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.classBySize = tiers.classBySize
     this.endAddress = this.buffer.byteLength
     this.watch = watch
+    this.closers = []
     this.buffers = new HeapBuffers(this, tiers, watch)
   }
 
@@ -215,6 +217,12 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return this.buffers
   }
 
+  /** @internal `callback` is called when this heap is about to be closed in this thread. */
+  atClose(callback: () => void): void {
+    this.checkOpen()
+    this.closers.push(callback)
+  }
+
   malloc(size: number): Address {
     if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= Small.MostBytes) {
       const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
@@ -312,6 +320,8 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
       this.finalStats = closedStats(this.currentStats())
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: throwClosed })
+      // Records let go of the memory before it goes: a write to them would end the process.
+      for (const closer of this.closers) closer()
     }
     const last = this.tiers.close()
     this.isClosed = true
