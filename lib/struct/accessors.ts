@@ -42,12 +42,12 @@ export class StructAccessors {
     this.fields = new Map(layout.fields.map((field) => [field.name, access(field)]))
     this.plain = this.plain.bind(this)
     this.assign = this.assign.bind(this)
-    this.Part = this.make(RecordBase, RECORD) as typeof this.Part
+    this.Part = this.make(RecordBase, RECORD, 'this.$o', ACCESS) as typeof this.Part
   }
 
   /** The class of cursors over arrays. */
   get Cursor(): new (views: Views, start: number, length: number) => CursorBase {
-    this.cursorClass ??= this.make(CursorBase, cursorCode(this.size)) as NonNullable<typeof this.cursorClass>
+    this.cursorClass ??= this.makeCursor()
     return this.cursorClass
   }
 
@@ -71,14 +71,24 @@ export class StructAccessors {
     return accessIn(this.fields, name)
   }
 
-  private make(base: Base, code: ClassCode): Made {
+  private makeCursor(): NonNullable<typeof this.cursorClass> {
+    const { size } = this
+    // The index is all that moves: so an access in a loop is what it would be with a typed array, i * step + first.
+    const access: Access = (kind, delta) => {
+      const unit = NUMBERS[kind].size
+      return `this.$v.${kind}[(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit}]`
+    }
+    return this.make(CursorBase, CURSOR, `this.$s + Math.imul(this.$i, ${size})`, access) as never
+  }
+
+  private make(base: Base, code: ClassCode, start: string, access: Access): Made {
     const members = [...this.fields.values()].map(({ field, codec }) => ({
       name: field.name,
       codec,
       isPart: isPart(field),
-      at: `this.$o + ${field.offset}`,
+      at: `${start} + ${field.offset}`,
       offset: (object: { $o: number }) => object.$o + field.offset,
-      body: bodyOf(field, this.alignment, this.struct.isChecked, ACCESS),
+      body: bodyOf(field, this.alignment, this.struct.isChecked, access),
     }))
     const made = makeClass(base, code, members)
     Object.defineProperty(made.prototype, '$accessors', { value: this })
@@ -125,6 +135,19 @@ export interface ClassCode {
   initialize(object: Record<string, unknown>, views: Views, offset: number, third: unknown): void
 }
 
+/** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
+export const MOVE = `
+  move(x) {
+    if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
+    this.$i = x
+    return this
+  }
+  get index() { return this.$i }
+  set index(x) {
+    if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
+    this.$i = x
+  }`
+
 const RECORD: ClassCode = {
   init: 'this.$v = v; this.$o = o; this.$w = w',
   methods: '',
@@ -133,26 +156,12 @@ const RECORD: ClassCode = {
   },
 }
 
-function cursorCode(size: number): ClassCode {
-  return {
-    init: 'this.$v = v; this.$o = o; this.$s = o; this.$w = w; this.$i = 0',
-    methods: `
-      move(x) {
-        if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
-        this.$i = x
-        this.$o = this.$s + Math.imul(x, ${size})
-        return this
-      }
-      get index() { return this.$i }
-      set index(x) {
-        if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
-        this.$i = x
-        this.$o = this.$s + Math.imul(x, ${size})
-      }`,
-    initialize(object, $v, $o, $w) {
-      Object.assign(object, { $v, $o, $s: $o, $w, $i: 0 })
-    },
-  }
+const CURSOR: ClassCode = {
+  init: 'this.$v = v; this.$s = o; this.$w = w; this.$i = 0',
+  methods: MOVE,
+  initialize(object, $v, $s, $w) {
+    Object.assign(object, { $v, $s, $w, $i: 0 })
+  },
 }
 
 /** A field as a class has it. */
@@ -175,12 +184,15 @@ export function makeClass(base: Base, code: ClassCode, members: readonly Member[
   const codecs = members.map(({ codec }) => codec)
   let compiled: (...args: unknown[]) => Made
   try {
-    compiled = new Function('Base', 'codecs', ...Object.keys(HELPERS), textOf(code, members, parts)) as typeof compiled
+    compiled = new Function('codecs', ...Object.keys(HELPERS), textOf(code, members, parts)) as typeof compiled
   } catch (error) {
     if (!(error instanceof EvalError)) throw error
     return assemble(base, code, members, parts)
   }
-  return compiled(base, codecs, ...Object.values(HELPERS))
+  const made = compiled(codecs, ...Object.values(HELPERS))
+  // No class that extends another: its constructor would look for the other's at every call.
+  Object.setPrototypeOf(made.prototype, base.prototype)
+  return made
 }
 
 function textOf(code: ClassCode, members: readonly Member[], parts: readonly string[]): string {
@@ -194,8 +206,8 @@ function textOf(code: ClassCode, members: readonly Member[], parts: readonly str
       set ${name}(x) { ${body?.set ?? `codecs[${i}].write(this.$v, ${at}, x)`} }`
   })
   return `'use strict'
-    return class extends Base {
-      constructor(v, o, w) { super(); ${code.init}; ${parts.map((part) => `this.${part} = undefined`).join('; ')} }
+    return class {
+      constructor(v, o, w) { ${code.init}; ${parts.map((part) => `this.${part} = undefined`).join('; ')} }
       ${code.methods}
       ${properties.join('')}
       $end(x) { this.$v = x; ${parts.map((part) => `if (this.${part} !== undefined) this.${part}.$end(x)`).join('; ')} }

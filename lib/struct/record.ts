@@ -17,7 +17,7 @@ export const enum Hold {
 /** What records and cursors have in common. Names with a dollar are the library's own: no field can have one. */
 export abstract class FieldsBase {
   /** @internal */ declare $v: Views
-  /** @internal The offset in the views. */ declare $o: number
+  /** @internal The offset in the views. */ abstract readonly $o: number
   /** @internal On the prototype. */ declare readonly $accessors: StructAccessors
 
   get address(): number {
@@ -58,6 +58,7 @@ function targetOf(struct: AnyStruct, target: string | (() => AnyStruct)): AnyStr
 
 /** A record: a place in memory that stays, with its fields as properties, which a class made for the struct adds. */
 export abstract class RecordBase extends FieldsBase {
+  /** @internal */ declare $o: number
   /** @internal */ declare $w: Hold
   /** @internal Ends the parts that were read. */ abstract $end(reason: Views): void
 
@@ -77,6 +78,10 @@ export abstract class RecordBase extends FieldsBase {
 
 /** A place in an array that moves. */
 export abstract class CursorBase extends FieldsBase {
+  override get $o(): number {
+    return this.$s + this.$i * this.$accessors.size
+  }
+
   /** @internal Where the array starts in the views. */ declare readonly $s: number
   /** @internal The array's length. */ declare readonly $w: number
   /** @internal */ declare $i: number
@@ -92,7 +97,6 @@ export abstract class CursorBase extends FieldsBase {
   move(index: number): this {
     if (index >>> 0 !== index || index >= this.$w) throw indexError(index, this.$w)
     this.$i = index
-    this.$o = this.$s + index * this.$accessors.size
     return this
   }
 }

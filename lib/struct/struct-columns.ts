@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { type Member, accessIn, entriesOf, isPart, makeClass } from './accessors.ts'
+import { MOVE, type Member, accessIn, entriesOf, isPart, makeClass } from './accessors.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { Column, kindOf, type ValuesOf } from './column.ts'
 import { type Access, bodyOf } from './emit.ts'
@@ -88,18 +88,6 @@ interface CursorPlace {
   readonly length: number
   readonly starts: readonly number[]
 }
-
-const MOVE = `
-  move(x) {
-    if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
-    this.$i = x
-    return this
-  }
-  get index() { return this.$i }
-  set index(x) {
-    if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
-    this.$i = x
-  }`
 
 /** A place in columns that moves. */
 abstract class ColumnsCursorBase {
