@@ -141,7 +141,8 @@ function sums(name: string, count: number): unknown {
   }
   if (name === 'sum objects') {
     const objects: { id: number; price: number; total: number; fee: number; qty: number; side: number }[] = []
-    for (let i = 0; i < count; i++) objects.push({ id: i + 0.5, price: i + 0.25, total: i + 0.5, fee: 0.5, qty: i, side: 1 })
+    for (let i = 0; i < count; i++)
+      objects.push({ id: i + 0.5, price: i + 0.25, total: i + 0.5, fee: 0.5, qty: i, side: 1 })
     return sumOf(() => {
       let sum = 0
       for (let i = 0; i < count; i++) sum += objects[i]!.price

@@ -17,7 +17,6 @@ export type { PoolStats } from './pool/pool-stats.ts'
 export type { ReadOptions, ReadSource } from './pool/read.ts'
 export type { PoolBuffer } from './pool/recycled-buffers.ts'
 export type { WriteOptions } from './pool/write.ts'
-export type { HeapToken } from './token.ts'
 export { type ArrayByKind, Column } from './struct/column.ts'
 export type { FieldLayout, Layout, Padding } from './struct/layout.ts'
 export type {
@@ -53,8 +52,8 @@ export {
   i64,
   le,
   type NumberType,
-  pointer,
   type PointerType,
+  pointer,
   safe,
   text,
   u8,
@@ -62,3 +61,4 @@ export {
   u32,
   u64,
 } from './struct/types.ts'
+export type { HeapToken } from './token.ts'

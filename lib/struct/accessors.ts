@@ -12,7 +12,15 @@ type Base = abstract new () => object
 type Made = new (views: Views, offset: number, third: unknown) => object
 
 /** What generated code may name. */
-const HELPERS = { checkBits, checkPointer: (name: string, _kind: string, value: unknown) => checkPointer(name, value), checkSafe, indexError, numberError, unsafe, wrongType }
+const HELPERS = {
+  checkBits,
+  checkPointer: (name: string, _kind: string, value: unknown) => checkPointer(name, value),
+  checkSafe,
+  indexError,
+  numberError,
+  unsafe,
+  wrongType,
+}
 
 /** A field with its codec. */
 export interface FieldAccess {
@@ -27,7 +35,11 @@ export class StructAccessors {
   readonly size: number
   readonly fields: ReadonlyMap<string, FieldAccess>
   /** The class of records. */
-  readonly Part: new (views: Views, offset: number, hold: number) => RecordBase
+  readonly Part: new (
+    views: Views,
+    offset: number,
+    hold: number
+  ) => RecordBase
   private cursorClass: (new (views: Views, start: number, length: number) => CursorBase) | undefined
 
   constructor(struct: AnyStruct, alignment: number) {
@@ -46,7 +58,11 @@ export class StructAccessors {
   }
 
   /** The class of cursors over arrays. */
-  get Cursor(): new (views: Views, start: number, length: number) => CursorBase {
+  get Cursor(): new (
+    views: Views,
+    start: number,
+    length: number
+  ) => CursorBase {
     this.cursorClass ??= this.makeCursor()
     return this.cursorClass
   }
@@ -119,12 +135,16 @@ export function accessIn<T>(fields: ReadonlyMap<string, T>, name: unknown): T {
 /** The fields that are given; a field that is undefined isn't. */
 export function entriesOf(name: string, values: unknown): [string, unknown][] {
   if (typeof values !== 'object' || values === null) throw wrongType(name, 'an object', values)
-  const plain = values instanceof RecordBase || values instanceof CursorBase ? recordEntries(values) : Object.entries(values)
+  const plain =
+    values instanceof RecordBase || values instanceof CursorBase ? recordEntries(values) : Object.entries(values)
   return plain.filter(([, value]) => value !== undefined)
 }
 
 function recordEntries(record: RecordBase | CursorBase): [string, unknown][] {
-  return [...record.$accessors.fields.keys()].map((name) => [name, (record as unknown as Record<string, unknown>)[name]])
+  return [...record.$accessors.fields.keys()].map((name) => [
+    name,
+    (record as unknown as Record<string, unknown>)[name],
+  ])
 }
 
 /** What a class does beside its fields: its constructor's body, whose arguments are `v`, `o` and `w`, and methods. */
@@ -138,13 +158,13 @@ export interface ClassCode {
 /** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
 export const MOVE = `
   move(x) {
-    if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
+    if (!(x >= 0 && x < this.$w && (x | 0) === x)) throw indexError(x, this.$w)
     this.$i = x
     return this
   }
   get index() { return this.$i }
   set index(x) {
-    if (x >>> 0 !== x || x >= this.$w) throw indexError(x, this.$w)
+    if (!(x >= 0 && x < this.$w && (x | 0) === x)) throw indexError(x, this.$w)
     this.$i = x
   }`
 

@@ -7,7 +7,6 @@ const UNWRITABLE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC
 /** What to throw for a value that isn't a number of a kind. Accessors have found out already that it isn't. */
 export function numberError(name: string, kind: NumberKind, value: unknown): Error {
   const type = isBig(kind) ? 'bigint' : 'number'
-  // biome-ignore lint/suspicious/useValidTypeof: it is one of the two
   if (typeof value !== type) return wrongType(name, `a ${type}`, value)
   const { range } = NUMBERS[kind]
   if (range === undefined) return outOfRange(name, 'a number that 32 bits can hold', value)
@@ -51,7 +50,6 @@ export function unsafe(name: string, kind: NumberKind, value: unknown): RangeErr
 /** Checks the value of a bit field of `width` bits. */
 export function checkBits(name: string, kind: NumberKind, width: number, value: unknown): void {
   const type = isBig(kind) ? 'bigint' : 'number'
-  // biome-ignore lint/suspicious/useValidTypeof: it is one of the two
   if (typeof value !== type) throw wrongType(name, `a ${type}`, value)
   const signed = kind.startsWith('i')
   const most = 2n ** BigInt(signed ? width - 1 : width) - 1n
@@ -73,7 +71,8 @@ export function checkText(name: string, length: number, value: unknown): number 
   if (typeof value !== 'string') throw wrongType(name, 'a string', value)
   const size = Buffer.byteLength(value)
   if (size > length) throw outOfRange(name, `at most ${length} bytes of UTF-8`, `${size} bytes`)
-  if (UNWRITABLE.test(value)) throw outOfRange(name, 'text without U+0000 and half surrogate pairs', JSON.stringify(value))
+  if (UNWRITABLE.test(value))
+    throw outOfRange(name, 'text without U+0000 and half surrogate pairs', JSON.stringify(value))
   return size
 }
 

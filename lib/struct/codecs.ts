@@ -1,13 +1,6 @@
 import { endianness } from 'node:os'
 import { outOfRange, wrongType } from '../errors.ts'
-import {
-  checkBits,
-  checkBytes,
-  checkNumberOf,
-  checkPointer,
-  checkSafe,
-  checkText,
-} from './checks.ts'
+import { checkBits, checkBytes, checkNumberOf, checkPointer, checkSafe, checkText } from './checks.ts'
 import { arrayCodec } from './field-array.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 import { extentOf, type FieldLayout } from './layout.ts'

@@ -78,7 +78,7 @@ export class Column<Read = unknown, Write = Read, Values = unknown> implements I
   }
 
   private offsetOf(index: number): number {
-    if (index >>> 0 !== index || index >= this.length) throw indexError(index, this.length)
+    if (!(index >= 0 && index < this.length && (index | 0) === index)) throw indexError(index, this.length)
     return this.place.start + index * this.place.stride
   }
 }

@@ -66,11 +66,20 @@ function isAligned(kind: NumberKind, offset: number, alignment: number): boolean
 }
 
 /** An integer of 64 bits as a number: two halves, the low one first. */
-function wideBody(name: string, kind: NumberKind, offset: number, access: Access, check: string | undefined): Body | undefined {
+function wideBody(
+  name: string,
+  kind: NumberKind,
+  offset: number,
+  access: Access,
+  check: string | undefined
+): Body | undefined {
   if (isForeign('little')) return undefined
   const low = access('u32', offset)
   const high = access(kind === 'u64' ? 'u32' : 'i32', offset + 4)
-  const checks = check === undefined ? '' : `if (typeof x !== 'number' || !Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}) ${check}(${name}, '${kind}', x); `
+  const checks =
+    check === undefined
+      ? ''
+      : `if (typeof x !== 'number' || !Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}) ${check}(${name}, '${kind}', x); `
   return {
     get: `const y = ${high} * 4294967296 + ${low}; if (y > 9007199254740991 || y < -9007199254740991) throw unsafe(${name}, '${kind}', y); return y`,
     set: `${checks}const y = x >>> 0; ${low} = y; ${high} = (x - y) / 4294967296`,
@@ -78,7 +87,13 @@ function wideBody(name: string, kind: NumberKind, offset: number, access: Access
 }
 
 /** A bit field of up to 32 bits that is inside of one aligned element. */
-function bitsBody(name: string, field: FieldLayout, alignment: number, checked: boolean, access: Access): Body | undefined {
+function bitsBody(
+  name: string,
+  field: FieldLayout,
+  alignment: number,
+  checked: boolean,
+  access: Access
+): Body | undefined {
   const { offset, bits, shape } = field
   if (bits === undefined || shape.is !== 'bits' || isBig(shape.kind) || isForeign('little')) return undefined
   const { first, width } = bits
@@ -95,11 +110,18 @@ function bitsBody(name: string, field: FieldLayout, alignment: number, checked: 
       : width === 32
         ? element
         : `${element} >>> ${shift} & ${mask}`
-    const wrong = signed ? `x << ${32 - width} >> ${32 - width} !== x` : width === 32 ? 'x >>> 0 !== x' : `(x & ${mask}) !== x`
+    const wrong = signed
+      ? `x << ${32 - width} >> ${32 - width} !== x`
+      : width === 32
+        ? 'x >>> 0 !== x'
+        : `(x & ${mask}) !== x`
     const check = checked
       ? `if (typeof x !== 'number' || ${wrong}) checkBits(${name}, '${shape.kind}', ${width}, x); `
       : ''
-    return { get: `return ${value}`, set: `${check}${element} = ${element} & ${~(mask << shift)} | (x & ${mask}) << ${shift}` }
+    return {
+      get: `return ${value}`,
+      set: `${check}${element} = ${element} & ${~(mask << shift)} | (x & ${mask}) << ${shift}`,
+    }
   }
   return undefined
 }

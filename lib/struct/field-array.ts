@@ -62,7 +62,8 @@ export class RecordArray implements FieldArray<unknown, unknown> {
 
   private offsetOf(index: number): number {
     const { length, stride, name } = this.traits
-    if (checkCount('index', index) >= length) throw outOfRange('index', `below the ${length} elements of ${name}`, index)
+    if (checkCount('index', index) >= length)
+      throw outOfRange('index', `below the ${length} elements of ${name}`, index)
     return this.$o + index * stride
   }
 }

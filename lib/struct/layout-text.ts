@@ -53,8 +53,10 @@ function describe({ name, shape }: FieldLayout): string {
 
 /** Words of C that a field can't be called. */
 const WORDS = new Set(
-  ('auto break case char const continue default do double else enum extern float for goto if inline int long register ' +
-    'restrict return short signed sizeof static struct switch typedef union unsigned void volatile while').split(' ')
+  (
+    'auto break case char const continue default do double else enum extern float for goto if inline int long register ' +
+    'restrict return short signed sizeof static struct switch typedef union unsigned void volatile while'
+  ).split(' ')
 )
 
 /** The header of a struct: those that it contains come first. */

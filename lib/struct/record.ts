@@ -52,7 +52,8 @@ export abstract class FieldsBase {
 /** The struct that a pointer leads to. */
 function targetOf(struct: AnyStruct, target: string | (() => AnyStruct)): AnyStruct {
   if (typeof target === 'function') return target()
-  if (target !== struct.name) throw outOfRange('a pointer by name', `to ${struct.name} itself; give others by a function`, target)
+  if (target !== struct.name)
+    throw outOfRange('a pointer by name', `to ${struct.name} itself; give others by a function`, target)
   return struct
 }
 
@@ -95,7 +96,7 @@ export abstract class CursorBase extends FieldsBase {
   }
 
   move(index: number): this {
-    if (index >>> 0 !== index || index >= this.$w) throw indexError(index, this.$w)
+    if (!(index >= 0 && index < this.$w && (index | 0) === index)) throw indexError(index, this.$w)
     this.$i = index
     return this
   }

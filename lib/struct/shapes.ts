@@ -32,7 +32,10 @@ export type Values<F extends Fields> = { readonly [K in keyof F]?: WriteOf<F[K]>
 /** The record that a pointer leads to. */
 export type TargetOf<F extends Fields, Name extends string, K extends keyof F> =
   F[K] extends PointerType<infer Target>
-    ? Target extends () => { readonly fields: infer Other extends Fields; readonly name: infer OtherName extends string }
+    ? Target extends () => {
+        readonly fields: infer Other extends Fields
+        readonly name: infer OtherName extends string
+      }
       ? StructRecord<Other, OtherName>
       : Target extends Name
         ? StructRecord<F, Name>

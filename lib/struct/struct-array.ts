@@ -38,7 +38,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
 
   /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
   at(index: number): StructRecord<F, Name> {
-    if (index >>> 0 !== index || index >= this.length) throw indexError(index, this.length)
+    if (!(index >= 0 && index < this.length && (index | 0) === index)) throw indexError(index, this.length)
     const { Part, size } = this.accessors
     return new Part(this.views, this.start + index * size, Hold.Part) as unknown as StructRecord<F, Name>
   }

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { MOVE, type Member, accessIn, entriesOf, isPart, makeClass } from './accessors.ts'
+import { accessIn, entriesOf, isPart, type Member, MOVE, makeClass } from './accessors.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { Column, kindOf, type ValuesOf } from './column.ts'
 import { type Access, bodyOf } from './emit.ts'
@@ -15,7 +15,9 @@ const LINE_BYTES = 64
 
 /** Of a field type: what its column is. */
 export type ColumnOf<Type> =
-  ValuesOf<Type> extends undefined ? Column<ReadOf<Type>, WriteOf<Type>> : ValuesOf<Type> | Column<ReadOf<Type>, WriteOf<Type>>
+  ValuesOf<Type> extends undefined
+    ? Column<ReadOf<Type>, WriteOf<Type>>
+    : ValuesOf<Type> | Column<ReadOf<Type>, WriteOf<Type>>
 
 /** A field in columns: its values lie side by side. */
 interface ColumnTraits {
@@ -105,7 +107,7 @@ abstract class ColumnsCursorBase {
   }
 
   move(index: number): this {
-    if (index >>> 0 !== index || index >= this.$w) throw indexError(index, this.$w)
+    if (!(index >= 0 && index < this.$w && (index | 0) === index)) throw indexError(index, this.$w)
     this.$i = index
     return this
   }
@@ -180,7 +182,10 @@ export class StructColumns<F extends Fields> implements Disposable {
   cursor(): ColumnsCursor<F> {
     this.views.checkedHeap()
     if (this.length === 0) throw indexError(0, 0)
-    return new this.traits.Cursor(this.views, 0, { length: this.length, starts: this.starts }) as unknown as ColumnsCursor<F>
+    return new this.traits.Cursor(this.views, 0, {
+      length: this.length,
+      starts: this.starts,
+    }) as unknown as ColumnsCursor<F>
   }
 
   /** Gives the block back. */
@@ -193,4 +198,3 @@ export class StructColumns<F extends Fields> implements Disposable {
     if (this.views.heap !== undefined) this.free()
   }
 }
-

@@ -46,7 +46,12 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     this.fields = Object.freeze({ ...fields })
     this.isChecked = isChecked
     this.shape = { is: 'struct', struct: this }
-    this.laidOut = layOut(name, fields, checkBoolean('packed', options.packed, false), order === 'native' ? undefined : order)
+    this.laidOut = layOut(
+      name,
+      fields,
+      checkBoolean('packed', options.packed, false),
+      order === 'native' ? undefined : order
+    )
   }
 
   /** Where each field is. */

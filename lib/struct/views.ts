@@ -97,7 +97,12 @@ class HeapViews {
     const known = this.windows[index]
     if (known !== undefined) return known
     const base = index * WINDOW_STEP
-    const views = new Views(this.heap, this.heap.buffer, base, Math.min(WINDOW_BYTES, this.heap.buffer.byteLength - base))
+    const views = new Views(
+      this.heap,
+      this.heap.buffer,
+      base,
+      Math.min(WINDOW_BYTES, this.heap.buffer.byteLength - base)
+    )
     this.windows[index] = views
     return views
   }
