@@ -197,7 +197,7 @@ export interface Member {
 
 /**
  * A class with a property for each field. It is compiled from text, so that offsets are literals in it and V8 sees what each struct
- * alone does; where that is forbidden, it is put together from functions, which do the same at a fifth of the speed.
+ * alone does; where that is forbidden, it is put together from functions, which do the same and are slower.
  */
 export function makeClass(base: Base, code: ClassCode, members: readonly Member[]): Made {
   const parts = members.flatMap(({ isPart }, i) => (isPart ? [`$p${i}`] : []))
