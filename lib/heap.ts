@@ -262,7 +262,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   /** @internal Where those say what they hold who keep buffers of this heap. */
-  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'watch'> {
+  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'atClose' | 'watch'> {
     return this.buffers
   }
 

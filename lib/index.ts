@@ -20,4 +20,48 @@ export type { PoolStats } from './pool/pool-stats.ts'
 export type { ReadOptions, ReadSource } from './pool/read.ts'
 export type { PoolBuffer } from './pool/recycled-buffers.ts'
 export type { WriteOptions } from './pool/write.ts'
+export { type ArrayByKind, Column } from './struct/column.ts'
+export type { FieldLayout, Layout, Padding } from './struct/layout.ts'
+export type {
+  AnyHeap,
+  AnyRecord,
+  AnyStruct,
+  ColumnsCursor,
+  Fields,
+  ReadOf,
+  StructCursor,
+  StructRecord,
+  Values,
+  WriteOf,
+} from './struct/shapes.ts'
+export { type Struct, type StructOptions, struct } from './struct/struct.ts'
+export type { StructArray } from './struct/struct-array.ts'
+export type { StructColumns } from './struct/struct-columns.ts'
+export {
+  array,
+  be,
+  bits,
+  bool,
+  bytes,
+  type Endian,
+  enumeration,
+  type FieldArray,
+  type FieldType,
+  f32,
+  f64,
+  i8,
+  i16,
+  i32,
+  i64,
+  le,
+  type NumberType,
+  type PointerType,
+  pointer,
+  safe,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+} from './struct/types.ts'
 export type { HeapToken } from './token.ts'

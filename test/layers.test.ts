@@ -22,6 +22,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['heap.ts'],
   ['channel.ts'],
   ['pool/'],
+  ['struct/'],
   ['index.ts'],
   ['trace/'],
   ['cli/'],

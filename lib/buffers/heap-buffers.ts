@@ -84,6 +84,7 @@ export class HeapBuffers {
   private numbers = 0
   private readonly watched = new Map<number, Watched>()
   private readonly owners = new Set<BufferOwner>()
+  private readonly closers: (() => void)[] = []
 
   constructor(heap: BufferHeap, tiers: TCMalloc, watch: LeakWatch) {
     this.heap = heap
@@ -135,9 +136,15 @@ export class HeapBuffers {
     this.owners.delete(owner)
   }
 
+  /** Calls `closer` when the heap is about to be closed: records let go of the memory before it goes, since a write would end the process. */
+  atClose(closer: () => void): void {
+    this.closers.push(closer)
+  }
+
   /** The heap is about to be closed, and so are those who keep its buffers. */
   closeOwners(): void {
     for (const owner of [...this.owners]) owner.close?.()
+    for (const closer of this.closers.splice(0)) closer()
   }
 
   /** What this thread watches, and what its pools keep, by tag; the largest first. */

@@ -1,0 +1,276 @@
+import { outOfRange, wrongType } from '../errors.ts'
+import { checkBits, checkPointer, checkSafe, numberError, unsafe } from './checks.ts'
+import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
+import { type Access, type Body, bodyOf } from './emit.ts'
+import { NUMBERS } from './kinds.ts'
+import { extentOf, type FieldLayout } from './layout.ts'
+import { CursorBase, indexError, RecordBase } from './record.ts'
+import type { AnyStruct } from './shapes.ts'
+import type { Views } from './views.ts'
+
+type Base = abstract new () => object
+type Made = new (views: Views, offset: number, third: unknown) => object
+
+/** What generated code may name. */
+const HELPERS = {
+  checkBits,
+  checkPointer: (name: string, _kind: string, value: unknown) => checkPointer(name, value),
+  checkSafe,
+  indexError,
+  numberError,
+  unsafe,
+  wrongType,
+}
+
+/** A field with its codec. */
+export interface FieldAccess {
+  readonly field: FieldLayout
+  readonly codec: Codec
+}
+
+/** How the records of a struct are read and written where their offsets are multiples of `alignment`. */
+export class StructAccessors {
+  readonly struct: AnyStruct
+  readonly alignment: number
+  readonly size: number
+  readonly fields: ReadonlyMap<string, FieldAccess>
+  /** The class of records. */
+  readonly Part: new (
+    views: Views,
+    offset: number,
+    hold: number
+  ) => RecordBase
+  private cursorClass: (new (views: Views, start: number, length: number) => CursorBase) | undefined
+
+  constructor(struct: AnyStruct, alignment: number) {
+    const layout = struct.layout()
+    this.struct = struct
+    this.alignment = alignment
+    this.size = layout.size
+    const access = (field: FieldLayout) => {
+      const place = { name: field.name, alignment: alignmentAt(alignment, field.offset), checked: struct.isChecked }
+      return { field, codec: codecOfField(field, place) }
+    }
+    this.fields = new Map(layout.fields.map((field) => [field.name, access(field)]))
+    this.plain = this.plain.bind(this)
+    this.assign = this.assign.bind(this)
+    this.Part = this.make(RecordBase, RECORD, 'this.$o', ACCESS) as typeof this.Part
+  }
+
+  /** The class of cursors over arrays. */
+  get Cursor(): new (
+    views: Views,
+    start: number,
+    length: number
+  ) => CursorBase {
+    this.cursorClass ??= this.makeCursor()
+    return this.cursorClass
+  }
+
+  /** A record as plain data. */
+  plain(views: Views, offset: number): Record<string, unknown> {
+    const plain: Record<string, unknown> = {}
+    for (const [name, { field, codec }] of this.fields) plain[name] = codec.plain(views, offset + field.offset)
+    return plain
+  }
+
+  /** Writes the fields that are given. */
+  assign(views: Views, offset: number, values: unknown): void {
+    for (const [name, value] of entriesOf(this.struct.name, values)) {
+      const { field, codec } = this.access(name)
+      codec.write(views, offset + field.offset, value)
+    }
+  }
+
+  /** A field by name. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
+  access(name: string): FieldAccess {
+    return accessIn(this.fields, name)
+  }
+
+  private makeCursor(): NonNullable<typeof this.cursorClass> {
+    const { size } = this
+    // The index is all that moves: so an access in a loop is what it would be with a typed array, i * step + first.
+    const access: Access = (kind, delta) => {
+      const unit = NUMBERS[kind].size
+      return `this.$v.${kind}[(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit}]`
+    }
+    return this.make(CursorBase, CURSOR, `this.$s + Math.imul(this.$i, ${size})`, access) as never
+  }
+
+  private make(base: Base, code: ClassCode, start: string, access: Access): Made {
+    const members = [...this.fields.values()].map(({ field, codec }) => ({
+      name: field.name,
+      codec,
+      isPart: isPart(field),
+      at: `${start} + ${field.offset}`,
+      offset: (object: { $o: number }) => object.$o + field.offset,
+      body: bodyOf(field, this.alignment, this.struct.isChecked, access),
+    }))
+    const made = makeClass(base, code, members)
+    Object.defineProperty(made.prototype, '$accessors', { value: this })
+    Object.defineProperty(made, 'name', { value: this.struct.name })
+    return made
+  }
+}
+
+/** Fields of a record: an element of the views, at the record's offset plus a literal. */
+const ACCESS: Access = (kind, delta) => {
+  const shift = Math.log2(NUMBERS[kind].size)
+  return `this.$v.${kind}[this.$o + ${delta} >> ${shift}]`
+}
+
+/** Whether reads give something that has parts: it is made once, and then put where the record is. */
+export function isPart({ shape }: FieldLayout): boolean {
+  return shape.is === 'struct' || shape.is === 'array'
+}
+
+/** A field by name. */
+export function accessIn<T>(fields: ReadonlyMap<string, T>, name: unknown): T {
+  if (typeof name !== 'string') throw wrongType('field', 'a string', name)
+  const access = fields.get(name)
+  if (access === undefined) throw outOfRange('field', `one of ${[...fields.keys()].join(', ')}`, name)
+  return access
+}
+
+/** The fields that are given; a field that is undefined isn't. */
+export function entriesOf(name: string, values: unknown): [string, unknown][] {
+  if (typeof values !== 'object' || values === null) throw wrongType(name, 'an object', values)
+  const plain =
+    values instanceof RecordBase || values instanceof CursorBase ? recordEntries(values) : Object.entries(values)
+  return plain.filter(([, value]) => value !== undefined)
+}
+
+function recordEntries(record: RecordBase | CursorBase): [string, unknown][] {
+  return [...record.$accessors.fields.keys()].map((name) => [
+    name,
+    (record as unknown as Record<string, unknown>)[name],
+  ])
+}
+
+/** What a class does beside its fields: its constructor's body, whose arguments are `v`, `o` and `w`, and methods. */
+export interface ClassCode {
+  readonly init: string
+  readonly methods: string
+  /** The same where no code may be made from strings. */
+  initialize(object: Record<string, unknown>, views: Views, offset: number, third: unknown): void
+}
+
+/** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
+export const MOVE = `
+  move(x) {
+    if (!(x >= 0 && x < this.$w && (x | 0) === x)) throw indexError(x, this.$w)
+    this.$i = x
+    return this
+  }
+  get index() { return this.$i }
+  set index(x) {
+    if (!(x >= 0 && x < this.$w && (x | 0) === x)) throw indexError(x, this.$w)
+    this.$i = x
+  }`
+
+const RECORD: ClassCode = {
+  init: 'this.$v = v; this.$o = o; this.$w = w',
+  methods: '',
+  initialize(object, $v, $o, $w) {
+    Object.assign(object, { $v, $o, $w })
+  },
+}
+
+const CURSOR: ClassCode = {
+  init: 'this.$v = v; this.$s = o; this.$w = w; this.$i = 0',
+  methods: MOVE,
+  initialize(object, $v, $s, $w) {
+    Object.assign(object, { $v, $s, $w, $i: 0 })
+  },
+}
+
+/** A field as a class has it. */
+export interface Member {
+  readonly name: string
+  readonly codec: Codec
+  readonly isPart: boolean
+  /** Code for its offset in the views, and the same as a function. */
+  readonly at: string
+  offset(object: never): number
+  readonly body: Body | undefined
+}
+
+/**
+ * A class with a property for each field. It is compiled from text, so that offsets are literals in it and V8 sees what each struct
+ * alone does; where that is forbidden, it is put together from functions, which do the same and are slower.
+ */
+export function makeClass(base: Base, code: ClassCode, members: readonly Member[]): Made {
+  const parts = members.flatMap(({ isPart }, i) => (isPart ? [`$p${i}`] : []))
+  const codecs = members.map(({ codec }) => codec)
+  let compiled: (...args: unknown[]) => Made
+  try {
+    compiled = new Function('codecs', ...Object.keys(HELPERS), textOf(code, members, parts)) as typeof compiled
+  } catch (error) {
+    if (!(error instanceof EvalError)) throw error
+    return assemble(base, code, members, parts)
+  }
+  const made = compiled(codecs, ...Object.values(HELPERS))
+  // No class that extends another: its constructor would look for the other's at every call.
+  Object.setPrototypeOf(made.prototype, base.prototype)
+  return made
+}
+
+function textOf(code: ClassCode, members: readonly Member[], parts: readonly string[]): string {
+  const properties = members.map(({ name, isPart, at, body }, i) => {
+    const read = `codecs[${i}].read(this.$v, ${at})`
+    const get = isPart
+      ? `const y = this.$p${i}; if (y === undefined) return this.$p${i} = ${read}; y.$v = this.$v; y.$o = ${at}; return y`
+      : (body?.get ?? `return ${read}`)
+    return `
+      get ${name}() { ${get} }
+      set ${name}(x) { ${body?.set ?? `codecs[${i}].write(this.$v, ${at}, x)`} }`
+  })
+  return `'use strict'
+    return class {
+      constructor(v, o, w) { ${code.init}; ${parts.map((part) => `this.${part} = undefined`).join('; ')} }
+      ${code.methods}
+      ${properties.join('')}
+      $end(x) { this.$v = x; ${parts.map((part) => `if (this.${part} !== undefined) this.${part}.$end(x)`).join('; ')} }
+    }`
+}
+
+interface Holder extends Record<string, unknown> {
+  $v: Views
+}
+
+function assemble(base: Base, code: ClassCode, members: readonly Member[], parts: readonly string[]): Made {
+  const made = class extends (base as new () => object) {
+    constructor(views: Views, offset: number, third: unknown) {
+      super()
+      const holder = this as unknown as Holder
+      code.initialize(holder, views, offset, third)
+      for (const part of parts) holder[part] = undefined
+    }
+    $end(reason: Views): void {
+      const holder = this as unknown as Holder
+      holder.$v = reason
+      for (const part of parts) (holder[part] as { $end(reason: Views): void } | undefined)?.$end(reason)
+    }
+  }
+  for (const [i, { name, codec, isPart, offset }] of members.entries()) {
+    const at = offset as (object: unknown) => number
+    const part = `$p${i}`
+    const get = function (this: Holder) {
+      if (!isPart) return codec.read(this.$v, at(this))
+      const known = this[part] as { $v: Views; $o: number } | undefined
+      if (known !== undefined) return Object.assign(known, { $v: this.$v, $o: at(this) })
+      this[part] = codec.read(this.$v, at(this))
+      return this[part]
+    }
+    const set = function (this: Holder, value: unknown) {
+      codec.write(this.$v, at(this), value)
+    }
+    Object.defineProperty(made.prototype, name, { get, set, configurable: true })
+  }
+  return made as Made
+}
+
+/** Bytes of a field where it stands alone, in a column. */
+export function columnBytes({ shape }: FieldLayout): number {
+  return extentOf(shape).size
+}

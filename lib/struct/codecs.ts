@@ -1,0 +1,223 @@
+import { endianness } from 'node:os'
+import { outOfRange, wrongType } from '../errors.ts'
+import { checkBits, checkBytes, checkNumberOf, checkPointer, checkSafe, checkText } from './checks.ts'
+import { arrayCodec } from './field-array.ts'
+import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
+import { extentOf, type FieldLayout } from './layout.ts'
+import type { Endian, Shape } from './types.ts'
+import type { Views } from './views.ts'
+
+/** The machine's own order of bytes. */
+const NATIVE: Endian = endianness() === 'LE' ? 'little' : 'big'
+
+/** How one type is read and written at an offset of views. Accessors are made from these where nothing faster is known. */
+export interface Codec {
+  read(views: Views, offset: number): unknown
+  write(views: Views, offset: number, value: unknown): void
+  /** As data that JSON can hold. */
+  plain(views: Views, offset: number): unknown
+}
+
+/** What a codec is to know of where it is used. */
+export interface Place {
+  /** What errors call it. */
+  readonly name: string
+  /** Offsets that it is used with are multiples of this power of two. */
+  readonly alignment: number
+  /** Whether writes are checked. */
+  readonly checked: boolean
+}
+
+/** Whether numbers of an order are stored in another than the machine's. */
+export function isForeign(endian: Endian | undefined): boolean {
+  return endian !== undefined && endian !== NATIVE
+}
+
+/** What an offset that is a multiple of `alignment` is still a multiple of, `offset` bytes on. */
+export function alignmentAt(alignment: number, offset: number): number {
+  return offset === 0 ? alignment : Math.min(alignment, 2 ** (31 - Math.clz32(offset & -offset)))
+}
+
+/** The codec of a field, for the offset of its struct plus its own. */
+export function codecOfField(field: FieldLayout, place: Place): Codec {
+  if (field.bits === undefined) return codecOf(field.shape, place)
+  return bitsCodec((field.shape as Shape & { is: 'bits' }).kind, field.bits.first, field.bits.width, place)
+}
+
+/** The codec of a type. */
+export function codecOf(shape: Shape, place: Place): Codec {
+  const { name, checked } = place
+  switch (shape.is) {
+    case 'number': {
+      const { kind } = shape
+      const raw = rawNumber(kind, isForeign(shape.endian), place.alignment)
+      if (shape.safe) return safeCodec(kind, raw, place)
+      const plain = isBig(kind) ? (v: Views, o: number) => String(raw.read(v, o)) : raw.read
+      if (!checked) return { ...raw, plain }
+      const write = (v: Views, o: number, value: unknown) => {
+        checkNumberOf(name, kind, value)
+        raw.write(v, o, value as number)
+      }
+      return { read: raw.read, write, plain }
+    }
+    case 'bool': {
+      const read = (v: Views, o: number) => v.u8[o] !== 0
+      const write = (v: Views, o: number, value: unknown) => {
+        if (checked && typeof value !== 'boolean') throw wrongType(name, 'a boolean', value)
+        v.u8[o] = value ? 1 : 0
+      }
+      return { read, write, plain: read }
+    }
+    case 'bytes':
+      return bytesCodec(shape.length, name)
+    case 'text':
+      return textCodec(shape.length, name)
+    case 'pointer':
+      return safeCodec('u64', rawNumber('u64', isForeign(shape.endian), place.alignment), place, checkPointer)
+    case 'enumeration':
+      return enumerationCodec(shape.names, rawNumber(shape.kind, isForeign(shape.endian), place.alignment), name)
+    case 'bits':
+      throw new TypeError('a bit field has no codec of its own')
+    case 'array':
+      return arrayCodec(codecOf(shape.element.shape, elementPlace(shape, place)), shape, name)
+    case 'struct': {
+      const { Part, plain, assign } = shape.struct.accessors(place.alignment)
+      const read = (v: Views, o: number) => new Part(v, o, 0)
+      return { read, write: assign, plain }
+    }
+  }
+}
+
+function elementPlace({ element }: Shape & { is: 'array' }, { name, alignment, checked }: Place): Place {
+  return { name: `an element of ${name}`, alignment: alignmentAt(alignment, extentOf(element.shape).size), checked }
+}
+
+interface RawNumber {
+  read(views: Views, offset: number): number | bigint
+  write(views: Views, offset: number, value: number | bigint): void
+}
+
+/** One number's bytes while they are put in order. */
+const scratch = new Uint8Array(8)
+const scratchOf = {
+  i8: new Int8Array(scratch.buffer),
+  u8: scratch,
+  i16: new Int16Array(scratch.buffer),
+  u16: new Uint16Array(scratch.buffer),
+  i32: new Int32Array(scratch.buffer),
+  u32: new Uint32Array(scratch.buffer),
+  i64: new BigInt64Array(scratch.buffer),
+  u64: new BigUint64Array(scratch.buffer),
+  f32: new Float32Array(scratch.buffer),
+  f64: new Float64Array(scratch.buffer),
+}
+
+type Numbers = { [index: number]: number | bigint }
+
+function rawNumber(kind: NumberKind, foreign: boolean, alignment: number): RawNumber {
+  const { size } = NUMBERS[kind]
+  if (alignment >= size && (!foreign || size === 1)) {
+    return {
+      read: (v, o) => (v[kind] as Numbers)[o / size]!,
+      write: (v, o, value) => {
+        ;(v[kind] as Numbers)[o / size] = value
+      },
+    }
+  }
+  const numbers = scratchOf[kind] as Numbers
+  return {
+    read: (v, o) => {
+      for (let i = 0; i < size; i++) scratch[foreign ? size - 1 - i : i] = v.u8[o + i]!
+      return numbers[0]!
+    },
+    write: (v, o, value) => {
+      numbers[0] = value
+      for (let i = 0; i < size; i++) v.u8[o + i] = scratch[foreign ? size - 1 - i : i]!
+    },
+  }
+}
+
+/** An integer of 64 bits as a number. Checked at reads also where writes aren't: what doesn't fit would be another number. */
+function safeCodec(kind: NumberKind, raw: RawNumber, { name, checked }: Place, check?: typeof checkPointer): Codec {
+  const read = (v: Views, o: number) => checkSafe(name, kind, Number(raw.read(v, o)))
+  const write = (v: Views, o: number, value: unknown) => {
+    if (check !== undefined && checked) check(name, value)
+    else checkSafe(name, kind, value)
+    raw.write(v, o, BigInt(value as number))
+  }
+  return { read, write, plain: read }
+}
+
+function bytesCodec(length: number, name: string): Codec {
+  const read = (v: Views, o: number) => new Uint8Array(v.u8.buffer, v.u8.byteOffset + o, length)
+  const write = (v: Views, o: number, value: unknown) => {
+    const source = checkBytes(name, length, value)
+    v.u8.set(source, o)
+    v.u8.fill(0, o + source.length, o + length)
+  }
+  return { read, write, plain: (v, o) => v.u8.toString('hex', o, o + length) }
+}
+
+function textCodec(length: number, name: string): Codec {
+  const read = (v: Views, o: number) => {
+    const { u8 } = v
+    const end = o + length
+    let at = o
+    while (at < end && u8[at] !== 0) at++
+    return u8.toString('utf8', o, at)
+  }
+  const write = (v: Views, o: number, value: unknown) => {
+    const size = checkText(name, length, value)
+    v.u8.write(value as string, o, size, 'utf8')
+    v.u8.fill(0, o + size, o + length)
+  }
+  return { read, write, plain: read }
+}
+
+function enumerationCodec(names: ReadonlyMap<string, number>, raw: RawNumber, name: string): Codec {
+  const byValue = new Map([...names].map(([key, value]) => [value, key]))
+  const read = (v: Views, o: number) => {
+    const value = raw.read(v, o) as number
+    return byValue.get(value) ?? noName(name, value)
+  }
+  const write = (v: Views, o: number, value: unknown) => {
+    if (typeof value !== 'string') throw wrongType(name, 'a name', value)
+    const number = names.get(value)
+    if (number === undefined) throw outOfRange(name, `one of ${[...names.keys()].join(', ')}`, value)
+    raw.write(v, o, number)
+  }
+  const plain = (v: Views, o: number) => {
+    const value = raw.read(v, o) as number
+    return byValue.get(value) ?? value
+  }
+  return { read, write, plain }
+}
+
+function noName(name: string, value: number): never {
+  throw outOfRange(name, 'a value that has a name', value)
+}
+
+/** Bits of an integer, which may begin in any bit of a byte and end 8 bytes on. */
+function bitsCodec(kind: NumberKind, first: number, width: number, { name, checked }: Place): Codec {
+  const size = Math.ceil((first + width) / 8)
+  const shift = BigInt(first)
+  const big = isBig(kind)
+  const bytesAt = (v: Views, o: number) => {
+    let all = 0n
+    for (let i = size - 1; i >= 0; i--) all = (all << 8n) | BigInt(v.u8[o + i]!)
+    return all
+  }
+  const read = (v: Views, o: number) => {
+    const bits = bytesAt(v, o) >> shift
+    const value = kind.startsWith('i') ? BigInt.asIntN(width, bits) : BigInt.asUintN(width, bits)
+    return big ? value : Number(value)
+  }
+  const write = (v: Views, o: number, value: unknown) => {
+    if (checked) checkBits(name, kind, width, value)
+    const mask = (2n ** BigInt(width) - 1n) << shift
+    const bits = BigInt.asUintN(width, typeof value === 'bigint' ? value : BigInt(Math.trunc(Number(value)) || 0))
+    let all = (bytesAt(v, o) & ~mask) | (bits << shift)
+    for (let i = 0; i < size; i++, all >>= 8n) v.u8[o + i] = Number(all & 255n)
+  }
+  return { read, write, plain: big ? (v, o) => String(read(v, o)) : read }
+}

@@ -1,0 +1,89 @@
+import { inspect } from 'node:util'
+import { isForeign } from './codecs.ts'
+import { NUMBERS, type NumberKind } from './kinds.ts'
+import type { FieldLayout } from './layout.ts'
+import { indexError } from './record.ts'
+import type { NumberType } from './types.ts'
+import type { Views } from './views.ts'
+
+/** The typed array of each kind of number. */
+export interface ArrayByKind {
+  i8: Int8Array
+  u8: Uint8Array
+  i16: Int16Array
+  u16: Uint16Array
+  i32: Int32Array
+  u32: Uint32Array
+  i64: BigInt64Array
+  u64: BigUint64Array
+  f32: Float32Array
+  f64: Float64Array
+}
+
+/** Of a field type: the typed array that a column of it is in; of what isn't one number, undefined. */
+export type ValuesOf<Type> = Type extends NumberType<number | bigint, infer Kind> ? ArrayByKind[Kind] : undefined
+
+/** What a column is to know. */
+export interface ColumnPlace {
+  readonly views: Views
+  /** Offset of the first value in the views. */
+  readonly start: number
+  /** Bytes from one value to the next. */
+  readonly stride: number
+  readonly length: number
+  readonly read: (views: Views, offset: number) => unknown
+  readonly write: (views: Views, offset: number, value: unknown) => void
+}
+
+/** One field of all records of an array: a typed array with gaps. */
+export class Column<Read = unknown, Write = Read, Values = unknown> implements Iterable<Read> {
+  readonly length: number
+  /**
+   * For loops that must be fast: value `i` is `values[first + i * step]`. Undefined where the field is no number that a typed array
+   * can have: in the other byte order, not aligned, of some bits, or no number at all. Not checked, also not for being freed.
+   */
+  readonly values: Values | undefined
+  readonly first: number
+  readonly step: number
+  private readonly place: ColumnPlace
+
+  constructor(field: FieldLayout, place: ColumnPlace) {
+    this.place = place
+    this.length = place.length
+    const kind = kindOf(field)
+    const { views, start, stride } = place
+    const size = kind === undefined ? 1 : NUMBERS[kind].size
+    const fits = kind !== undefined && start % size === 0 && stride % size === 0
+    this.values = fits ? (views[kind] as Values) : undefined
+    this.first = fits ? start / size : 0
+    this.step = fits ? stride / size : 0
+  }
+
+  get(index: number): Read {
+    const { views, read } = this.place
+    return read(views, this.offsetOf(index)) as Read
+  }
+
+  set(index: number, value: Write): void {
+    const { views, write } = this.place
+    write(views, this.offsetOf(index), value)
+  }
+
+  *[Symbol.iterator](): Iterator<Read> {
+    for (let i = 0; i < this.length; i++) yield this.get(i)
+  }
+
+  [inspect.custom](): string {
+    return `Column(${this.length})`
+  }
+
+  private offsetOf(index: number): number {
+    if (!(index >= 0 && index < this.length && (index | 0) === index)) throw indexError(index, this.length)
+    return this.place.start + index * this.place.stride
+  }
+}
+
+/** The kind of typed array that a field's values can be read from. */
+export function kindOf({ shape }: FieldLayout): NumberKind | undefined {
+  return shape.is === 'number' && !isForeign(shape.endian) ? shape.kind : undefined
+}

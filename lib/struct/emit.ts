@@ -1,0 +1,127 @@
+import { isForeign } from './codecs.ts'
+import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
+import type { FieldLayout } from './layout.ts'
+
+/** The bodies of a getter and a setter; the setter's value is `x`. What they use beside `this` is in {@link HELPERS}. */
+export interface Body {
+  readonly get: string
+  readonly set?: string
+}
+
+/** Where a field is in code: the element of a kind `delta` bytes behind the start of the field's struct. */
+export type Access = (kind: NumberKind, delta: number) => string
+
+/** For each kind, what holds of an `x` that is none of its values, once its type is known to be right. */
+const WRONG: Readonly<Record<NumberKind, string>> = {
+  i8: 'x << 24 >> 24 !== x',
+  u8: '(x & 255) !== x',
+  i16: 'x << 16 >> 16 !== x',
+  u16: '(x & 65535) !== x',
+  i32: '(x | 0) !== x',
+  u32: 'x >>> 0 !== x',
+  i64: 'BigInt.asIntN(64, x) !== x',
+  u64: 'BigInt.asUintN(64, x) !== x',
+  f32: 'x - x === 0 && Math.fround(x) - Math.fround(x) !== 0',
+  f64: 'false',
+}
+
+/**
+ * Code for a field that is plain loads and stores of typed arrays; undefined where it takes a codec: text, bytes, parts, and what
+ * is not aligned or in the other order.
+ */
+export function bodyOf(field: FieldLayout, alignment: number, checked: boolean, access: Access): Body | undefined {
+  const { shape, offset } = field
+  const name = JSON.stringify(field.name)
+  if ('endian' in shape && isForeign(shape.endian)) return undefined
+  switch (shape.is) {
+    case 'bool': {
+      const element = access('u8', offset)
+      const check = checked ? `if (typeof x !== 'boolean') throw wrongType(${name}, 'a boolean', x); ` : ''
+      return { get: `return ${element} !== 0`, set: `${check}${element} = x ? 1 : 0` }
+    }
+    case 'number': {
+      const { kind } = shape
+      if (!isAligned(kind, offset, alignment)) return undefined
+      if (shape.safe) return wideBody(name, kind, offset, access, checked ? 'checkSafe' : undefined)
+      const element = access(kind, offset)
+      const type = isBig(kind) ? 'bigint' : 'number'
+      const check = checked
+        ? `if (typeof x !== '${type}' || ${WRONG[kind]}) throw numberError(${name}, '${kind}', x); `
+        : ''
+      return { get: `return ${element}`, set: `${check}${element} = x` }
+    }
+    case 'pointer':
+      if (!isAligned('u64', offset, alignment)) return undefined
+      return wideBody(name, 'u64', offset, access, checked ? 'checkPointer' : undefined)
+    case 'bits':
+      return bitsBody(name, field, alignment, checked, access)
+    default:
+      return undefined
+  }
+}
+
+function isAligned(kind: NumberKind, offset: number, alignment: number): boolean {
+  const { size } = NUMBERS[kind]
+  return alignment >= size && offset % size === 0
+}
+
+/** An integer of 64 bits as a number: two halves, the low one first. */
+function wideBody(
+  name: string,
+  kind: NumberKind,
+  offset: number,
+  access: Access,
+  check: string | undefined
+): Body | undefined {
+  if (isForeign('little')) return undefined
+  const low = access('u32', offset)
+  const high = access(kind === 'u64' ? 'u32' : 'i32', offset + 4)
+  const checks =
+    check === undefined
+      ? ''
+      : `if (typeof x !== 'number' || !Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}) ${check}(${name}, '${kind}', x); `
+  return {
+    get: `const y = ${high} * 4294967296 + ${low}; if (y > 9007199254740991 || y < -9007199254740991) throw unsafe(${name}, '${kind}', y); return y`,
+    set: `${checks}const y = x >>> 0; ${low} = y; ${high} = (x - y) / 4294967296`,
+  }
+}
+
+/** A bit field of up to 32 bits that is inside of one aligned element. */
+function bitsBody(
+  name: string,
+  field: FieldLayout,
+  alignment: number,
+  checked: boolean,
+  access: Access
+): Body | undefined {
+  const { offset, bits, shape } = field
+  if (bits === undefined || shape.is !== 'bits' || isBig(shape.kind) || isForeign('little')) return undefined
+  const { first, width } = bits
+  for (const unit of ['u8', 'u16', 'u32'] as const) {
+    const { size } = NUMBERS[unit]
+    const start = Math.floor(offset / size) * size
+    const shift = (offset - start) * 8 + first
+    if (alignment < size || shift + width > size * 8) continue
+    const element = access(unit, start)
+    const mask = width === 32 ? -1 : 2 ** width - 1
+    const signed = shape.kind.startsWith('i')
+    const value = signed
+      ? `${element} << ${32 - shift - width} >> ${32 - width}`
+      : width === 32
+        ? element
+        : `${element} >>> ${shift} & ${mask}`
+    const wrong = signed
+      ? `x << ${32 - width} >> ${32 - width} !== x`
+      : width === 32
+        ? 'x >>> 0 !== x'
+        : `(x & ${mask}) !== x`
+    const check = checked
+      ? `if (typeof x !== 'number' || ${wrong}) checkBits(${name}, '${shape.kind}', ${width}, x); `
+      : ''
+    return {
+      get: `return ${value}`,
+      set: `${check}${element} = ${element} & ${~(mask << shift)} | (x & ${mask}) << ${shift}`,
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,91 @@
+import { inspect } from 'node:util'
+import { checkCount } from '../arguments.ts'
+import { outOfRange, wrongType } from '../errors.ts'
+import type { Codec } from './codecs.ts'
+import { extentOf } from './layout.ts'
+import type { FieldArray, Shape } from './types.ts'
+import type { Views } from './views.ts'
+
+/** What an array in a record is made of. */
+interface ArrayTraits {
+  readonly element: Codec
+  readonly length: number
+  /** Bytes from one element to the next. */
+  readonly stride: number
+  readonly name: string
+}
+
+/** An array in a record: where it is, and what it is made of. */
+export class RecordArray implements FieldArray<unknown, unknown> {
+  /** @internal */ $v: Views
+  /** @internal */ $o: number
+  private readonly traits: ArrayTraits
+
+  constructor(traits: ArrayTraits, views: Views, offset: number) {
+    this.traits = traits
+    this.$v = views
+    this.$o = offset
+  }
+
+  get length(): number {
+    return this.traits.length
+  }
+
+  get(index: number): unknown {
+    return this.traits.element.read(this.$v, this.offsetOf(index))
+  }
+
+  set(index: number, value: unknown): void {
+    this.traits.element.write(this.$v, this.offsetOf(index), value)
+  }
+
+  assign(values: Iterable<unknown>): void {
+    assignAll(this.traits, this.$v, this.$o, values)
+  }
+
+  *[Symbol.iterator](): Iterator<unknown> {
+    for (let i = 0; i < this.length; i++) yield this.get(i)
+  }
+
+  toJSON(): unknown[] {
+    return plainAll(this.traits, this.$v, this.$o)
+  }
+
+  [inspect.custom](): unknown {
+    return this.toJSON()
+  }
+
+  /** @internal What it is in was freed. */
+  $end(reason: Views): void {
+    this.$v = reason
+  }
+
+  private offsetOf(index: number): number {
+    const { length, stride, name } = this.traits
+    if (checkCount('index', index) >= length)
+      throw outOfRange('index', `below the ${length} elements of ${name}`, index)
+    return this.$o + index * stride
+  }
+}
+
+function assignAll({ element, length, stride, name }: ArrayTraits, views: Views, offset: number, given: unknown): void {
+  if (typeof given !== 'object' || given === null || !(Symbol.iterator in given))
+    throw wrongType(name, 'an array of values', given)
+  const values = [...(given as Iterable<unknown>)]
+  if (values.length !== length) throw outOfRange(name, `${length} values`, `${values.length} values`)
+  for (const [i, value] of values.entries()) element.write(views, offset + i * stride, value)
+}
+
+function plainAll({ element, length, stride }: ArrayTraits, views: Views, offset: number): unknown[] {
+  return Array.from({ length }, (_, i) => element.plain(views, offset + i * stride))
+}
+
+/** The codec of an array in a record. */
+export function arrayCodec(element: Codec, shape: Shape & { is: 'array' }, name: string): Codec {
+  const traits = { element, length: shape.length, stride: extentOf(shape.element.shape).size, name }
+  return {
+    read: (views, offset) => new RecordArray(traits, views, offset),
+    write: (views, offset, value) => assignAll(traits, views, offset, value),
+    plain: (views, offset) => plainAll(traits, views, offset),
+  }
+}

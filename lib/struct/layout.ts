@@ -1,0 +1,146 @@
+import { outOfRange, wrongType } from '../errors.ts'
+import { MOST_STRUCT_BYTES, NUMBERS } from './kinds.ts'
+import { headerOf, tableOf } from './layout-text.ts'
+import type { AnyStruct, Fields } from './shapes.ts'
+import { type Endian, type Shape, shapeOf, withDefaultOrder } from './types.ts'
+
+/** Where a field is. */
+export interface FieldLayout {
+  readonly name: string
+  readonly shape: Shape
+  /** Bytes from the start of the struct; of a bit field, the byte that its first bit is in. */
+  readonly offset: number
+  /** Bytes; of a bit field, those that it has bits in. */
+  readonly size: number
+  /** What gcc aligns the type to, outside a packed struct. */
+  readonly alignment: number
+  /** Of a bit field: its first bit in the byte at `offset`, and how many. */
+  readonly bits?: { readonly first: number; readonly width: number }
+}
+
+/** Bytes that no field has. */
+export interface Padding {
+  readonly offset: number
+  readonly size: number
+}
+
+/** How a struct lies in memory: as gcc lays it out on x86-64 (System V ABI). */
+export class Layout {
+  readonly name: string
+  /** Bytes, a multiple of the alignment. */
+  readonly size: number
+  readonly alignment: number
+  readonly packed: boolean
+  readonly fields: readonly FieldLayout[]
+  readonly padding: readonly Padding[]
+
+  constructor(name: string, fields: readonly FieldLayout[], size: number, alignment: number, packed: boolean) {
+    this.name = name
+    this.fields = fields
+    this.size = size
+    this.alignment = alignment
+    this.packed = packed
+    this.padding = gapsOf(fields, size)
+  }
+
+  /** A line for each field, and for the padding. */
+  table(): string {
+    return tableOf(this)
+  }
+
+  toString(): string {
+    return this.table()
+  }
+
+  /** The struct in C, with those that it contains; the compiler checks sizes and offsets. */
+  toC(): string {
+    return headerOf(this)
+  }
+}
+
+/** Size and alignment of what a field holds. */
+export function extentOf(shape: Shape): { size: number; alignment: number } {
+  switch (shape.is) {
+    case 'number':
+    case 'enumeration':
+    case 'bits': {
+      const { size } = NUMBERS[shape.kind]
+      return { size, alignment: size }
+    }
+    case 'bool':
+      return { size: 1, alignment: 1 }
+    case 'bytes':
+    case 'text':
+      return { size: shape.length, alignment: 1 }
+    case 'pointer':
+      return { size: 8, alignment: 8 }
+    case 'array': {
+      const { size, alignment } = extentOf(shape.element.shape)
+      return { size: size * shape.length, alignment }
+    }
+    case 'struct': {
+      const { size, alignment } = (shape.struct as AnyStruct).layout()
+      return { size, alignment }
+    }
+  }
+}
+
+/** Lays fields out. @throws RangeError `ERR_OUT_OF_RANGE` for a name that can't be one, or a struct that is too large */
+export function layOut(name: string, fields: Fields, packed: boolean, endian: Endian | undefined): Layout {
+  const placed: FieldLayout[] = []
+  let bit = 0
+  let alignment = 1
+  for (const [field, type] of Object.entries(fields)) {
+    const given = shapeOf(field, type)
+    const shape = endian === undefined ? given : withDefaultOrder(given, endian)
+    const extent = extentOf(shape)
+    const own = packed ? 1 : extent.alignment
+    if (own > alignment) alignment = own
+    if (shape.is === 'bits') {
+      const unit = extent.size * 8
+      // It may not cross the end of a unit of its type; in a packed struct it may.
+      if (!packed && Math.floor(bit / unit) !== Math.floor((bit + shape.width - 1) / unit)) bit = roundUp(bit, unit)
+      const offset = Math.floor(bit / 8)
+      const first = bit % 8
+      const size = Math.ceil((first + shape.width) / 8)
+      placed.push({ name: field, shape, offset, size, alignment: own, bits: { first, width: shape.width } })
+      bit += shape.width
+    } else {
+      const offset = roundUp(Math.ceil(bit / 8), own)
+      placed.push({ name: field, shape, offset, size: extent.size, alignment: own })
+      bit = (offset + extent.size) * 8
+    }
+    if (bit / 8 > MOST_STRUCT_BYTES) throw outOfRange('fields', 'at most 1 GiB', `${bit / 8} bytes`)
+  }
+  if (placed.length === 0) throw outOfRange('fields', 'at least one', 'none')
+  return new Layout(name, placed, roundUp(Math.ceil(bit / 8), alignment), alignment, packed)
+}
+
+/** Names of properties that records, cursors and columns have themselves. */
+const TAKEN = new Set([
+  ...['address', 'assign', 'constructor', 'deref', 'free', 'index', 'move', 'toJSON'],
+  ...Object.getOwnPropertyNames(Object.prototype),
+])
+
+/** Checks the names of fields: identifiers of C, and none that a record has itself. */
+export function checkFields(fields: unknown): void {
+  if (typeof fields !== 'object' || fields === null) throw wrongType('fields', 'an object', fields)
+  for (const name of Object.keys(fields)) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw outOfRange('a field’s name', 'letters, digits and _', name)
+    if (TAKEN.has(name)) throw outOfRange('a field’s name', 'none that records have themselves', name)
+  }
+}
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}
+
+function gapsOf(fields: readonly FieldLayout[], size: number): Padding[] {
+  const gaps: Padding[] = []
+  let end = 0
+  for (const field of [...fields, { offset: size, size: 0 }]) {
+    if (field.offset > end) gaps.push({ offset: end, size: field.offset - end })
+    end = Math.max(end, field.offset + field.size)
+  }
+  return gaps
+}

@@ -1,0 +1,151 @@
+import { inspect } from 'node:util'
+import { checkChoice, checkCount } from '../arguments.ts'
+import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
+import type { StructAccessors } from './accessors.ts'
+import { Column, type ValuesOf } from './column.ts'
+import { MOST_ARRAY_BYTES } from './kinds.ts'
+import { Hold, indexError } from './record.ts'
+import type { AnyHeap, Fields, ReadOf, StructCursor, StructRecord, WriteOf } from './shapes.ts'
+import { sortRecords } from './sort.ts'
+import { blockViews, FREED, type Views } from './views.ts'
+
+/** Elements that `inspect` shows. */
+const SHOWN = 20
+
+/** Records of one struct, one behind the other in a block. */
+export class StructArray<F extends Fields, Name extends string> implements Iterable<StructRecord<F, Name>>, Disposable {
+  readonly length: number
+  private readonly accessors: StructAccessors
+  private readonly views: Views
+  /** Where it starts in the views. */
+  private readonly start: number
+  private readonly hold: Hold
+
+  /** @internal */
+  constructor(accessors: StructAccessors, views: Views, start: number, length: number, hold: Hold) {
+    this.accessors = accessors
+    this.views = views
+    this.start = start
+    this.length = length
+    this.hold = hold
+  }
+
+  /** Where it starts in the heap. */
+  get address(): number {
+    this.views.checkedHeap()
+    return this.views.base + this.start
+  }
+
+  /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
+  at(index: number): StructRecord<F, Name> {
+    if (!(index >= 0 && index < this.length && (index | 0) === index)) throw indexError(index, this.length)
+    const { Part, size } = this.accessors
+    return new Part(this.views, this.start + index * size, Hold.Part) as unknown as StructRecord<F, Name>
+  }
+
+  /** Each record, as an object of its own. A loop with {@link StructArray.cursor} makes none. */
+  *[Symbol.iterator](): Iterator<StructRecord<F, Name>> {
+    for (let i = 0; i < this.length; i++) yield this.at(i)
+  }
+
+  /** A place in the array that moves, at index 0 first. */
+  cursor(): StructCursor<F, Name> {
+    this.views.checkedHeap()
+    if (this.length === 0) throw outOfRange('length', 'above 0 for a cursor', 0)
+    return new this.accessors.Cursor(this.views, this.start, this.length) as unknown as StructCursor<F, Name>
+  }
+
+  /** One field of all records. */
+  column<K extends keyof F & string>(field: K): Column<ReadOf<F[K]>, WriteOf<F[K]>, ValuesOf<F[K]>> {
+    const { field: layout, codec } = this.accessors.access(field)
+    const { views, length } = this
+    this.views.checkedHeap()
+    const start = this.start + layout.offset
+    const { read, write } = codec
+    return new Column(layout, { views, start, stride: this.accessors.size, length, read, write })
+  }
+
+  /** The records from `from` to before `to`, without a copy. It ends with this array. */
+  subarray(from = 0, to = this.length): StructArray<F, Name> {
+    const [first, end] = this.range(from, to)
+    const start = this.start + first * this.accessors.size
+    return new StructArray(this.accessors, this.views, start, end - first, Hold.Part)
+  }
+
+  /** A copy of the records from `from` to before `to`, in a block of its own. */
+  slice(from = 0, to = this.length): StructArray<F, Name> {
+    const [first, end] = this.range(from, to)
+    const { size } = this.accessors
+    const copy = allocateArray<F, Name>(this.accessors, this.views.checkedHeap(), end - first)
+    copy.views.u8.set(this.views.u8.subarray(this.start + first * size, this.start + end * size))
+    return copy
+  }
+
+  /** Sorts the records where they are by a field that is a number, a bigint, a boolean, a name or text. Equal ones keep their order. */
+  sort(field: keyof F & string, order: 'ascending' | 'descending' = 'ascending'): this {
+    checkChoice('order', order, ['ascending', 'descending'])
+    const { start, length } = this
+    sortRecords(this.column(field), this.views, { start, length, size: this.accessors.size }, order === 'descending')
+    return this
+  }
+
+  /** Gives the block back. @throws AllocatorError where it is a part of another array */
+  free(): void {
+    const heap = this.views.checkedHeap()
+    const { address } = this
+    if (this.hold === Hold.Part)
+      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the array at ${address} is a part of another`, { address })
+    heap.free(address)
+    this.views.end(FREED)
+  }
+
+  /** Gives the block back where it is the array's own, and wasn't yet. */
+  [Symbol.dispose](): void {
+    if (this.hold === Hold.Own && this.views.heap !== undefined) this.free()
+  }
+
+  toJSON(): Record<string, unknown>[] {
+    const { plain, size } = this.accessors
+    return Array.from({ length: this.length }, (_, i) => plain(this.views, this.start + i * size))
+  }
+
+  [inspect.custom](_depth: number, options: object): string {
+    const title = `${this.accessors.struct.name}[${this.length}]`
+    if (this.views.heap === undefined) return `${title} (gone)`
+    const more = this.length > SHOWN ? ` and ${this.length - SHOWN} more` : ''
+    return `${title} ${inspect(this.subarray(0, Math.min(SHOWN, this.length)).toJSON(), options)}${more}`
+  }
+
+  private range(from: number, to: number): [number, number] {
+    if (checkCount('to', to) > this.length) throw outOfRange('to', `at most the length, ${this.length}`, to)
+    if (checkCount('from', from) > to) throw outOfRange('from', `at most ${to}`, from)
+    return [from, to]
+  }
+}
+
+/** Checks that a heap is one. */
+export function checkHeap(heap: unknown): asserts heap is AnyHeap {
+  if (typeof heap !== 'object' || heap === null || !('owners' in heap)) throw wrongType('heap', 'a Heap', heap)
+}
+
+/** The bytes of an array; also an empty one has room for one record. @throws RangeError where they are more than 2 GiB */
+export function arrayBytes(size: number, length: number): number {
+  const bytes = checkCount('length', length) * size
+  if (bytes > MOST_ARRAY_BYTES) {
+    const most = Math.floor(MOST_ARRAY_BYTES / size)
+    throw outOfRange('length', `at most ${most}: an array has up to 2 GiB`, length)
+  }
+  return Math.max(bytes, size)
+}
+
+/** An array in a block of its own, all zeros. */
+export function allocateArray<F extends Fields, Name extends string>(
+  accessors: StructAccessors,
+  heap: AnyHeap,
+  length: number
+): StructArray<F, Name> {
+  checkHeap(heap)
+  const bytes = arrayBytes(accessors.size, length)
+  const address = heap.calloc(1, bytes)
+  return new StructArray(accessors, blockViews(heap, address, bytes), 0, length, Hold.Own)
+}

@@ -1,0 +1,200 @@
+import { inspect } from 'node:util'
+import { accessIn, entriesOf, isPart, type Member, MOVE, makeClass } from './accessors.ts'
+import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
+import { Column, kindOf, type ValuesOf } from './column.ts'
+import { type Access, bodyOf } from './emit.ts'
+import { NUMBERS } from './kinds.ts'
+import { extentOf, type FieldLayout } from './layout.ts'
+import { indexError } from './record.ts'
+import type { AnyHeap, AnyStruct, ColumnsCursor, Fields, ReadOf, WriteOf } from './shapes.ts'
+import { arrayBytes, checkHeap } from './struct-array.ts'
+import { blockViews, FREED, type Views } from './views.ts'
+
+/** Columns start at multiples of a cache line. */
+const LINE_BYTES = 64
+
+/** Of a field type: what its column is. */
+export type ColumnOf<Type> =
+  ValuesOf<Type> extends undefined
+    ? Column<ReadOf<Type>, WriteOf<Type>>
+    : ValuesOf<Type> | Column<ReadOf<Type>, WriteOf<Type>>
+
+/** A field in columns: its values lie side by side. */
+interface ColumnTraits {
+  readonly field: FieldLayout
+  readonly codec: Codec
+  readonly stride: number
+}
+
+/** What all columns of a struct share. */
+export class ColumnsTraits {
+  readonly struct: AnyStruct
+  readonly columns: ReadonlyMap<string, ColumnTraits>
+  private cursorClass: (new (views: Views, offset: number, place: CursorPlace) => ColumnsCursorBase) | undefined
+
+  constructor(struct: AnyStruct) {
+    this.struct = struct
+    this.columns = new Map(struct.layout().fields.map((field) => [field.name, this.columnOf(field)]))
+  }
+
+  get Cursor(): NonNullable<typeof this.cursorClass> {
+    this.cursorClass ??= this.makeCursor()
+    return this.cursorClass
+  }
+
+  private columnOf(original: FieldLayout): ColumnTraits {
+    const stride = extentOf(original.shape).size
+    // A bit field has an integer of its own here.
+    const bits = original.bits === undefined ? {} : { bits: { first: 0, width: original.bits.width } }
+    const { name, shape, alignment } = original
+    const field = { name, shape, alignment, offset: 0, size: stride, ...bits }
+    const place = { name, alignment: alignmentAt(LINE_BYTES, stride), checked: this.struct.isChecked }
+    return { field, codec: codecOfField(field, place), stride }
+  }
+
+  private makeCursor(): NonNullable<typeof this.cursorClass> {
+    const columns = [...this.columns.values()]
+    const members = columns.map(({ field, codec, stride }, i): Member => {
+      const start = `this.$b${i}`
+      const access: Access = (kind, delta) => {
+        const { size } = NUMBERS[kind]
+        const shift = Math.log2(size)
+        return stride === size
+          ? `this.$v.${kind}[(${start} >> ${shift}) + this.$i]`
+          : `this.$v.${kind}[${start} + Math.imul(this.$i, ${stride}) + ${delta} >> ${shift}]`
+      }
+      return {
+        name: field.name,
+        codec,
+        isPart: isPart(field),
+        at: `${start} + Math.imul(this.$i, ${stride})`,
+        offset: (cursor: Record<string, number>) => cursor[`$b${i}`]! + cursor.$i! * stride,
+        body: bodyOf(field, alignmentAt(LINE_BYTES, stride), this.struct.isChecked, access),
+      }
+    })
+    const starts = columns.map((_, i) => `this.$b${i} = w.starts[${i}]`).join('; ')
+    const init = `this.$v = v; this.$w = w.length; this.$i = 0; ${starts}`
+    const initialize = (object: Record<string, unknown>, $v: Views, _offset: number, third: unknown) => {
+      const { length, starts } = third as CursorPlace
+      Object.assign(object, { $v, $w: length, $i: 0 })
+      for (const [i, start] of starts.entries()) object[`$b${i}`] = start
+    }
+    const made = makeClass(ColumnsCursorBase, { init, methods: MOVE, initialize }, members)
+    Object.defineProperty(made.prototype, '$columns', { value: this.columns })
+    Object.defineProperty(made.prototype, '$name', { value: this.struct.name })
+    return made as unknown as NonNullable<typeof this.cursorClass>
+  }
+}
+
+interface CursorPlace {
+  readonly length: number
+  readonly starts: readonly number[]
+}
+
+/** A place in columns that moves. */
+abstract class ColumnsCursorBase {
+  declare readonly $w: number
+  declare $i: number
+  declare readonly $columns: ReadonlyMap<string, ColumnTraits>
+  declare readonly $name: string
+
+  get index(): number {
+    return this.$i
+  }
+
+  set index(index: number) {
+    this.move(index)
+  }
+
+  move(index: number): this {
+    if (!(index >= 0 && index < this.$w && (index | 0) === index)) throw indexError(index, this.$w)
+    this.$i = index
+    return this
+  }
+
+  assign(values: unknown): this {
+    for (const [name, value] of entriesOf(this.$name, values)) {
+      accessIn(this.$columns, name)
+      ;(this as unknown as Record<string, unknown>)[name] = value
+    }
+    return this
+  }
+
+  toJSON(): Record<string, unknown> {
+    const holder = this as unknown as { $v: Views } & Record<string, number>
+    const plain: Record<string, unknown> = {}
+    for (const [i, [name, { codec, stride }]] of [...this.$columns].entries())
+      plain[name] = codec.plain(holder.$v, holder[`$b${i}`]! + this.$i * stride)
+    return plain
+  }
+
+  [inspect.custom](_depth: number, options: object): string {
+    return `${this.$name} ${inspect(this.toJSON(), options)}`
+  }
+}
+
+/** Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields. */
+export class StructColumns<F extends Fields> implements Disposable {
+  readonly length: number
+  private readonly traits: ColumnsTraits
+  private readonly views: Views
+  private readonly starts: readonly number[]
+
+  /** @internal A block of its own, all zeros. */
+  constructor(traits: ColumnsTraits, heap: AnyHeap, length: number) {
+    checkHeap(heap)
+    const starts: number[] = []
+    let end = 0
+    for (const { stride } of traits.columns.values()) {
+      starts.push(end)
+      end = Math.ceil((end + arrayBytes(stride, length)) / LINE_BYTES) * LINE_BYTES
+    }
+    const bytes = arrayBytes(1, end)
+    this.traits = traits
+    this.length = length
+    this.starts = starts
+    this.views = blockViews(heap, heap.calloc(1, bytes), bytes)
+  }
+
+  /** Where it starts in the heap. */
+  get address(): number {
+    this.views.checkedHeap()
+    return this.views.base
+  }
+
+  /**
+   * All values of a field: of a number in the machine's order a typed array, which is not checked, also not for being freed; of
+   * others a {@link Column}.
+   */
+  column<K extends keyof F & string>(name: K): ColumnOf<F[K]> {
+    const { field, codec, stride } = accessIn(this.traits.columns, name)
+    const { views, length } = this
+    views.checkedHeap()
+    const start = this.starts[[...this.traits.columns.keys()].indexOf(name)]!
+    const kind = kindOf(field)
+    if (kind !== undefined && field.bits === undefined)
+      return views[kind].subarray(start / stride, start / stride + length) as unknown as ColumnOf<F[K]>
+    const { read, write } = codec
+    return new Column(field, { views, start, stride, length, read, write }) as ColumnOf<F[K]>
+  }
+
+  /** A place in the columns that moves, at index 0 first. */
+  cursor(): ColumnsCursor<F> {
+    this.views.checkedHeap()
+    if (this.length === 0) throw indexError(0, 0)
+    return new this.traits.Cursor(this.views, 0, {
+      length: this.length,
+      starts: this.starts,
+    }) as unknown as ColumnsCursor<F>
+  }
+
+  /** Gives the block back. */
+  free(): void {
+    this.views.checkedHeap().free(this.address)
+    this.views.end(FREED)
+  }
+
+  [Symbol.dispose](): void {
+    if (this.views.heap !== undefined) this.free()
+  }
+}

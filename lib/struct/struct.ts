@@ -1,0 +1,160 @@
+import { inspect } from 'node:util'
+import { checkBoolean, checkChoice, checkCount, checkOptions } from '../arguments.ts'
+import { outOfRange, wrongType } from '../errors.ts'
+import { StructAccessors } from './accessors.ts'
+import { checkFields, type Layout, layOut } from './layout.ts'
+import { Hold } from './record.ts'
+import type { AnyHeap, AnyStruct, Fields, FieldValues, RecordMethods, StructRecord, Values } from './shapes.ts'
+import { allocateArray, arrayBytes, checkHeap, StructArray } from './struct-array.ts'
+import { ColumnsTraits, StructColumns } from './struct-columns.ts'
+import type { Endian, Shape } from './types.ts'
+import { blockViews, windowAt } from './views.ts'
+
+/** How a struct is laid out. */
+export interface StructOptions<Name extends string = string> {
+  /** What errors, tables and C headers call it, and pointers to itself. */
+  name?: Name
+  /** True: no padding, and nothing is aligned. Fields that aren't aligned are read byte by byte. */
+  packed?: boolean
+  /** The order of bytes of all fields that have none of their own: by default the machine's. */
+  endian?: Endian | 'native'
+}
+
+/** A record type: fields, and how they lie in memory. It is a type of a field, too. */
+export class Struct<F extends Fields, Name extends string> implements AnyStruct {
+  readonly name: Name
+  readonly fields: F
+  readonly isChecked: boolean
+  readonly shape: Shape
+  declare readonly types?: {
+    readonly read: FieldValues<F> & RecordMethods<F, Name>
+    readonly write: Values<F>
+    readonly key: 'parts'
+  }
+  private readonly laidOut: Layout
+  private readonly byAlignment = new Map<number, StructAccessors>()
+  private columnsTraits: ColumnsTraits | undefined
+
+  /** @internal Use {@link struct}. */
+  constructor(fields: F, options: StructOptions<Name>, isChecked: boolean) {
+    checkFields(fields)
+    checkOptions(options)
+    const { name = 'Struct' as Name, endian } = options
+    if (typeof name !== 'string') throw wrongType('name', 'a string', name)
+    const order = checkChoice('endian', endian, ['native', 'little', 'big'])
+    this.name = name
+    this.fields = Object.freeze({ ...fields })
+    this.isChecked = isChecked
+    this.shape = { is: 'struct', struct: this }
+    this.laidOut = layOut(
+      name,
+      fields,
+      checkBoolean('packed', options.packed, false),
+      order === 'native' ? undefined : order
+    )
+  }
+
+  /** Where each field is. */
+  layout(): Layout {
+    return this.laidOut
+  }
+
+  /** A record in a block of its own, which `free` or `using` gives back. Zeros, but for the values that are given. */
+  alloc(heap: AnyHeap, values?: Values<F>): StructRecord<F, Name> {
+    checkHeap(heap)
+    const address = heap.calloc(1, this.laidOut.size)
+    const record = this.record(heap, address, Hold.Own)
+    if (values === undefined) return record
+    try {
+      record.assign(values)
+    } catch (error) {
+      record.free()
+      throw error
+    }
+    return record
+  }
+
+  /**
+   * A record over a block that is there already: another worker has sent its address, say. `using` doesn't give it back, `free` does.
+   * @throws AllocatorError where no live block starts at the address; RangeError `ERR_OUT_OF_RANGE` where it is too short
+   */
+  at(heap: AnyHeap, address: number): StructRecord<F, Name> {
+    checkHeap(heap)
+    this.checkBlock(heap, address, this.laidOut.size)
+    return this.record(heap, address, Hold.Start)
+  }
+
+  /** `length` records in a block of their own: up to 2 GiB, all zeros. */
+  array(heap: AnyHeap, length: number): StructArray<F, Name> {
+    return allocateArray(this.mainAccessors(), heap, length)
+  }
+
+  /** An array over a block that is there already. `using` doesn't give it back, `free` does. @throws as {@link Struct.at} */
+  arrayAt(heap: AnyHeap, address: number, length: number): StructArray<F, Name> {
+    checkHeap(heap)
+    const bytes = arrayBytes(this.laidOut.size, length)
+    this.checkBlock(heap, address, bytes)
+    return new StructArray(this.mainAccessors(), blockViews(heap, address, bytes), 0, length, Hold.Start)
+  }
+
+  /** `length` records as columns, in a block of their own: up to 2 GiB, all zeros. */
+  columns(heap: AnyHeap, length: number): StructColumns<F> {
+    this.columnsTraits ??= new ColumnsTraits(this)
+    return new StructColumns(this.columnsTraits, heap, length)
+  }
+
+  /** @internal */
+  accessors(alignment: number): StructAccessors {
+    const useful = Math.min(alignment, this.laidOut.alignment)
+    let accessors = this.byAlignment.get(useful)
+    if (accessors === undefined) {
+      accessors = new StructAccessors(this, useful)
+      this.byAlignment.set(useful, accessors)
+    }
+    return accessors
+  }
+
+  [inspect.custom](): string {
+    return this.laidOut.table()
+  }
+
+  private mainAccessors(): StructAccessors {
+    return this.accessors(this.laidOut.alignment)
+  }
+
+  private record(heap: AnyHeap, address: number, hold: Hold): StructRecord<F, Name> {
+    const views = windowAt(heap, address)
+    const { Part } = this.mainAccessors()
+    return new Part(views, address - views.base, hold) as unknown as StructRecord<F, Name>
+  }
+
+  private checkBlock(heap: AnyHeap, address: number, bytes: number): void {
+    const usable = heap.usableSize(checkCount('address', address))
+    if (usable < bytes) throw outOfRange('address', `of a block of ${bytes} bytes or more`, `of one of ${usable}`)
+  }
+}
+
+function checkedStruct<const F extends Fields, const Name extends string = string>(
+  fields: F,
+  options: StructOptions<Name> = {}
+): Struct<F, Name> {
+  return new Struct(fields, options, true)
+}
+
+/**
+ * The same, but numbers, booleans, bit fields and pointers are written as they come: a value out of range is cut to its low bits, as
+ * a typed array does it, and NaN is 0. It saves a few instructions a write, and what it costs is found much later. Text, bytes,
+ * names, parts and bounds are still checked.
+ */
+function uncheckedStruct<const F extends Fields, const Name extends string = string>(
+  fields: F,
+  options: StructOptions<Name> = {}
+): Struct<F, Name> {
+  return new Struct(fields, options, false)
+}
+
+/** Declares a struct: its fields in the order in which they are in memory, laid out as a C compiler does it. */
+export const struct: typeof checkedStruct & { readonly unchecked: typeof uncheckedStruct } = Object.assign(
+  checkedStruct,
+  { unchecked: uncheckedStruct }
+)
