@@ -4,7 +4,7 @@ import { channel } from 'node:diagnostics_channel'
 export interface PoolEvent {
   /**
    * `grow`: a block more. `trim`: blocks fewer. `exhausted`: `acquire` at the limit. `wait`: `acquireAsync` at the limit. `misuse`: a wrong
-   * release. `death`: a thread died with buffers. `close`: the pool ends in this thread.
+   * release. `death`: what a thread that died was about to do with a buffer was finished. `close`: the pool ends in this thread.
    */
   readonly event: 'grow' | 'trim' | 'exhausted' | 'wait' | 'misuse' | 'death' | 'close'
   /** In words, why. */
