@@ -45,6 +45,7 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     checkOptions(options)
     const { sizes = DEFAULT_SIZES, heap, memory, ...rest } = options
     if (!Array.isArray(sizes)) throw wrongType('sizes', 'an array of numbers', sizes)
+    if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
     const most = sorted.at(-1) ?? 0
     if (sorted[0] === 0 || most > MOST_POOLED_BYTES) throw outOfRange('sizes', `from 1 to ${MOST_POOLED_BYTES}`, sizes)

@@ -1,0 +1,97 @@
+import test from 'ava'
+import { Heap } from '../../lib/heap.ts'
+import { PoolSet } from '../../lib/pool/pool-set.ts'
+
+test('a buffer comes from the smallest pool that has room for it, and goes back there', (t) => {
+  using pools = new PoolSet({ sizes: [100, 1500, 1000, 5000] })
+  for (const [size, length] of [
+    [0, 100],
+    [1, 100],
+    [100, 100],
+    [101, 1000],
+    [1000, 1000],
+    [1001, 1500],
+    [1024, 1500],
+    [1500, 1500],
+    [1501, 5000],
+    [5000, 5000],
+  ]) {
+    const buffer = pools.acquire(size!)
+    t.is(buffer.length, length!, `${size}`)
+    pools.release(buffer)
+    t.is(pools.acquire(size!), buffer, 'the same again')
+    pools.release(buffer)
+    t.throws(() => pools.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+  }
+  t.deepEqual(
+    pools.stats().map(({ size, buffers, idle }) => [size, buffers, idle]),
+    [100, 1000, 1500, 5000].map((size) => [size, 1, 1])
+  )
+  pools.heap.audit()
+})
+
+test('by default there are pools from 1 KiB to 1 MiB', (t) => {
+  using pools = new PoolSet()
+  t.deepEqual(
+    pools.stats().map(({ size }) => size),
+    Array.from({ length: 11 }, (_, i) => 1024 * 2 ** i)
+  )
+  const largest = pools.acquire(2 ** 20)
+  t.is(largest.length, 2 ** 20)
+  pools.release(largest)
+})
+
+test('what is larger comes from the heap, exactly as long, and goes back there', (t) => {
+  using pools = new PoolSet({ sizes: [100] })
+  const before = pools.heap.stats().liveBytes
+  const buffer = pools.acquire(101)
+  t.is(buffer.length, 101)
+  pools.release(buffer)
+  t.is(pools.heap.stats().liveBytes, before)
+  t.throws(() => pools.release(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
+})
+
+test('a closed set takes back what is out, and then closes a heap of its own', async (t) => {
+  const pools = new PoolSet({ sizes: [100] })
+  const { heap } = pools
+  const small = pools.acquire(10).fill(1)
+  const large = pools.acquire(1000).fill(2)
+  pools.close()
+  pools.close()
+  t.throws(() => pools.acquire(10), { code: 'ERR_POOL_CLOSED' })
+  t.throws(() => pools.acquire(1000), { code: 'ERR_POOL_CLOSED' })
+  pools.release(small)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.true(
+    large.every((byte) => byte === 2),
+    'the last one is there still'
+  )
+  pools.release(large)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.throws(() => heap.malloc(1), { code: 'ERR_HEAP_CLOSED' })
+})
+
+test('a heap of somebody else’s stays open', async (t) => {
+  using heap = new Heap()
+  const pools = new PoolSet({ heap, sizes: [100] })
+  pools.release(pools.acquire(10))
+  pools.close()
+  await new Promise((resolve) => setImmediate(resolve))
+  heap.free(heap.malloc(10))
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+})
+
+test('wrong arguments', (t) => {
+  using pools = new PoolSet({ sizes: [100] })
+  for (const sizes of [[0], [-1], [1.5], [2 ** 30], [Number.NaN]])
+    t.throws(() => new PoolSet({ sizes }), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' }, `${sizes}`)
+  for (const sizes of ['no', 7, null, ['100']])
+    t.throws(() => new PoolSet({ sizes: sizes as never }), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' })
+  for (const size of [-1, 1.5, Number.NaN, 2 ** 53]) t.throws(() => pools.acquire(size), { code: 'ERR_OUT_OF_RANGE' })
+  t.throws(() => pools.acquire('5' as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => pools.release(5 as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => pools.release(Buffer.alloc(100)), { code: 'ERR_POOL_FOREIGN_BUFFER' })
+  t.throws(() => pools.release(Buffer.alloc(10)), { code: 'ERR_POOL_FOREIGN_BUFFER' })
+  t.throws(() => new PoolSet({ sizes: [], heap: {} as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+})
