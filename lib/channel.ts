@@ -3,7 +3,7 @@ import { AllocatorError, invalidToken } from './errors.ts'
 import type { Heap } from './heap.ts'
 import { Locks } from './memory/locks.ts'
 import { Granule } from './memory/page.ts'
-import type { ThreadSlots } from './memory/thread-slots.ts'
+import { Seats } from './memory/seats.ts'
 
 /** What a channel has room for by default, and at most. */
 const DEFAULT_CAPACITY = 64
@@ -64,7 +64,7 @@ export class Channel implements Disposable {
   private readonly heap: Heap
   private readonly words: Int32Array
   private readonly locks: Locks
-  private readonly slots: ThreadSlots
+  private readonly seats: Seats
   private readonly seat: number
   private readonly address: number
   private readonly capacity: number
@@ -82,7 +82,7 @@ export class Channel implements Disposable {
     this.address = address ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
     this.words = new Int32Array(heap.buffer, this.address, heap.usableSize(this.address) / 4)
     const { slots, tag } = heap.thread()
-    this.slots = slots
+    this.seats = new Seats(this.words, Word.Peers, Word.Seats, slots)
     // Nothing needs a mend: a message is in the channel or not by one store.
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
     if (address === undefined) {
@@ -120,15 +120,7 @@ export class Channel implements Disposable {
 
   /** Threads that have the channel open, this one among them, and threads that died with it open. */
   peers(): { live: number; dead: number } {
-    let live = 0
-    let dead = 0
-    for (let seat = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
-      const tag = Atomics.load(this.words, seat)
-      if (tag === 0) continue
-      if (this.slots.isAlive(tag)) live++
-      else dead++
-    }
-    return { live, dead }
+    return this.seats.count()
   }
 
   /**

@@ -304,16 +304,15 @@ export class ArenaRegistry {
   }
 
   private locked<T>(run: () => T): T {
-    this.locks.acquire(Word.Lock)
-    try {
-      return run()
-    } catch (error) {
-      // Whatever is half ended is finished at the next opportunity.
-      this.words[Word.SweptDeaths] = (this.tiers.tables.slots.deaths - 1) | 0
-      throw error
-    } finally {
-      this.locks.release(Word.Lock)
-    }
+    return this.locks.holding(Word.Lock, () => {
+      try {
+        return run()
+      } catch (error) {
+        // Whatever is half ended is finished at the next opportunity.
+        this.words[Word.SweptDeaths] = (this.tiers.tables.slots.deaths - 1) | 0
+        throw error
+      }
+    })
   }
 }
 

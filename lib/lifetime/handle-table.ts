@@ -4,6 +4,7 @@ import { checkCount, checkInteger, checkOptions } from '../arguments.ts'
 import { AllocatorError, invalidToken, staleHandle } from '../errors.ts'
 import { Locks } from '../memory/locks.ts'
 import { Address32, Granule } from '../memory/page.ts'
+import { Seats } from '../memory/seats.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
 import { chunkOf, firstOf, Generation, Handle, MAGIC, Slot, State, slotsOf, Word } from './handle-words.ts'
 import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
@@ -46,6 +47,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   private readonly tag: number
   private readonly locks: Locks
   private readonly batch: number
+  private readonly seats: Seats
   private seat = 0
   private isOpen = true
   /** The words of each chunk of slots, as far as this thread has met them. */
@@ -67,6 +69,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     this.words = new Int32Array(heap.buffer, this.base, Word.Count)
     const { slots, tag } = heap.thread()
     this.threads = slots
+    this.seats = new Seats(this.words, Word.Peers, Word.Seats, slots)
     this.tag = tag
     const { words } = this
     // Nothing needs a mend: a slot moves from one owner to another by stores with nothing between them that a thread is struck at.
@@ -190,7 +193,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     const { words, heap } = this
     const isLast = this.locked(() => {
       words[this.seat] = 0
-      const last = this.livePeers() === 0
+      const last = this.seats.count().live === 0
       if (last) words[Word.Magic] = 0
       return last
     })
@@ -376,19 +379,10 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     this.locked(() => {
       // Closed by its last thread while this one was on its way.
       if (words[Word.Magic] !== MAGIC) throw invalidToken('no table is there')
-      for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats && this.seat === 0; seat++) {
-        if (words[seat] !== 0 && this.threads.isAlive(words[seat]!)) continue
-        words[seat] = this.tag
-        this.seat = seat
-      }
+      this.seat = this.seats.take(this.tag)
       if (this.seat === 0)
         throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a table serves ${Word.Seats} threads at most`)
     })
-  }
-
-  private livePeers(): number {
-    const seats = this.words.subarray(Word.Peers, Word.Peers + Word.Seats)
-    return seats.filter((tag) => tag !== 0 && this.threads.isAlive(tag)).length
   }
 
   /** Nothing is found here any more. */
@@ -399,12 +393,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   }
 
   private locked<T>(run: () => T): T {
-    this.locks.acquire(Word.Lock)
-    try {
-      return run()
-    } finally {
-      this.locks.release(Word.Lock)
-    }
+    return this.locks.holding(Word.Lock, run)
   }
 
   private checkOpen(): void {

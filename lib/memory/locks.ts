@@ -88,6 +88,16 @@ export class Locks {
     }
   }
 
+  /** Runs `work` with a lock held. REQUIRES: the caller holds none, but one that comes before. @throws AllocatorError `ERR_HEAP_BUSY` */
+  holding<T>(lock: number, work: () => T): T {
+    this.acquire(lock)
+    try {
+      return work()
+    } finally {
+      this.release(lock)
+    }
+  }
+
   release(lock: number): void {
     const at = this.first + lock * STRIDE
     if ((Atomics.exchange(this.words, at, 0) & Bit.Waited) !== 0) Atomics.notify(this.words, at, 1)

@@ -154,7 +154,7 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
 
   /** @internal A view of a lease's first bytes by which the lease is found at once. */
   first(lease: Lease, length: number): Buffer {
-    return this.blocks.part(this.blocks.slotUnder(lease.buffer), 0, length)
+    return this.blocks.first(this.blocks.slotUnder(lease.buffer), length)
   }
 
   private leaseOut(buffer: PoolBuffer<Kind>): Lease<PoolBuffer<Kind>> {

@@ -1,7 +1,7 @@
 import type { LeakWatch, Watched } from '../buffers/leak-watch.ts'
 import { Lease } from './lease.ts'
 import type { PoolBlocks, PoolName } from './pool-blocks.ts'
-import { Slot } from './pool-slots.ts'
+import { isLeased, isOut, Slot } from './pool-slots.ts'
 
 /** What lends buffers. */
 export interface Pool extends PoolName {
@@ -94,9 +94,7 @@ export class Leases {
   private holdAcquired(slot: number): Lease | undefined {
     const { slots } = this.pool.blocks
     const word = slots.state(slot)
-    const kind = word & Slot.StateMask
-    if (kind !== Slot.Acquired && kind !== Slot.Watched) return undefined
-    if (!slots.change(slot, word, slots.own(Slot.Leased))) return undefined
+    if (!isOut(word) || isLeased(word) || !slots.change(slot, word, slots.own(Slot.Leased))) return undefined
     const lease = new Lease(this.lender, slot, this.pool.blocks.viewOf(slot))
     this.held.set(slot, lease)
     return lease

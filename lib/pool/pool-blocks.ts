@@ -113,12 +113,12 @@ export class PoolBlocks {
 
   /** One more view of a slot, which nobody else has. */
   newView(slot: number): Buffer {
-    return this.part(slot, 0, this.name.size)
+    return this.first(slot, this.name.size)
   }
 
-  /** A view of a part of a slot's block. */
-  part(slot: number, offset: number, length: number): Buffer {
-    return HeapView.buffer(this.heap.buffer, this.slots.blockOf(slot) + offset, length, this.owner, slot + 1)
+  /** A view of the first bytes of a slot's block. */
+  first(slot: number, length: number): Buffer {
+    return HeapView.buffer(this.heap.buffer, this.slots.blockOf(slot), length, this.owner, slot + 1)
   }
 
   /** Nothing here holds the slot's view any more, and it can't be released again. */
@@ -136,7 +136,7 @@ export class PoolBlocks {
     if (this.isGone(buffer)) throw this.doubleRelease(buffer)
     const key = this.keyOf(buffer)
     if (key > 0) return key - 1
-    const slot = this.heap.owns(buffer.buffer) ? this.slots.find(buffer.byteOffset) : -1
+    const slot = this.heap.owns(buffer.buffer) ? this.slots.find(buffer.byteOffset, 1) : -1
     if (slot < 0) throw this.misuse('ERR_POOL_FOREIGN_BUFFER', buffer, 'is not of this pool')
     return slot
   }
@@ -146,7 +146,7 @@ export class PoolBlocks {
     if (this.isGone(view)) return -1
     const key = this.keyOf(view)
     if (key > 0) return key - 1
-    return this.heap.owns(view.buffer) ? this.slots.findUnder(view.byteOffset, this.name.size) : -1
+    return this.heap.owns(view.buffer) ? this.slots.find(view.byteOffset, this.name.size) : -1
   }
 
   /** Whether the block of a view that this thread has made is gone. What lies at its address is another's. */

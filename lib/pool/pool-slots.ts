@@ -1,5 +1,6 @@
 import type { Heap } from '../heap.ts'
 import { Granule } from '../memory/page.ts'
+import { Seats } from '../memory/seats.ts'
 import { Tag, type ThreadSlots } from '../memory/thread-slots.ts'
 import type { MemoryKind } from '../os/mapper.ts'
 
@@ -76,6 +77,7 @@ export class PoolSlots {
   readonly address: number
   private readonly threads: ThreadSlots
   private readonly tag: number
+  private readonly seats: Seats
   private seat = 0
   /** No slot before it is empty, as far as this thread knows. */
   private firstEmpty = 0
@@ -88,6 +90,7 @@ export class PoolSlots {
     const { slots, tag } = heap.thread()
     this.threads = slots
     this.tag = tag
+    this.seats = new Seats(words, Word.Peers, Word.Seats, slots)
   }
 
   static local(heap: Heap<MemoryKind>, shape: PoolShape): PoolSlots {
@@ -98,14 +101,9 @@ export class PoolSlots {
 
   /** Those that another thread shares; undefined where there are none. */
   static attach(heap: Heap<MemoryKind>, address: number): PoolSlots | undefined {
-    let bytes: Uint8Array
-    try {
-      bytes = heap.view(address)
-    } catch (error) {
-      // A closed heap is one thing; what is no block, another.
-      if (heap.isOpen) return undefined
-      throw error
-    }
+    // A closed heap is one thing, and told by `view`; what is no pool's block, another.
+    if (heap.isOpen && !heap.isPooled(address)) return undefined
+    const bytes = heap.view(address)
     if (bytes.length < Word.Slots * 4) return undefined
     const words = new Int32Array(heap.buffer, address, bytes.length >>> 2)
     return Atomics.load(words, Word.Magic) === MAGIC ? new PoolSlots(heap, words, address) : undefined
@@ -234,23 +232,12 @@ export class PoolSlots {
     return count
   }
 
-  /** The slot of the block at an address; -1 where it is none of them. */
-  find(address: number): number {
-    if (address % Granule.Bytes !== 0) return -1
-    const granule = (address / Granule.Bytes) | 0
-    const { used, words } = this
-    for (let slot = 0; slot < used; slot++) {
-      if (words[Word.Slots + 2 * slot + 1] === granule && this.state(slot) !== Slot.Empty) return slot
-    }
-    return -1
-  }
-
-  /** The slot in whose block of `size` bytes an address lies; -1 where it is in none. */
-  findUnder(address: number, size: number): number {
+  /** The slot in the first `reach` bytes of whose block an address lies; -1 where it is in none. With 1, it is where a block starts. */
+  find(address: number, reach: number): number {
     const { used } = this
     for (let slot = 0; slot < used; slot++) {
       const block = this.blockOf(slot)
-      if (block !== 0 && address >= block && address < block + size && this.state(slot) !== Slot.Empty) return slot
+      if (block !== 0 && address >= block && address < block + reach && this.state(slot) !== Slot.Empty) return slot
     }
     return -1
   }
@@ -273,19 +260,10 @@ export class PoolSlots {
   join(heap: Heap<MemoryKind>): boolean | undefined {
     return heap.exclusively(() => {
       const isThere = heap.isPooled(this.address) && Atomics.load(this.words, Word.Magic) === MAGIC
-      return isThere ? this.takeSeat() : undefined
+      if (!isThere) return undefined
+      this.seat = this.seats.take(this.tag)
+      return this.isJoined
     })
-  }
-
-  private takeSeat(): boolean {
-    for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
-      const tag = Atomics.load(this.words, seat)
-      if (tag !== 0 && this.threads.isAlive(tag)) continue
-      Atomics.store(this.words, seat, this.tag)
-      this.seat = seat
-      return true
-    }
-    return false
   }
 
   /** So many wait in this thread. REQUIRES: it has a seat. */
@@ -307,10 +285,7 @@ export class PoolSlots {
   leave(heap: Heap<MemoryKind>): boolean {
     return heap.exclusively(() => {
       Atomics.store(this.words, this.seat, 0)
-      for (let seat: number = Word.Peers; seat < Word.Peers + Word.Seats; seat++) {
-        const tag = Atomics.load(this.words, seat)
-        if (tag !== 0 && this.threads.isAlive(tag)) return false
-      }
+      if (this.seats.count().live > 0) return false
       Atomics.store(this.words, Word.Magic, 0)
       return true
     })

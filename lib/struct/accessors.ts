@@ -3,7 +3,7 @@ import { checkBits, checkPointer, checkSafe, numberError, unsafe } from './check
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { type Access, type Body, bodyOf } from './emit.ts'
 import { NUMBERS } from './kinds.ts'
-import { extentOf, type FieldLayout } from './layout.ts'
+import type { FieldLayout } from './layout.ts'
 import { CursorBase, indexError, RecordBase } from './record.ts'
 import type { AnyStruct } from './shapes.ts'
 import type { Views } from './views.ts'
@@ -268,9 +268,4 @@ function assemble(base: Base, code: ClassCode, members: readonly Member[], parts
     Object.defineProperty(made.prototype, name, { get, set, configurable: true })
   }
   return made as Made
-}
-
-/** Bytes of a field where it stands alone, in a column. */
-export function columnBytes({ shape }: FieldLayout): number {
-  return extentOf(shape).size
 }

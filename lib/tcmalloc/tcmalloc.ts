@@ -359,11 +359,9 @@ export class TCMalloc {
   /** Runs `work`, which calls nothing here that takes a lock, while no other thread runs such work. */
   exclusively<T>(work: () => T): T {
     this.enter()
-    this.locks.acquire(Lock.Clearing)
     try {
-      return work()
+      return this.locks.holding(Lock.Clearing, work)
     } finally {
-      this.locks.release(Lock.Clearing)
       this.leave()
     }
   }
