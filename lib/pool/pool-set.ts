@@ -2,13 +2,31 @@ import { checkCount, checkOptions } from '../arguments.ts'
 import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
 import type { MemoryKind } from '../os/mapper.ts'
+import { generateSizeClasses, Small } from '../tcmalloc/size-class.ts'
 import { BufferPool } from './buffer-pool.ts'
 import type { PoolOptions } from './pool-options.ts'
 import type { PoolStats } from './pool-stats.ts'
 import type { PoolBuffer } from './recycled-buffers.ts'
 
-/** Sizes that waste a quarter of a buffer on average, and half at most. */
-const DEFAULT_SIZES = Array.from({ length: 11 }, (_, power) => 1024 * 2 ** power)
+const LEAST_DEFAULT = 1024
+const MOST_DEFAULT = 2 ** 20
+/** What may lie idle in all pools together by default, in bytes: less than a buffer each of the larger sizes would be too little. */
+const DEFAULT_IDLE_BYTES = 64 * 2 ** 20
+
+/**
+ * The heap's own size classes, so that nothing is lost twice, and beyond them steps of an eighth of a power of two: 7 % are
+ * added on average where sizes are spread evenly over doublings. Powers of two add 44 %.
+ */
+function defaultSizes(): number[] {
+  const sizes = generateSizeClasses()
+    .map(({ size }) => size)
+    .filter((size) => size >= LEAST_DEFAULT)
+  for (let size: number = Small.MostBytes; size < MOST_DEFAULT; ) {
+    size += 2 ** Math.floor(Math.log2(size)) / 8
+    sizes.push(size)
+  }
+  return sizes
+}
 
 /** The unit by which a pool is looked up, in bytes; those whose sizes lie within one are looked through. */
 const STEP_SHIFT = 10
@@ -18,8 +36,10 @@ const MOST_POOLED_BYTES = 64 * 2 ** 20
 
 /** How a {@link PoolSet} is made: as its pools, each of its own size. */
 export interface PoolSetOptions<Kind extends MemoryKind = MemoryKind> extends Omit<PoolOptions<Kind>, 'size'> {
-  /** The lengths of buffers that there are pools for, up to 64 MiB; 1 KiB to 1 MiB in powers of two by default. */
+  /** The lengths of buffers that there are pools for, up to 64 MiB; by default the heap's size classes from 1 KiB on, and up to 1 MiB in steps of an eighth of a power of two. */
   sizes?: readonly number[]
+  /** What may lie idle in all pools together, each having an equal share of it, in bytes; 64 MiB by default. */
+  idleBytes?: number
 }
 
 /**
@@ -43,11 +63,12 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(options: PoolSetOptions<Kind> = {}) {
     checkOptions(options)
-    const { sizes = DEFAULT_SIZES, heap, memory, ...rest } = options
+    const { sizes = defaultSizes(), heap, memory, idleBytes = DEFAULT_IDLE_BYTES, ...rest } = options
     if (!Array.isArray(sizes)) throw wrongType('sizes', 'an array of numbers', sizes)
     if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
     const most = sorted.at(-1) ?? 0
+    const idleShare = Math.floor(checkCount('idleBytes', idleBytes) / sorted.length)
     if (sorted[0] === 0 || most > MOST_POOLED_BYTES) throw outOfRange('sizes', `from 1 to ${MOST_POOLED_BYTES}`, sizes)
     this.mostBytes = most
     this.firstByStep = Int32Array.from({ length: (most >>> STEP_SHIFT) + 2 }, (_, step) =>
@@ -56,7 +77,7 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     this.ownsHeap = heap === undefined
     this.heap = heap ?? new Heap<Kind>(memory === undefined ? {} : { memory })
     try {
-      this.pools = sorted.map((size) => new BufferPool<Kind>({ ...rest, heap: this.heap, size }))
+      this.pools = sorted.map((size) => new BufferPool<Kind>({ ...rest, heap: this.heap, size, idleBytes: idleShare }))
     } catch (error) {
       if (this.ownsHeap) this.heap.close()
       throw error

@@ -30,15 +30,37 @@ test('a buffer comes from the smallest pool that has room for it, and goes back 
   pools.heap.audit()
 })
 
-test('by default there are pools from 1 KiB to 1 MiB', (t) => {
+test('by default there are pools from 1 KiB to 1 MiB, whose buffers take what they are long and are seldom much longer than asked', (t) => {
   using pools = new PoolSet()
-  t.deepEqual(
-    pools.stats().map(({ size }) => size),
-    Array.from({ length: 11 }, (_, i) => 1024 * 2 ** i)
-  )
+  const sizes = pools.stats().map(({ size }) => size)
+  t.deepEqual([sizes[0], sizes.at(-1)], [1024, 2 ** 20])
+  const wasted: number[] = []
+  for (let size = 1024; size <= 2 ** 20; size *= 1.001) {
+    const bytes = Math.floor(size)
+    const buffer = pools.acquire(bytes)
+    wasted.push(buffer.length / bytes - 1)
+    t.is(pools.heap.usableSize(buffer.byteOffset), buffer.length)
+    pools.release(buffer)
+  }
+  t.true(Math.max(...wasted) < 0.25)
+  const mean = wasted.reduce((sum, waste) => sum + waste, 0) / wasted.length
+  t.true(mean > 0 && mean < 0.07, `${mean}`)
   const largest = pools.acquire(2 ** 20)
   t.is(largest.length, 2 ** 20)
   pools.release(largest)
+})
+
+test('what lies idle is bounded for all pools together', (t) => {
+  using pools = new PoolSet({ sizes: [1000, 10_000], idleBytes: 40_000 })
+  for (const [size, idle] of [
+    [1000, 20],
+    [10_000, 2],
+  ]) {
+    const buffers = Array.from({ length: 30 }, () => pools.acquire(size!))
+    for (const buffer of buffers) pools.release(buffer)
+    t.is(pools.stats().find((stats) => stats.size === size)!.idle, idle!, `${size}`)
+  }
+  t.throws(() => new PoolSet({ idleBytes: -1 }), { code: 'ERR_OUT_OF_RANGE' })
 })
 
 test('what is larger comes from the heap, exactly as long, and goes back there', (t) => {
