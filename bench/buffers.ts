@@ -16,7 +16,8 @@ import Table from 'cli-table3'
 import { Heap } from '../lib/heap.ts'
 import { BufferPool } from '../lib/pool/buffer-pool.ts'
 import { CollectionCounter, totalCount } from './collections.ts'
-import { median, runOurs } from './peers.ts'
+import { runOurs } from './peers.ts'
+import { median } from './statistics.ts'
 
 /** How many times as fast as allocUnsafe the heap has to be, and is wanted to be. */
 const BARS = new Map([

@@ -16,7 +16,8 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { GoHeap } from '../lib/go/index.ts'
-import { geometricMean, ROOT, runOurs, TRACES } from './peers.ts'
+import { ROOT, runOurs, TRACES } from './peers.ts'
+import { geometricMean } from './statistics.ts'
 
 const SIZES = [16, 32, 64]
 const OBJECTS = 1_000_000

@@ -8,7 +8,8 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
-import { better, type Figures, findPeers, geometricMean, type Peer, ROOT, runOurs, TRACES, Yardstick } from './peers.ts'
+import { better, type Figures, findPeers, type Peer, ROOT, runOurs, TRACES, Yardstick } from './peers.ts'
+import { geometricMean } from './statistics.ts'
 
 const OURS = 'spanheap'
 const REFERENCE = 'gperftools'

@@ -15,7 +15,8 @@ export interface Peer {
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export const TRACES = ['jq', 'sqlite', 'perl', 'node', 'redis', 'gcc']
 
-const LIBRARIES = [
+/** The native allocators that are looked for. */
+export const LIBRARIES = [
   { name: 'gperftools', soname: 'libtcmalloc_minimal.so.4' },
   { name: 'jemalloc', soname: 'libjemalloc.so.2' },
   { name: 'mimalloc', soname: 'libmimalloc.so.2' },
@@ -81,14 +82,4 @@ export function better(a: Figures | undefined, b: Figures): Figures {
     ),
     peakResidentBytes: Math.max(a.peakResidentBytes ?? 0, b.peakResidentBytes ?? 0),
   }
-}
-
-/** The geometric mean. */
-export function geometricMean(values: number[]): number {
-  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
-}
-
-/** The median; of an even number the upper one. */
-export function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!
 }

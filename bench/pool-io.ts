@@ -20,7 +20,8 @@ import { parseArgs, promisify } from 'node:util'
 import Table from 'cli-table3'
 import { BufferPool } from '../lib/pool/buffer-pool.ts'
 import { CollectionCounter, type Collections, totalMs } from './collections.ts'
-import { median, runOurs } from './peers.ts'
+import { runOurs } from './peers.ts'
+import { median } from './statistics.ts'
 
 const MIB = 2 ** 20
 const CHUNK = 65536

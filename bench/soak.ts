@@ -22,8 +22,9 @@ import Table from 'cli-table3'
 import { Heap } from '../lib/heap.ts'
 import { PoolSet } from '../lib/pool/pool-set.ts'
 import { CollectionCounter, type Collections, totalMs } from './collections.ts'
-import { median, ROOT, runOurs } from './peers.ts'
+import { ROOT, runOurs } from './peers.ts'
 import { type Line, soakPicture } from './soak-picture.ts'
+import { median } from './statistics.ts'
 
 const MIB = 2 ** 20
 const LEAST = 4096

@@ -1,0 +1,8 @@
+/**
+ * What a suite measures, in a process of its own: `node suite-process.js SUITE SCALE PARAMETERS` prints rows as JSON.
+ */
+import { suiteNamed } from './suites.ts'
+
+const [name, , parameters] = process.argv.slice(2) as [string, string, string]
+const rows = await suiteNamed(name).measure(JSON.parse(parameters) as never)
+process.stdout.write(JSON.stringify(rows), () => process.exit())

@@ -1,0 +1,11 @@
+import type { Suite } from './suite.ts'
+
+/** All suites, in the order of the report. */
+export const SUITES: readonly Suite[] = []
+
+/** @throws Error where there is none of that name */
+export function suiteNamed(name: string): Suite {
+  const found = SUITES.find((suite) => suite.name === name)
+  if (found === undefined) throw new Error(`there is no suite ${name}`)
+  return found
+}
