@@ -36,6 +36,7 @@ export interface SuiteResult {
   readonly name: string
   readonly title: string
   readonly question: string
+  readonly rows: Suite['rows']
   readonly metrics: readonly Metric[]
   readonly charts: readonly Chart[]
   readonly measurements: readonly Measurement[]
@@ -88,14 +89,14 @@ export class SuiteRecorder {
   }
 
   result(): SuiteResult {
-    const { name, title, question, metrics, charts } = this.suite
+    const { name, title, question, rows, metrics, charts } = this.suite
     const measurements = [...this.samples.values()].map(({ row, contender, metric, values }) => {
       const found = estimate(values)
       return { row, contender, metric, samples: values, ...found, isNoisy: isNoisy(found, values) }
     })
     const verdicts = this.suite.verdicts?.(mediansOf(measurements)) ?? []
     const [series, failures] = [[...this.series.values()], [...this.failures.values()]]
-    return { name, title, question, metrics, charts, measurements, series, failures, verdicts }
+    return { name, title, question, rows, metrics, charts, measurements, series, failures, verdicts }
   }
 }
 

@@ -108,6 +108,8 @@ export interface Suite<Parameters = never> {
   readonly title: string
   /** What a reader learns from it; one or two sentences. */
   readonly question: string
+  /** What a row is, where it is a number: what the column is called, and the number's unit. */
+  readonly rows?: { readonly title: string; readonly unit: 'bytes' | 'count' }
   readonly metrics: readonly Metric[]
   readonly charts: readonly Chart[]
   /** What is measured in one round. The peers' and ours interleave in the order given. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { AllocatorError } from '../errors.ts'
 import { ALLOCATORS } from '../trace/replay.ts'
+import type { BenchOptions } from './bench-command.ts'
 import { runCompare } from './compare.ts'
 import { runReplay } from './replay-command.ts'
 
@@ -27,7 +28,7 @@ const events = () => new Option('--events <n>', 'only the first N events').argPa
 const touch = () => new Option('--touch', 'write one byte in every 64 of each block').default(false)
 
 const program = new Command('spanheap')
-  .description('Replays what real programs asked of malloc, on this heap and on others.')
+  .description('Replays what real programs asked of malloc, on this heap and on others, and measures all of them.')
   .version(version())
   .exitOverride()
 
@@ -54,6 +55,21 @@ program
   .addOption(events())
   .addOption(touch())
   .action(runCompare)
+
+program
+  .command('bench')
+  .description('measures this package, Node and native allocators, and writes a report')
+  .option('--quick', 'what fits in a minute; otherwise a quarter of an hour', false)
+  .option('--only <suites...>', 'only these suites')
+  .addOption(new Option('--rounds <n>', 'rounds, in each of which all has its turn').argParser(positiveInteger))
+  .option('--html <file>', 'where the report goes', 'spanheap-bench.html')
+  .option('--json <file>', 'where all figures go', 'spanheap-bench.json')
+  .option('--compare <file>', 'the figures of an earlier run: what moved beyond noise')
+  .action(async (options: BenchOptions, command: Command) => {
+    // Here and not above: the benchmark is more than all other commands together.
+    const { runBenchCommand } = await import('./bench-command.ts')
+    await runBenchCommand(options, (message) => command.error(message, { exitCode: WRONG_USAGE }))
+  })
 
 try {
   await program.parseAsync()
