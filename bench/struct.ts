@@ -24,6 +24,8 @@ const { values } = parseArgs({
 /** 40 bytes. */
 const Order = struct({ id: f64, price: f64, total: f64, fee: f64, qty: i32, side: u8 }, { name: 'Order' })
 
+const Other = struct({ a: i32, b: f64 }, { name: 'Other' })
+
 /** Nanoseconds an access of the fastest round. The work is split in calls, so that V8 compiles it whole. */
 function best(accesses: number, body: () => unknown): number {
   let fastest = Number.POSITIVE_INFINITY
@@ -37,62 +39,172 @@ function best(accesses: number, body: () => unknown): number {
   return fastest
 }
 
+/**
+ * Each way of an access: bare typed arrays at the same stride, a cursor of which `index` is set, one of which `move` is called, and
+ * records of `at`. All loops have one shape, by index order and through a shuffled list of indices.
+ */
 function accesses(name: string, count: number): unknown {
   const heap = new Heap({ limitBytes: 2 ** 32 })
+  useOthers(heap)
   const orders = Order.array(heap, count)
   const cursor = orders.cursor()
   const one = Order.alloc(heap)
   const f = new Float64Array(heap.buffer, orders.address, count * 5)
   const n = new Int32Array(heap.buffer, orders.address, count * 10)
   const g = new Float64Array(heap.buffer, one.address, 5)
+  const shuffled = shuffledIndices(count)
   const bodies: Record<string, () => unknown> = {
-    'f64 read bare': () => {
+    'f64 read in order bare': () => {
       let sum = 0
       for (let i = 0; i < count; i++) sum += f[i * 5 + 1]!
       return sum
     },
-    'f64 read cursor': () => {
+    'f64 read in order cursor': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) {
+        cursor.index = i
+        sum += cursor.price
+      }
+      return sum
+    },
+    'f64 read in order move': () => {
       let sum = 0
       for (let i = 0; i < count; i++) sum += cursor.move(i).price
       return sum
     },
-    'f64 read index': () => {
+    'f64 read in order at': () => {
       let sum = 0
       for (let i = 0; i < count; i++) sum += orders.at(i).price
       return sum
     },
-    'f64 write bare': () => {
+    'f64 read shuffled bare': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) sum += f[shuffled[i]! * 5 + 1]!
+      return sum
+    },
+    'f64 read shuffled cursor': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) {
+        cursor.index = shuffled[i]!
+        sum += cursor.price
+      }
+      return sum
+    },
+    'f64 read shuffled move': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) sum += cursor.move(shuffled[i]!).price
+      return sum
+    },
+    'f64 read shuffled at': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) sum += orders.at(shuffled[i]!).price
+      return sum
+    },
+    'f64 write in order bare': () => {
       for (let i = 0; i < count; i++) f[i * 5 + 1] = i + 0.5
     },
-    'f64 write cursor': () => {
+    'f64 write in order cursor': () => {
+      for (let i = 0; i < count; i++) {
+        cursor.index = i
+        cursor.price = i + 0.5
+      }
+    },
+    'f64 write in order move': () => {
       for (let i = 0; i < count; i++) cursor.move(i).price = i + 0.5
     },
-    'f64 write index': () => {
+    'f64 write in order at': () => {
       for (let i = 0; i < count; i++) orders.at(i).price = i + 0.5
     },
-    'i32 read bare': () => {
+    'f64 write shuffled bare': () => {
+      for (let i = 0; i < count; i++) f[shuffled[i]! * 5 + 1] = i + 0.5
+    },
+    'f64 write shuffled cursor': () => {
+      for (let i = 0; i < count; i++) {
+        cursor.index = shuffled[i]!
+        cursor.price = i + 0.5
+      }
+    },
+    'f64 write shuffled move': () => {
+      for (let i = 0; i < count; i++) cursor.move(shuffled[i]!).price = i + 0.5
+    },
+    'f64 write shuffled at': () => {
+      for (let i = 0; i < count; i++) orders.at(shuffled[i]!).price = i + 0.5
+    },
+    'i32 read in order bare': () => {
       let sum = 0
       for (let i = 0; i < count; i++) sum = (sum + n[i * 10 + 8]!) | 0
       return sum
     },
-    'i32 read cursor': () => {
+    'i32 read in order cursor': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) {
+        cursor.index = i
+        sum = (sum + cursor.qty) | 0
+      }
+      return sum
+    },
+    'i32 read in order move': () => {
       let sum = 0
       for (let i = 0; i < count; i++) sum = (sum + cursor.move(i).qty) | 0
       return sum
     },
-    'i32 read index': () => {
+    'i32 read in order at': () => {
       let sum = 0
       for (let i = 0; i < count; i++) sum = (sum + orders.at(i).qty) | 0
       return sum
     },
-    'i32 write bare': () => {
+    'i32 read shuffled bare': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) sum = (sum + n[shuffled[i]! * 10 + 8]!) | 0
+      return sum
+    },
+    'i32 read shuffled cursor': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) {
+        cursor.index = shuffled[i]!
+        sum = (sum + cursor.qty) | 0
+      }
+      return sum
+    },
+    'i32 read shuffled move': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) sum = (sum + cursor.move(shuffled[i]!).qty) | 0
+      return sum
+    },
+    'i32 read shuffled at': () => {
+      let sum = 0
+      for (let i = 0; i < count; i++) sum = (sum + orders.at(shuffled[i]!).qty) | 0
+      return sum
+    },
+    'i32 write in order bare': () => {
       for (let i = 0; i < count; i++) n[i * 10 + 8] = i
     },
-    'i32 write cursor': () => {
+    'i32 write in order cursor': () => {
+      for (let i = 0; i < count; i++) {
+        cursor.index = i
+        cursor.qty = i
+      }
+    },
+    'i32 write in order move': () => {
       for (let i = 0; i < count; i++) cursor.move(i).qty = i
     },
-    'i32 write index': () => {
+    'i32 write in order at': () => {
       for (let i = 0; i < count; i++) orders.at(i).qty = i
+    },
+    'i32 write shuffled bare': () => {
+      for (let i = 0; i < count; i++) n[shuffled[i]! * 10 + 8] = i
+    },
+    'i32 write shuffled cursor': () => {
+      for (let i = 0; i < count; i++) {
+        cursor.index = shuffled[i]!
+        cursor.qty = i
+      }
+    },
+    'i32 write shuffled move': () => {
+      for (let i = 0; i < count; i++) cursor.move(shuffled[i]!).qty = i
+    },
+    'i32 write shuffled at': () => {
+      for (let i = 0; i < count; i++) orders.at(shuffled[i]!).qty = i
     },
     'one record bare': () => {
       for (let i = 0; i < count; i++) g[1] = g[1]! + 1
@@ -104,6 +216,37 @@ function accesses(name: string, count: number): unknown {
     },
   }
   return best(count, bodies[name]!)
+}
+
+/**
+ * What a program has behind it in which an access is to be fast: a struct of another shape was used in the same ways, a record and an
+ * array were freed, and so V8 can't count on there being one of each.
+ */
+function useOthers(heap: Heap): void {
+  const other = Other.array(heap, 10)
+  const cursor = other.cursor()
+  for (let i = 0; i < 10_000; i++) {
+    cursor.move(i % 10).a = i
+    cursor.index = i % 10
+    other.at(i % 10).b = cursor.a
+  }
+  other.free()
+  Other.alloc(heap).free()
+  Order.array(heap, 10).free()
+  Order.alloc(heap).free()
+}
+
+function shuffledIndices(count: number): Int32Array {
+  const indices = new Int32Array(count).map((_, i) => i)
+  let state = 1
+  for (let i = count - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    const j = state % (i + 1)
+    const other = indices[j]!
+    indices[j] = indices[i]!
+    indices[i] = other
+  }
+  return indices
 }
 
 /** Garbage collections while a cursor moves so many times. */
@@ -177,8 +320,11 @@ if (name !== undefined) {
   console.log(JSON.stringify(result))
 } else {
   const times = new Map<string, number>()
-  const names = ['f64 read', 'f64 write', 'i32 read', 'i32 write'].flatMap((what) =>
-    ['bare', 'cursor', 'index'].map((way) => `${what} ${way}`)
+  const kinds = ['f64 read', 'f64 write', 'i32 read', 'i32 write']
+  const names = kinds.flatMap((what) =>
+    ['in order', 'shuffled'].flatMap((order) =>
+      ['bare', 'cursor', 'move', 'at'].map((way) => `${what} ${order} ${way}`)
+    )
   )
   for (let i = 0; i < Number(values.processes); i++) {
     for (const key of [...names, 'one record bare', 'one record record'])
@@ -186,7 +332,7 @@ if (name !== undefined) {
   }
   for (const [key, ns] of times) {
     const bare = times.get(key.replace(/\w+$/, 'bare'))!
-    console.log(`${key.padEnd(20)} ${ns.toFixed(2).padStart(6)} ns  ${(ns / bare).toFixed(2)}`)
+    console.log(`${key.padEnd(26)} ${ns.toFixed(2).padStart(6)} ns  ${(ns / bare).toFixed(2)}`)
   }
   console.log(`collections in 10 million moves of a cursor: ${child('collections')}`)
   const objects = child('sum objects') as { ns: number; bytes: number }
