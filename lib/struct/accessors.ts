@@ -53,7 +53,7 @@ export class StructAccessors {
     offset: number,
     hold: number
   ) => RecordBase
-  private cursorClass: (new (views: Views, start: number, indices: Uint8Array) => CursorBase) | undefined
+  private cursorClass: (new (views: Views, start: number, indices: Int8Array) => CursorBase) | undefined
 
   constructor(struct: AnyStruct, alignment: number) {
     const layout = struct.layout()
@@ -74,7 +74,7 @@ export class StructAccessors {
   get Cursor(): new (
     views: Views,
     start: number,
-    indices: Uint8Array
+    indices: Int8Array
   ) => CursorBase {
     this.cursorClass ??= this.makeCursor()
     return this.cursorClass
@@ -201,7 +201,7 @@ export const MOVE = `
   }`
 
 /** The same where no code may be made from strings. */
-export const MOVES: PropertyDescriptorMap & ThisType<{ $v: Views; $a: Uint8Array; $i: number; index: number }> = {
+export const MOVES: PropertyDescriptorMap & ThisType<{ $v: Views; $a: Int8Array; $i: number; index: number }> = {
   move: {
     value(index: number) {
       this.index = index

@@ -88,7 +88,7 @@ export abstract class CursorBase extends FieldsBase {
 }
 
 /** The index, as an integer to V8, if it is one. `indices` has as many elements as it may have values. */
-export function checkedIndex(views: Views, indices: Uint8Array, index: number): number {
+export function checkedIndex(views: Views, indices: Int8Array, index: number): number {
   if (typeof index !== 'number' || indices[index] === undefined) throw wrongIndex(views, index, indices.length)
   return index | 0
 }

@@ -18,7 +18,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
   private readonly accessors: StructAccessors
   /** @internal */ readonly $v: Views
   /** @internal Where it starts in the views. */ readonly $s: number
-  /** @internal For checks of indices: see `MOVE`. */ readonly $a: Uint8Array
+  /** @internal For checks of indices: see `MOVE`. */ readonly $a: Int8Array
   private readonly hold: Hold
 
   /** @internal */
@@ -86,7 +86,9 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
   sort(field: keyof F & string, order: 'ascending' | 'descending' = 'ascending'): this {
     checkChoice('order', order, ['ascending', 'descending'])
     const { $s: start, length } = this
-    sortRecords(this.column(field), this.$v, { start, length, size: this.accessors.size }, order === 'descending')
+    const { size } = this.accessors
+    const { field: layout } = this.accessors.access(field)
+    sortRecords(layout, this.column(field), this.$v, { start, length, size }, order === 'descending')
     return this
   }
 

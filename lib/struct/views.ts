@@ -61,10 +61,13 @@ export class Views {
     return this.heap
   }
 
-  /** As many bytes as there are records, for V8's check of their indices alone: see `MOVE`. */
-  indices(start: number, length: number): Uint8Array {
+  /**
+   * As many bytes as there are records, for the check of their indices alone: see `MOVE`. Not of unsigned bytes: Node changes a
+   * Uint8Array at its start, after which V8 compares the class of each at each access.
+   */
+  indices(start: number, length: number): Int8Array {
     const { buffer, byteOffset } = this.u8
-    return new Uint8Array(buffer, byteOffset + start, length)
+    return new Int8Array(buffer, byteOffset + start, length)
   }
 }
 
