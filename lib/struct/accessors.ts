@@ -1,10 +1,10 @@
 import { outOfRange, wrongType } from '../errors.ts'
-import { checkBits, checkPointer, checkSafe, numberError, unsafe } from './checks.ts'
+import { checkBits, checkPointer, checkSafe, FITS, numberError, unsafe } from './checks.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { type Access, type Body, bodyOf } from './emit.ts'
 import { NUMBERS } from './kinds.ts'
 import type { FieldLayout } from './layout.ts'
-import { CursorBase, indexError, RecordBase } from './record.ts'
+import { CursorBase, checkedIndex, RecordBase, wrongIndex } from './record.ts'
 import type { AnyStruct } from './shapes.ts'
 import type { Views } from './views.ts'
 
@@ -13,13 +13,26 @@ type Made = new (views: Views, offset: number, third: unknown) => object
 
 /** What generated code may name. */
 const HELPERS = {
+  FITS,
   checkBits,
   checkPointer: (name: string, _kind: string, value: unknown) => checkPointer(name, value),
   checkSafe,
-  indexError,
   numberError,
   unsafe,
+  wrongIndex,
   wrongType,
+}
+
+/** Compiles text that may use {@link HELPERS} and what it is given, as constants, so that V8 knows what they are; undefined where that is forbidden. */
+function compile(given: Readonly<Record<string, unknown>>, text: string): unknown {
+  const constants = { ...HELPERS, ...given }
+  const names = Object.keys(constants).join(', ')
+  try {
+    return new Function('constants', `'use strict'; const { ${names} } = constants; ${text}`)(constants)
+  } catch (error) {
+    if (error instanceof EvalError) return undefined
+    throw error
+  }
 }
 
 /** A field with its codec. */
@@ -40,7 +53,7 @@ export class StructAccessors {
     offset: number,
     hold: number
   ) => RecordBase
-  private cursorClass: (new (views: Views, start: number, length: number) => CursorBase) | undefined
+  private cursorClass: (new (views: Views, start: number, indices: Int8Array) => CursorBase) | undefined
 
   constructor(struct: AnyStruct, alignment: number) {
     const layout = struct.layout()
@@ -61,10 +74,22 @@ export class StructAccessors {
   get Cursor(): new (
     views: Views,
     start: number,
-    length: number
+    indices: Int8Array
   ) => CursorBase {
     this.cursorClass ??= this.makeCursor()
     return this.cursorClass
+  }
+
+  /**
+   * `StructArray.at` for this struct alone, since a function that makes records of many structs isn't put in the place of its call;
+   * undefined where no code may be made from strings.
+   */
+  compiledAt(): ((index: number) => RecordBase) | undefined {
+    const text = `return function at(x) {
+      if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.length)
+      return new Part(this.$v, this.$s + Math.imul(x, ${this.size}) | 0, 0)
+    }`
+    return compile({ Part: this.Part }, text) as ((index: number) => RecordBase) | undefined
   }
 
   /** A record as plain data. */
@@ -92,7 +117,7 @@ export class StructAccessors {
     // The index is all that moves: so an access in a loop is what it would be with a typed array, i * step + first.
     const access: Access = (kind, delta) => {
       const unit = NUMBERS[kind].size
-      return `this.$v.${kind}[(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit}]`
+      return `this.$v.${kind}[(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit} | 0]`
     }
     return this.make(CursorBase, CURSOR, `this.$s + Math.imul(this.$i, ${size})`, access) as never
   }
@@ -152,35 +177,62 @@ export interface ClassCode {
   readonly init: string
   readonly methods: string
   /** The same where no code may be made from strings. */
+  readonly assembled: PropertyDescriptorMap
   initialize(object: Record<string, unknown>, views: Views, offset: number, third: unknown): void
 }
 
-/** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
+/**
+ * How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function.
+ *
+ * `$a` has as many elements as there are records. What V8 compiles of a load from it is the check of the index alone, one comparison;
+ * and since what it throws at isn't a part of the loop then, V8 can move what doesn't change before the loop, from Node 22 on. A
+ * branch that throws prevents that: with one, each access took twice as long.
+ */
 export const MOVE = `
   move(x) {
-    if (!(x >= 0 && x < this.$w && (x | 0) === x)) throw indexError(x, this.$w)
-    this.$i = x
+    if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.$a.length)
+    this.$i = x | 0
     return this
   }
   get index() { return this.$i }
   set index(x) {
-    if (!(x >= 0 && x < this.$w && (x | 0) === x)) throw indexError(x, this.$w)
-    this.$i = x
+    if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.$a.length)
+    this.$i = x | 0
   }`
+
+/** The same where no code may be made from strings. */
+export const MOVES: PropertyDescriptorMap & ThisType<{ $v: Views; $a: Int8Array; $i: number; index: number }> = {
+  move: {
+    value(index: number) {
+      this.index = index
+      return this
+    },
+  },
+  index: {
+    get() {
+      return this.$i
+    },
+    set(index: number) {
+      this.$i = checkedIndex(this.$v, this.$a, index)
+    },
+  },
+}
 
 const RECORD: ClassCode = {
   init: 'this.$v = v; this.$o = o; this.$w = w',
   methods: '',
+  assembled: {},
   initialize(object, $v, $o, $w) {
     Object.assign(object, { $v, $o, $w })
   },
 }
 
 const CURSOR: ClassCode = {
-  init: 'this.$v = v; this.$s = o; this.$w = w; this.$i = 0',
+  init: 'this.$v = v; this.$s = o; this.$a = w; this.$i = 0',
   methods: MOVE,
-  initialize(object, $v, $s, $w) {
-    Object.assign(object, { $v, $s, $w, $i: 0 })
+  assembled: MOVES,
+  initialize(object, $v, $s, $a) {
+    Object.assign(object, { $v, $s, $a, $i: 0 })
   },
 }
 
@@ -202,14 +254,8 @@ export interface Member {
 export function makeClass(base: Base, code: ClassCode, members: readonly Member[]): Made {
   const parts = members.flatMap(({ isPart }, i) => (isPart ? [`$p${i}`] : []))
   const codecs = members.map(({ codec }) => codec)
-  let compiled: (...args: unknown[]) => Made
-  try {
-    compiled = new Function('codecs', ...Object.keys(HELPERS), textOf(code, members, parts)) as typeof compiled
-  } catch (error) {
-    if (!(error instanceof EvalError)) throw error
-    return assemble(base, code, members, parts)
-  }
-  const made = compiled(codecs, ...Object.values(HELPERS))
+  const made = compile({ codecs }, textOf(code, members, parts)) as Made | undefined
+  if (made === undefined) return assemble(base, code, members, parts)
   // No class that extends another: its constructor would look for the other's at every call.
   Object.setPrototypeOf(made.prototype, base.prototype)
   return made
@@ -225,8 +271,7 @@ function textOf(code: ClassCode, members: readonly Member[], parts: readonly str
       get ${name}() { ${get} }
       set ${name}(x) { ${body?.set ?? `codecs[${i}].write(this.$v, ${at}, x)`} }`
   })
-  return `'use strict'
-    return class {
+  return `return class {
       constructor(v, o, w) { ${code.init}; ${parts.map((part) => `this.${part} = undefined`).join('; ')} }
       ${code.methods}
       ${properties.join('')}
@@ -252,6 +297,7 @@ function assemble(base: Base, code: ClassCode, members: readonly Member[], parts
       for (const part of parts) (holder[part] as { $end(reason: Views): void } | undefined)?.$end(reason)
     }
   }
+  Object.defineProperties(made.prototype, code.assembled)
   for (const [i, { name, codec, isPart, offset }] of members.entries()) {
     const at = offset as (object: unknown) => number
     const part = `$p${i}`

@@ -1,6 +1,12 @@
 import { outOfRange, wrongType } from '../errors.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 
+/**
+ * One element, for checks of values in accessors: `FITS[wrong ? 1 : 0]` is undefined where the value is wrong. A branch that throws
+ * would do, but V8 takes nothing out of a loop that has one, and a load outside of a typed array is none to it until it has seen one.
+ */
+export const FITS = new Int8Array(new ArrayBuffer(1))
+
 /** Text that UTF-8 can't hold, or that wouldn't come back: half of a surrogate pair, or U+0000, at which text ends. */
 const UNWRITABLE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]|\0/
 

@@ -1,3 +1,4 @@
+import type { FITS } from './checks.ts'
 import { isForeign } from './codecs.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 import type { FieldLayout } from './layout.ts'
@@ -11,7 +12,7 @@ export interface Body {
 /** Where a field is in code: the element of a kind `delta` bytes behind the start of the field's struct. */
 export type Access = (kind: NumberKind, delta: number) => string
 
-/** For each kind, what holds of an `x` that is none of its values, once its type is known to be right. */
+/** For each kind, what holds of an `x` that is none of its values, once its type is known to be right; empty where nothing does. */
 const WRONG: Readonly<Record<NumberKind, string>> = {
   i8: 'x << 24 >> 24 !== x',
   u8: '(x & 255) !== x',
@@ -22,7 +23,12 @@ const WRONG: Readonly<Record<NumberKind, string>> = {
   i64: 'BigInt.asIntN(64, x) !== x',
   u64: 'BigInt.asUintN(64, x) !== x',
   f32: 'x - x === 0 && Math.fround(x) - Math.fround(x) !== 0',
-  f64: 'false',
+  f64: '',
+}
+
+/** The rest of a condition: see {@link FITS}. */
+function isWrong(wrong: string): string {
+  return wrong && ` || FITS[${wrong} ? 1 : 0] === undefined`
 }
 
 /**
@@ -46,7 +52,7 @@ export function bodyOf(field: FieldLayout, alignment: number, checked: boolean, 
       const element = access(kind, offset)
       const type = isBig(kind) ? 'bigint' : 'number'
       const check = checked
-        ? `if (typeof x !== '${type}' || ${WRONG[kind]}) throw numberError(${name}, '${kind}', x); `
+        ? `if (typeof x !== '${type}'${isWrong(WRONG[kind])}) throw numberError(${name}, '${kind}', x); `
         : ''
       return { get: `return ${element}`, set: `${check}${element} = x` }
     }
@@ -116,7 +122,7 @@ function bitsBody(
         ? 'x >>> 0 !== x'
         : `(x & ${mask}) !== x`
     const check = checked
-      ? `if (typeof x !== 'number' || ${wrong}) checkBits(${name}, '${shape.kind}', ${width}, x); `
+      ? `if (typeof x !== 'number'${isWrong(wrong)}) checkBits(${name}, '${shape.kind}', ${width}, x); `
       : ''
     return {
       get: `return ${value}`,

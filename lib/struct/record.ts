@@ -77,29 +77,26 @@ export abstract class RecordBase extends FieldsBase {
   }
 }
 
-/** A place in an array that moves. */
+/** A place in an array that moves. How it does is in `MOVE`. */
 export abstract class CursorBase extends FieldsBase {
   override get $o(): number {
     return this.$s + this.$i * this.$accessors.size
   }
 
   /** @internal Where the array starts in the views. */ declare readonly $s: number
-  /** @internal The array's length. */ declare readonly $w: number
-  /** @internal */ declare $i: number
+  /** @internal */ declare readonly $i: number
+}
 
-  get index(): number {
-    return this.$i
-  }
+/** The index, as an integer to V8, if it is one. `indices` has as many elements as it may have values. */
+export function checkedIndex(views: Views, indices: Int8Array, index: number): number {
+  if (typeof index !== 'number' || indices[index] === undefined) throw wrongIndex(views, index, indices.length)
+  return index | 0
+}
 
-  set index(index: number) {
-    this.move(index)
-  }
-
-  move(index: number): this {
-    if (!(index >= 0 && index < this.$w && (index | 0) === index)) throw indexError(index, this.$w)
-    this.$i = index
-    return this
-  }
+/** What to throw for an index that was refused: after a close, all are. */
+export function wrongIndex(views: Views, index: unknown, length: number): Error {
+  views.checkedHeap()
+  return indexError(index, length)
 }
 
 /** What to throw for an index that isn't one. */

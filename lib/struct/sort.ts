@@ -1,45 +1,95 @@
 import { outOfRange } from '../errors.ts'
+import type { Column } from './column.ts'
+import type { FieldLayout } from './layout.ts'
+import { keysOfBigints, keysOfNumbers, radixOrder } from './radix.ts'
 import type { Views } from './views.ts'
 
 type Key = number | bigint | string | boolean
 
+/** Fewer records are compared: counting their digits would take longer, about 20 µs. */
+const LEAST_FOR_RADIX = 256
+
 /** Sorts records where they are by what a column holds. Equal keys keep their order; NaN comes last, in both orders. */
 export function sortRecords(
-  column: Iterable<unknown>,
+  field: FieldLayout,
+  column: Column,
   views: Views,
   { start, length, size }: { start: number; length: number; size: number },
   descending: boolean
 ): void {
+  if (length < 2) return
+  const byDigits = length < LEAST_FOR_RADIX ? undefined : orderOfNumbers(field, column, descending)
+  const order = byDigits ?? compare(column, descending)
+  // Words, where records are made of whole ones: a copy by bytes takes four times as long.
+  const unit = start % 4 === 0 && size % 4 === 0 ? 4 : 1
+  permute(unit === 4 ? views.i32 : views.u8, start / unit, size / unit, order)
+}
+
+/** The order of values that are all of one kind of number, or booleans; undefined where they are something else. */
+function orderOfNumbers({ shape }: FieldLayout, column: Column, descending: boolean): Uint32Array | undefined {
+  const { length } = column
+  const one = column.get(0)
+  if (typeof one === 'bigint') {
+    const bigints = 'kind' in shape && shape.kind === 'i64' ? new BigInt64Array(length) : new BigUint64Array(length)
+    copyValues(column, bigints)
+    return radixOrder(keysOfBigints(bigints, descending))
+  }
+  if (typeof one !== 'number' && typeof one !== 'boolean') return undefined
+  const numbers = new Float64Array(length)
+  copyValues(column, numbers)
+  return radixOrder(keysOfNumbers(numbers, descending))
+}
+
+type Numbers = Record<number, unknown>
+
+function copyValues(column: Column, to: Numbers): void {
+  const { length, first, step } = column
+  const values = column.values as Numbers | undefined
+  // Those of a `safe` field are bigints where it gives numbers.
+  if (typeof values?.[first] !== typeof column.get(0)) for (let i = 0; i < length; i++) to[i] = column.get(i)
+  else for (let i = 0; i < length; i++) to[i] = values![first + i * step]
+}
+
+function compare(column: Column, descending: boolean): Uint32Array {
   const keys = [...column] as Key[]
   for (const key of keys) {
     if (typeof key === 'object') throw outOfRange('field', 'a number, a bigint, a boolean, a name or text', typeof key)
   }
   const sign = descending ? -1 : 1
-  const order = Uint32Array.from(keys.keys()).sort((a, b) => {
+  return Uint32Array.from(keys.keys()).sort((a, b) => {
     const [x, y] = [keys[a]!, keys[b]!]
     if (x < y) return -sign
     if (x > y) return sign
     if (x === y) return 0
     return Number(Number.isNaN(x)) - Number(Number.isNaN(y))
   })
-  permute(views.u8, start, size, order, length)
 }
 
-/** Puts record `order[i]` at `i`, in cycles: one record is aside at a time. */
-function permute(bytes: Buffer, start: number, size: number, order: Uint32Array, length: number): void {
-  const aside = Buffer.alloc(size)
-  const at = (index: number) => start + index * size
-  for (let first = 0; first < length; first++) {
+/** Puts record `order[i]` at `i`, in cycles: one record is aside at a time. All is counted in elements of `units`. */
+function permute(units: Int32Array | Uint8Array, start: number, size: number, order: Uint32Array): void {
+  const aside = units.slice(start, start + size)
+  for (let first = 0; first < order.length; first++) {
     if (order[first] === first) continue
-    bytes.copy(aside, 0, at(first), at(first) + size)
+    copy(units, start + first * size, aside, 0, size)
     let to = first
     while (order[to] !== first) {
       const from = order[to]!
-      bytes.copyWithin(at(to), at(from), at(from) + size)
+      copy(units, start + from * size, units, start + to * size, size)
       order[to] = to
       to = from
     }
-    aside.copy(bytes, at(to))
+    copy(aside, 0, units, start + to * size, size)
     order[to] = to
   }
+}
+
+/** A loop: for the few words of a record, a call of `copyWithin` takes longer. */
+function copy(
+  source: Int32Array | Uint8Array,
+  from: number,
+  target: Int32Array | Uint8Array,
+  to: number,
+  length: number
+) {
+  for (let i = 0; i < length; i++) target[to + i] = source[from + i]!
 }

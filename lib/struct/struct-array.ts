@@ -4,10 +4,10 @@ import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import type { StructAccessors } from './accessors.ts'
 import { Column, type ValuesOf } from './column.ts'
 import { MOST_ARRAY_BYTES } from './kinds.ts'
-import { Hold, indexError } from './record.ts'
+import { checkedIndex, Hold } from './record.ts'
 import type { AnyHeap, Fields, ReadOf, StructCursor, StructRecord, WriteOf } from './shapes.ts'
 import { sortRecords } from './sort.ts'
-import { blockViews, FREED, type Views } from './views.ts'
+import { blockViews, freedError, type Views } from './views.ts'
 
 /** Elements that `inspect` shows. */
 const SHOWN = 20
@@ -16,31 +16,32 @@ const SHOWN = 20
 export class StructArray<F extends Fields, Name extends string> implements Iterable<StructRecord<F, Name>>, Disposable {
   readonly length: number
   private readonly accessors: StructAccessors
-  private readonly views: Views
-  /** Where it starts in the views. */
-  private readonly start: number
+  /** @internal */ readonly $v: Views
+  /** @internal Where it starts in the views. */ readonly $s: number
+  /** @internal For checks of indices: see `MOVE`. */ readonly $a: Int8Array
   private readonly hold: Hold
 
   /** @internal */
   constructor(accessors: StructAccessors, views: Views, start: number, length: number, hold: Hold) {
     this.accessors = accessors
-    this.views = views
-    this.start = start
+    this.$v = views
+    this.$s = start
+    this.$a = views.indices(start, length)
     this.length = length
     this.hold = hold
   }
 
   /** Where it starts in the heap. */
   get address(): number {
-    this.views.checkedHeap()
-    return this.views.base + this.start
+    this.$v.checkedHeap()
+    return this.$v.base + this.$s
   }
 
   /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
   at(index: number): StructRecord<F, Name> {
-    if (!(index >= 0 && index < this.length && (index | 0) === index)) throw indexError(index, this.length)
     const { Part, size } = this.accessors
-    return new Part(this.views, this.start + index * size, Hold.Part) as unknown as StructRecord<F, Name>
+    const offset = this.$s + checkedIndex(this.$v, this.$a, index) * size
+    return new Part(this.$v, offset, Hold.Part) as unknown as StructRecord<F, Name>
   }
 
   /** Each record, as an object of its own. A loop with {@link StructArray.cursor} makes none. */
@@ -50,17 +51,17 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
 
   /** A place in the array that moves, at index 0 first. */
   cursor(): StructCursor<F, Name> {
-    this.views.checkedHeap()
+    this.$v.checkedHeap()
     if (this.length === 0) throw outOfRange('length', 'above 0 for a cursor', 0)
-    return new this.accessors.Cursor(this.views, this.start, this.length) as unknown as StructCursor<F, Name>
+    return new this.accessors.Cursor(this.$v, this.$s, this.$a) as unknown as StructCursor<F, Name>
   }
 
   /** One field of all records. */
   column<K extends keyof F & string>(field: K): Column<ReadOf<F[K]>, WriteOf<F[K]>, ValuesOf<F[K]>> {
     const { field: layout, codec } = this.accessors.access(field)
-    const { views, length } = this
-    this.views.checkedHeap()
-    const start = this.start + layout.offset
+    const { $v: views, length } = this
+    views.checkedHeap()
+    const start = this.$s + layout.offset
     const { read, write } = codec
     return new Column(layout, { views, start, stride: this.accessors.size, length, read, write })
   }
@@ -68,50 +69,52 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
   /** The records from `from` to before `to`, without a copy. It ends with this array. */
   subarray(from = 0, to = this.length): StructArray<F, Name> {
     const [first, end] = this.range(from, to)
-    const start = this.start + first * this.accessors.size
-    return new StructArray(this.accessors, this.views, start, end - first, Hold.Part)
+    const start = this.$s + first * this.accessors.size
+    return arrayOver(this.accessors, this.$v, start, end - first, Hold.Part)
   }
 
   /** A copy of the records from `from` to before `to`, in a block of its own. */
   slice(from = 0, to = this.length): StructArray<F, Name> {
     const [first, end] = this.range(from, to)
     const { size } = this.accessors
-    const copy = allocateArray<F, Name>(this.accessors, this.views.checkedHeap(), end - first)
-    copy.views.u8.set(this.views.u8.subarray(this.start + first * size, this.start + end * size))
+    const copy = allocateArray<F, Name>(this.accessors, this.$v.checkedHeap(), end - first)
+    copy.$v.u8.set(this.$v.u8.subarray(this.$s + first * size, this.$s + end * size))
     return copy
   }
 
   /** Sorts the records where they are by a field that is a number, a bigint, a boolean, a name or text. Equal ones keep their order. */
   sort(field: keyof F & string, order: 'ascending' | 'descending' = 'ascending'): this {
     checkChoice('order', order, ['ascending', 'descending'])
-    const { start, length } = this
-    sortRecords(this.column(field), this.views, { start, length, size: this.accessors.size }, order === 'descending')
+    const { $s: start, length } = this
+    const { size } = this.accessors
+    const { field: layout } = this.accessors.access(field)
+    sortRecords(layout, this.column(field), this.$v, { start, length, size }, order === 'descending')
     return this
   }
 
   /** Gives the block back. @throws AllocatorError where it is a part of another array */
   free(): void {
-    const heap = this.views.checkedHeap()
+    const heap = this.$v.checkedHeap()
     const { address } = this
     if (this.hold === Hold.Part)
       throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the array at ${address} is a part of another`, { address })
     heap.free(address)
-    this.views.end(FREED)
+    this.$v.end(freedError)
   }
 
   /** Gives the block back where it is the array's own, and wasn't yet. */
   [Symbol.dispose](): void {
-    if (this.hold === Hold.Own && this.views.heap !== undefined) this.free()
+    if (this.hold === Hold.Own && this.$v.heap !== undefined) this.free()
   }
 
   toJSON(): Record<string, unknown>[] {
     const { plain, size } = this.accessors
-    return Array.from({ length: this.length }, (_, i) => plain(this.views, this.start + i * size))
+    return Array.from({ length: this.length }, (_, i) => plain(this.$v, this.$s + i * size))
   }
 
   [inspect.custom](_depth: number, options: object): string {
     const title = `${this.accessors.struct.name}[${this.length}]`
-    if (this.views.heap === undefined) return `${title} (gone)`
+    if (this.$v.heap === undefined) return `${title} (gone)`
     const more = this.length > SHOWN ? ` and ${this.length - SHOWN} more` : ''
     return `${title} ${inspect(this.subarray(0, Math.min(SHOWN, this.length)).toJSON(), options)}${more}`
   }
@@ -121,6 +124,27 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     if (checkCount('from', from) > to) throw outOfRange('from', `at most ${to}`, from)
     return [from, to]
   }
+}
+
+const classes = new WeakMap<StructAccessors, typeof StructArray>()
+
+/** An array of the class of its struct: `at` is compiled for each. */
+export function arrayOver<F extends Fields, Name extends string>(
+  accessors: StructAccessors,
+  views: Views,
+  start: number,
+  length: number,
+  hold: Hold
+): StructArray<F, Name> {
+  let Own = classes.get(accessors)
+  if (Own === undefined) {
+    Own = class extends StructArray<Fields, string> {} as typeof StructArray
+    const at = accessors.compiledAt()
+    if (at !== undefined) Object.defineProperty(Own.prototype, 'at', { value: at, configurable: true, writable: true })
+    Object.defineProperty(Own, 'name', { value: StructArray.name })
+    classes.set(accessors, Own)
+  }
+  return new Own(accessors, views, start, length, hold)
 }
 
 /** Checks that a heap is one. */
@@ -147,5 +171,5 @@ export function allocateArray<F extends Fields, Name extends string>(
   checkHeap(heap)
   const bytes = arrayBytes(accessors.size, length)
   const address = heap.calloc(1, bytes)
-  return new StructArray(accessors, blockViews(heap, address, bytes), 0, length, Hold.Own)
+  return arrayOver(accessors, blockViews(heap, address, bytes), 0, length, Hold.Own)
 }

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { accessIn, entriesOf, isPart, type Member, MOVE, makeClass } from './accessors.ts'
+import { accessIn, entriesOf, isPart, type Member, MOVE, MOVES, makeClass } from './accessors.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { Column, kindOf, type ValuesOf } from './column.ts'
 import { type Access, bodyOf } from './emit.ts'
@@ -8,7 +8,7 @@ import { extentOf, type FieldLayout } from './layout.ts'
 import { indexError } from './record.ts'
 import type { AnyHeap, AnyStruct, ColumnsCursor, Fields, ReadOf, WriteOf } from './shapes.ts'
 import { arrayBytes, checkHeap } from './struct-array.ts'
-import { blockViews, FREED, type Views } from './views.ts'
+import { blockViews, freedError, type Views } from './views.ts'
 
 /** Columns start at multiples of a cache line. */
 const LINE_BYTES = 64
@@ -73,13 +73,13 @@ export class ColumnsTraits {
       }
     })
     const starts = columns.map((_, i) => `this.$b${i} = w.starts[${i}]`).join('; ')
-    const init = `this.$v = v; this.$w = w.length; this.$i = 0; ${starts}`
+    const init = `this.$v = v; this.$a = v.indices(0, w.length); this.$i = 0; ${starts}`
     const initialize = (object: Record<string, unknown>, $v: Views, _offset: number, third: unknown) => {
       const { length, starts } = third as CursorPlace
-      Object.assign(object, { $v, $w: length, $i: 0 })
+      Object.assign(object, { $v, $a: $v.indices(0, length), $i: 0 })
       for (const [i, start] of starts.entries()) object[`$b${i}`] = start
     }
-    const made = makeClass(ColumnsCursorBase, { init, methods: MOVE, initialize }, members)
+    const made = makeClass(ColumnsCursorBase, { init, methods: MOVE, assembled: MOVES, initialize }, members)
     Object.defineProperty(made.prototype, '$columns', { value: this.columns })
     Object.defineProperty(made.prototype, '$name', { value: this.struct.name })
     return made as unknown as NonNullable<typeof this.cursorClass>
@@ -93,24 +93,9 @@ interface CursorPlace {
 
 /** A place in columns that moves. */
 abstract class ColumnsCursorBase {
-  declare readonly $w: number
-  declare $i: number
+  declare readonly $i: number
   declare readonly $columns: ReadonlyMap<string, ColumnTraits>
   declare readonly $name: string
-
-  get index(): number {
-    return this.$i
-  }
-
-  set index(index: number) {
-    this.move(index)
-  }
-
-  move(index: number): this {
-    if (!(index >= 0 && index < this.$w && (index | 0) === index)) throw indexError(index, this.$w)
-    this.$i = index
-    return this
-  }
 
   assign(values: unknown): this {
     for (const [name, value] of entriesOf(this.$name, values)) {
@@ -191,7 +176,7 @@ export class StructColumns<F extends Fields> implements Disposable {
   /** Gives the block back. */
   free(): void {
     this.views.checkedHeap().free(this.address)
-    this.views.end(FREED)
+    this.views.end(freedError)
   }
 
   [Symbol.dispose](): void {

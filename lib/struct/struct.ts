@@ -5,7 +5,7 @@ import { StructAccessors } from './accessors.ts'
 import { checkFields, type Layout, layOut } from './layout.ts'
 import { Hold } from './record.ts'
 import type { AnyHeap, AnyStruct, Fields, FieldValues, RecordMethods, StructRecord, Values } from './shapes.ts'
-import { allocateArray, arrayBytes, checkHeap, StructArray } from './struct-array.ts'
+import { allocateArray, arrayBytes, arrayOver, checkHeap, type StructArray } from './struct-array.ts'
 import { ColumnsTraits, StructColumns } from './struct-columns.ts'
 import type { Endian, Shape } from './types.ts'
 import { blockViews, windowAt } from './views.ts'
@@ -94,7 +94,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     checkHeap(heap)
     const bytes = arrayBytes(this.laidOut.size, length)
     this.checkBlock(heap, address, bytes)
-    return new StructArray(this.mainAccessors(), blockViews(heap, address, bytes), 0, length, Hold.Start)
+    return arrayOver(this.mainAccessors(), blockViews(heap, address, bytes), 0, length, Hold.Start)
   }
 
   /** `length` records as columns, in a block of their own: up to 2 GiB, all zeros. */

@@ -1,4 +1,5 @@
 import { AllocatorError, closedError } from '../errors.ts'
+import { NUMBERS, type NumberKind } from './kinds.ts'
 import type { AnyHeap } from './shapes.ts'
 
 /** A window starts at a multiple of this, and is twice as long: so what starts in its first half ends in it. */
@@ -7,28 +8,30 @@ const WINDOW_STEP = 2 ** 30
 const WINDOW_BYTES = 2 ** 31
 
 /**
- * A part of a heap's memory as typed arrays. When what it shows is gone, each is replaced by an object that throws at every use:
- * so accesses need no check of their own.
+ * A part of a heap's memory as typed arrays. When what it shows is gone, they are taken from it, and what is then found in their place
+ * throws: so accesses need no check of their own.
+ *
+ * INVARIANT: each typed array is stored once. V8 takes it for a constant then, and an access knows its bounds and where its bytes
+ * are; a single store to any object of this class would end that for all. To take a property away doesn't.
  */
 export class Views {
   heap: AnyHeap | undefined
   /** The address of its first byte. */
-  base: number
-  u8: Buffer
-  i8: Int8Array
-  u16: Uint16Array
-  i16: Int16Array
-  u32: Uint32Array
-  i32: Int32Array
-  u64: BigUint64Array
-  i64: BigInt64Array
-  f32: Float32Array
-  f64: Float64Array
+  readonly base: number
+  readonly u8: Buffer
+  readonly i8: Int8Array
+  readonly u16: Uint16Array
+  readonly i16: Int16Array
+  readonly u32: Uint32Array
+  readonly i32: Int32Array
+  readonly u64: BigUint64Array
+  readonly i64: BigInt64Array
+  readonly f32: Float32Array
+  readonly f64: Float64Array
+  /** @internal What it then says. */ gone: () => Error
 
   /** @param length a multiple of 8 */
   constructor(heap: AnyHeap | undefined, buffer: ArrayBufferLike, base: number, length: number) {
-    this.heap = heap
-    this.base = base
     this.u8 = Buffer.from(buffer as ArrayBuffer, base, length)
     this.i8 = new Int8Array(buffer, base, length)
     this.u16 = new Uint16Array(buffer, base, length / 2)
@@ -39,46 +42,55 @@ export class Views {
     this.i64 = new BigInt64Array(buffer, base, length / 8)
     this.f32 = new Float32Array(buffer, base, length / 4)
     this.f64 = new Float64Array(buffer, base, length / 8)
+    this.base = base
+    this.heap = heap
+    this.gone = freedError
   }
 
   /** What it showed is gone. */
-  end(reason: Views): void {
+  end(error: () => Error): void {
     this.heap = undefined
-    this.base = reason.base
-    this.u8 = reason.u8
-    this.i8 = reason.i8
-    this.u16 = reason.u16
-    this.i16 = reason.i16
-    this.u32 = reason.u32
-    this.i32 = reason.i32
-    this.u64 = reason.u64
-    this.i64 = reason.i64
-    this.f32 = reason.f32
-    this.f64 = reason.f64
+    this.gone = error
+    for (const kind of KINDS) Reflect.deleteProperty(this, kind)
+    Object.setPrototypeOf(this, GONE)
   }
 
   /** The heap. @throws AllocatorError where what it shows is gone */
   checkedHeap(): AnyHeap {
-    if (this.heap === undefined) this.u8[0]
-    return this.heap!
+    if (this.heap === undefined) throw this.gone()
+    return this.heap
+  }
+
+  /**
+   * As many bytes as there are records, for the check of their indices alone: see `MOVE`. Not of unsigned bytes: Node changes a
+   * Uint8Array at its start, after which V8 compares the class of each at each access.
+   */
+  indices(start: number, length: number): Int8Array {
+    const { buffer, byteOffset } = this.u8
+    return new Int8Array(buffer, byteOffset + start, length)
   }
 }
 
-function endedViews(error: () => Error): Views {
-  const fail = () => {
-    throw error()
-  }
-  const views = new Views(undefined, new ArrayBuffer(0), 0, 0)
-  const thrower = new Proxy(views.u8, { get: fail, set: fail, has: fail, getPrototypeOf: fail })
-  for (const kind of ['u8', 'i8', 'u16', 'i16', 'u32', 'i32', 'u64', 'i64', 'f32', 'f64'] as const)
-    Object.assign(views, { [kind]: thrower })
-  return views
+const KINDS = Object.keys(NUMBERS) as NumberKind[]
+
+/** The prototype of views whose typed arrays are gone. */
+const GONE: Views = Object.create(Views.prototype)
+for (const kind of KINDS) {
+  Object.defineProperty(GONE, kind, {
+    get(this: Views) {
+      throw this.gone()
+    },
+  })
+}
+
+/** What a use of memory says whose block was freed. */
+export function freedError(): Error {
+  return new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the record’s block was freed')
 }
 
 /** What a record shows once its block was freed. */
-export const FREED = endedViews(() => new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the record’s block was freed'))
-/** The same once the heap is closed. */
-export const CLOSED = endedViews(closedError)
+export const FREED = new Views(undefined, new ArrayBuffer(0), 0, 0)
+FREED.end(freedError)
 
 /** What this thread looks at a heap's memory through. */
 class HeapViews {
@@ -119,10 +131,10 @@ class HeapViews {
   }
 
   private close(): void {
-    for (const views of this.windows) views?.end(CLOSED)
+    for (const views of this.windows) views?.end(closedError)
     for (const block of this.blocks) {
       const views = block.deref()
-      if (views?.heap !== undefined) views.end(CLOSED)
+      if (views?.heap !== undefined) views.end(closedError)
     }
   }
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
-import { f32, f64, Heap, i8, pointer, struct, u8, u32 } from '../../lib/index.ts'
+import { f32, f64, Heap, i8, i32, pointer, struct, u8, u32 } from '../../lib/index.ts'
 import { childScript } from '../support/child.ts'
 import { Order, Point } from '../support/order.ts'
 
@@ -126,6 +126,43 @@ for (const memory of ['shared', 'private'] as const) {
       () => left.free(),
     ])
       t.throws(use, { code: 'ERR_HEAP_CLOSED' }, String(use))
+  })
+}
+
+for (const end of ['free', 'close'] as const) {
+  test(`loops that V8 has compiled notice bad indices and values, and ${end}`, (t) => {
+    const heap = new Heap()
+    const Pair = struct({ x: i32, y: i32 }, { name: 'Pair' })
+    const points = Pair.array(heap, 1000)
+    const cursor = points.cursor()
+    const across = Pair.columns(heap, 1000).cursor()
+    const fill = (from: number, to: number, x: number) => {
+      for (let i = from; i < to; i++) {
+        cursor.index = i
+        cursor.x = x
+        points.at(i).y = cursor.x
+        across.move(i).x = x
+      }
+    }
+    for (let i = 0; i < 3000; i++) fill(0, 1000, i)
+    const refused = { code: 'ERR_OUT_OF_RANGE' }
+    for (let i = 0; i < 3; i++) {
+      for (const [from, x] of [
+        [-1, 0],
+        [1000, 0],
+        [0.5, 0],
+        [2 ** 32, 0],
+        [0, 2 ** 31],
+      ] as const)
+        t.throws(() => fill(from, from + 1, x), refused, `${from} ${x}`)
+      fill(0, 1000, i)
+    }
+    t.is(points.at(999).y, 2)
+    if (end === 'free') points.free()
+    else heap.close()
+    const code = end === 'free' ? 'ERR_HEAP_STALE_HANDLE' : 'ERR_HEAP_CLOSED'
+    for (let i = 0; i < 3; i++) t.throws(() => fill(0, 1000, 1), { code })
+    heap.close()
   })
 }
 
