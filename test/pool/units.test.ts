@@ -301,10 +301,12 @@ test('waiters: the first come is the first served, who leaves is left out, and e
 })
 
 test('waiters: one who was served isn’t rejected by a later abort', async (t) => {
-  const waiters = new Waiters<number>(() => {})
+  const lengths: number[] = []
+  const waiters = new Waiters<number>((length) => lengths.push(length))
   const controller = new AbortController()
   const served = waiters.wait(controller.signal)
   waiters.serve(() => 5)
   controller.abort(REASON)
   t.is(await served, 5)
+  t.deepEqual(lengths, [1, 0], 'it isn’t listened to any more')
 })
