@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer'
 import { AllocatorError, outOfRange, wrongType } from './errors.ts'
 
 /** Checks that `value` is a whole number of bytes (or objects): 0 to 2^53 - 1. */
@@ -6,6 +7,9 @@ export function checkCount(name: string, value: unknown): number {
   if (!Number.isSafeInteger(value) || value < 0) throw outOfRange(name, 'an integer from 0 to 2^53 - 1', value)
   return value
 }
+
+/** Of a longer block there is no view of all of it: 4 GiB in Node 20, none in later ones. */
+const MOST_VIEWED = constants.MAX_LENGTH
 
 /** The largest alignment that a heap promises, in bytes. */
 export const MOST_ALIGNMENT = 64 * 2 ** 20
@@ -31,9 +35,11 @@ export function checkSupported(alignment: number, most: number, requested: numbe
 
 /** Checks the length that a view of a block of `usable` bytes should have; `undefined` gives all of it. */
 export function checkViewLength(length: number | undefined, usable: number): number {
-  if (length === undefined) return usable
-  if (checkCount('length', length) > usable) throw outOfRange('length', `at most the block's ${usable} bytes`, length)
-  return length
+  if (length !== undefined && checkCount('length', length) > usable)
+    throw outOfRange('length', `at most the block's ${usable} bytes`, length)
+  const bytes = length ?? usable
+  if (bytes > MOST_VIEWED) throw outOfRange('length', `at most ${MOST_VIEWED}, the longest view`, bytes)
+  return bytes
 }
 
 /**

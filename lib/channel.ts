@@ -1,5 +1,5 @@
 import { checkInteger, checkOptions } from './arguments.ts'
-import { AllocatorError, invalidToken } from './errors.ts'
+import { AllocatorError, closedError, invalidToken } from './errors.ts'
 import type { Heap } from './heap.ts'
 import { Locks } from './memory/locks.ts'
 import { Granule } from './memory/page.ts'
@@ -80,30 +80,28 @@ export class Channel implements Disposable {
     heap.share() // only what can be shared has anyone to talk to
     this.heap = heap
     this.address = address ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
-    this.words = new Int32Array(heap.buffer, this.address, heap.usableSize(this.address) / 4)
+    const head = new Int32Array(heap.buffer, this.address, Word.Cells)
     const { slots, tag } = heap.thread()
-    this.seats = new Seats(this.words, Word.Peers, Word.Seats, slots)
+    this.seats = new Seats(head, Word.Peers, Word.Seats, slots)
+    if (address === undefined) {
+      head[Word.Capacity] = capacity
+      heap.setPooled(this.address, true)
+      // Before it is a channel to others: who has a token of one that was here would join, and close it as the last one.
+      this.seat = this.seats.take(tag)
+      Atomics.store(head, Word.Magic, MAGIC)
+    } else this.seat = this.join(tag)
+    this.capacity = head[Word.Capacity]!
+    this.words = new Int32Array(heap.buffer, this.address, Word.Cells + this.capacity * CELL_WORDS)
     // Nothing needs a mend: a message is in the channel or not by one store.
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
-    if (address === undefined) {
-      this.words[Word.Capacity] = capacity
-      this.words[Word.Magic] = MAGIC
-    }
-    this.capacity = this.words[Word.Capacity]!
-    this.seat = Word.Peers
-    while (Atomics.compareExchange(this.words, this.seat, 0, tag) !== 0) {
-      if (++this.seat === Word.Peers + Word.Seats)
-        throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
-    }
   }
 
-  /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` */
+  /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
   static attach(heap: Heap, token: ChannelToken): Channel {
     const address = (token as Partial<ChannelToken> | null | undefined)?.channel
     if (typeof address !== 'number') throw invalidToken('it is no channel’s')
-    const bytes = heap.view(address)
-    const isChannel = bytes.length >= Word.Cells * 4 && new Int32Array(heap.buffer, address)[Word.Magic] === MAGIC
-    if (!isChannel) throw invalidToken('no channel is there')
+    if (!heap.isOpen) throw closedError()
+    if (!isChannel(heap, address)) throw invalidToken('no channel is there')
     return new Channel(heap, {}, address)
   }
 
@@ -124,19 +122,21 @@ export class Channel implements Disposable {
   }
 
   /**
-   * Sends the block that a view starts with, and with it the view's length. The block is not the sender's any more.
+   * Sends the block that a view starts with, and with it the view's length. The block is not the sender's any more, and nobody watches it.
    * False, and nothing is sent, where there is no room.
-   * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_HEAP_INVALID_ADDRESS` where no live block of the heap starts there
+   * @throws AllocatorError `ERR_CHANNEL_CLOSED`; `ERR_HEAP_INVALID_ADDRESS` where no live block of the heap starts there, or one that only a
+   * pool, an arena or a table may free, and so nobody who receives it
    */
   trySend(view: ArrayBufferView): boolean {
-    const address = this.heap.addressOf(view)
-    const { words, locks } = this
+    const { words, locks, heap } = this
+    const address = heap.ownAddressOf(view)
     this.checkOpen()
     locks.acquire(0)
     const tail = words[Word.Tail]!
     const closed = words[Word.Closed] === 1
     const room = !closed && ((tail - words[Word.Head]!) | 0) < this.capacity
     if (room) {
+      heap.owners.release(address / Granule.Bytes)
       const cell = this.cellOf(tail)
       words[cell] = (address / Granule.Bytes) | 0
       words[cell + 1] = view.byteLength | 0
@@ -146,7 +146,7 @@ export class Channel implements Disposable {
     locks.release(0)
     if (closed) throw channelClosed()
     if (room) {
-      this.heap.disown(address)
+      heap.countOwned(address, -1)
       this.wake(Word.Tail, Word.Receivers)
     }
     return room
@@ -188,7 +188,7 @@ export class Channel implements Disposable {
     const address = words[cell]! * Granule.Bytes
     const length = (words[cell + 1]! >>> 0) + words[cell + 2]! * TWO_32
     // Owned first: a thread that dies in between is said to hold what another receives, which is better than nobody.
-    this.heap.own(address)
+    this.heap.countOwned(address, 1)
     words[Word.Head] = (head + 1) | 0
     locks.release(0)
     this.wake(Word.Head, Word.Senders)
@@ -239,23 +239,40 @@ export class Channel implements Disposable {
   close(): void {
     if (!this.open) return
     this.open = false
-    const { words, locks } = this
-    locks.acquire(0)
-    Atomics.store(words, this.seat, 0)
-    const last = this.peers().live === 0
-    locks.release(0)
-    if (!last) return
-    words[Word.Magic] = 0
+    const { words, heap } = this
+    // A heap that is closed here: this thread's seat is a dead one's, and its memory is what others make of it.
+    if (!heap.isOpen) return
+    const isLast = heap.exclusively(() => {
+      Atomics.store(words, this.seat, 0)
+      if (this.peers().live > 0) return false
+      Atomics.store(words, Word.Magic, 0)
+      return true
+    })
+    if (!isLast) return
     for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
       const address = words[this.cellOf(at)]! * Granule.Bytes
-      this.heap.own(address)
-      this.heap.free(address)
+      heap.countOwned(address, 1)
+      heap.free(address)
     }
-    this.heap.free(this.address)
+    heap.setPooled(this.address, false)
+    heap.free(this.address)
   }
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /**
+   * Takes a seat, which keeps the words where they are. The last thread may leave, and free them, while this one is on its way: so nobody
+   * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
+   */
+  private join(tag: number): number {
+    const { heap, address } = this
+    const seat = heap.exclusively(() => (isChannel(heap, address) ? this.seats.take(tag) : undefined))
+    if (seat === undefined) throw invalidToken('no channel is there')
+    if (seat === 0)
+      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
+    return seat
   }
 
   private cellOf(index: number): number {
@@ -284,9 +301,10 @@ export class Channel implements Disposable {
     Atomics.add(this.words, sleepers, 1)
     try {
       const wait = Atomics.waitAsync(this.words, word, value, POLL_MS)
-      if (wait.async && (await wait.value) === 'timed-out') this.checkPeers()
+      if (wait.async && (await wait.value) === 'timed-out' && this.isHere) this.checkPeers()
     } finally {
-      Atomics.sub(this.words, sleepers, 1)
+      // Closed meanwhile: the words may be another's by now.
+      if (this.isHere) Atomics.sub(this.words, sleepers, 1)
       clearInterval(alive)
     }
   }
@@ -308,7 +326,23 @@ export class Channel implements Disposable {
 
   private checkOpen(): void {
     if (!this.open) throw channelClosed()
+    if (!this.heap.isOpen) throw closedError()
   }
+
+  /** Whether this thread keeps the words where they are. */
+  private get isHere(): boolean {
+    return this.open && this.heap.isOpen
+  }
+}
+
+/** Whether a channel's words are at an address. */
+function isChannel(heap: Heap, address: number): boolean {
+  try {
+    if (!heap.isPooled(address) || heap.usableSize(address) < Word.Cells * 4) return false
+  } catch {
+    return false // freed between the two
+  }
+  return Atomics.load(new Int32Array(heap.buffer, address, Word.Cells), Word.Magic) === MAGIC
 }
 
 function channelClosed(): AllocatorError {

@@ -123,14 +123,9 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return this.tiers.thread()
   }
 
-  /** @internal A live block is this thread's from now on: if the thread dies, it is counted as held by the dead. */
-  own(address: Address): void {
-    this.tiers.countOwned(address / Granule.Bytes, 1)
-  }
-
-  /** @internal A live block isn't this thread's any more. */
-  disown(address: Address): void {
-    this.tiers.countOwned(address / Granule.Bytes, -1)
+  /** @internal A live block is this thread's from now on, or with -1 not any more: what a thread has when it dies is told. */
+  countOwned(address: Address, times: 1 | -1): void {
+    this.tiers.countOwned(address / Granule.Bytes, times)
   }
 
   /**
@@ -225,6 +220,11 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.buffers.release(this.addressOf(view) / Granule.Bytes)
   }
 
+  /** @internal The address of the block that a view starts with, if its owner may free it. @throws as `freeBuffer` */
+  ownAddressOf(view: ArrayBufferView): Address {
+    return this.unpooledGranule(this.addressOf(view)) * Granule.Bytes
+  }
+
   /** @internal Whether an address is that of a pool's block. */
   isPooled(address: Address): boolean {
     return this.tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
@@ -261,8 +261,8 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return this.operations.begin()
   }
 
-  /** @internal Where those say what they hold who keep buffers of this heap. */
-  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'atClose' | 'watch'> {
+  /** @internal Where those say what they hold who keep buffers of this heap, or take them over. */
+  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'atClose' | 'watch' | 'release'> {
     return this.buffers
   }
 

@@ -48,7 +48,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   private readonly locks: Locks
   private readonly batch: number
   private readonly seats: Seats
-  private seat = 0
+  private readonly seat: number
   private isOpen = true
   /** The words of each chunk of slots, as far as this thread has met them. */
   private readonly chunks: Int32Array[] = []
@@ -59,13 +59,17 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; TypeError, RangeError for wrong options */
   constructor(heap: HostHeap & { readonly buffer: Memory }, options?: HandleTableOptions)
   /** @internal */
-  constructor(heap: HostHeap & { readonly buffer: Memory }, options: HandleTableOptions, address: number)
-  constructor(heap: HostHeap & { readonly buffer: Memory }, options: HandleTableOptions = {}, address?: number) {
+  constructor(heap: HostHeap & { readonly buffer: Memory }, options: HandleTableOptions, token: HandleTableToken)
+  constructor(
+    heap: HostHeap & { readonly buffer: Memory },
+    options: HandleTableOptions = {},
+    token?: HandleTableToken
+  ) {
     checkHeap(heap)
     checkOptions(options)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
     this.heap = heap
-    this.base = address ?? heap.calloc(Word.Count, 4)
+    this.base = token?.handles ?? heap.calloc(Word.Count, 4)
     this.words = new Int32Array(heap.buffer, this.base, Word.Count)
     const { slots, tag } = heap.thread()
     this.threads = slots
@@ -74,15 +78,16 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     const { words } = this
     // Nothing needs a mend: a slot moves from one owner to another by stores with nothing between them that a thread is struck at.
     this.locks = new Locks(words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
-    if (address === undefined) {
+    if (token === undefined) {
       words[Word.Most] = most
       words[Word.FirstGeneration] = randomInt(1, Generation.FirstBelow)
-      words[Word.Magic] = MAGIC
       heap.setPooled(this.base, true)
-    }
+      // Before it is a table to others: the last of them would close it.
+      this.seat = this.seats.take(tag)
+      Atomics.store(words, Word.Magic, MAGIC)
+    } else this.seat = this.join(token.generation)
     this.batch = Math.max(1, Math.min(MOST_BATCH, Math.floor(words[Word.Most]! / BATCHES_OF_TABLE)))
     this.stack = new Int32Array(2 * this.batch)
-    this.join()
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
@@ -93,11 +98,8 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     checkHeap(heap)
     const { handles, generation } = (token ?? {}) as Partial<HandleTableToken>
     if (typeof handles !== 'number') throw invalidToken("it is no table's")
-    if (!isBlock(heap, handles)) throw invalidToken('no table is there')
-    const words = new Int32Array(heap.buffer, handles, Word.Count)
-    if (words[Word.Magic] !== MAGIC || words[Word.FirstGeneration] !== generation)
-      throw invalidToken('no table is there')
-    return new HandleTable(heap, {}, handles)
+    if (typeof generation !== 'number' || !isBlock(heap, handles)) throw invalidToken('no table is there')
+    return new HandleTable(heap, {}, { handles, generation })
   }
 
   /** A token by which other threads attach, which have the heap open. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
@@ -191,11 +193,11 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     }
     this.giveBack(this.kept)
     const { words, heap } = this
-    const isLast = this.locked(() => {
-      words[this.seat] = 0
-      const last = this.seats.count().live === 0
-      if (last) words[Word.Magic] = 0
-      return last
+    const isLast = heap.exclusively(() => {
+      Atomics.store(words, this.seat, 0)
+      if (this.seats.count().live > 0) return false
+      Atomics.store(words, Word.Magic, 0)
+      return true
     })
     if (isLast) {
       for (let index = 0; index < words[Word.Used]!; index++) {
@@ -374,15 +376,20 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     this.heap.free(address)
   }
 
-  private join(): void {
-    const { words } = this
-    this.locked(() => {
-      // Closed by its last thread while this one was on its way.
-      if (words[Word.Magic] !== MAGIC) throw invalidToken('no table is there')
-      this.seat = this.seats.take(this.tag)
-      if (this.seat === 0)
-        throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a table serves ${Word.Seats} threads at most`)
+  /**
+   * Takes a seat, which keeps the words where they are. The last thread may leave, and free them, while this one is on its way: so nobody
+   * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
+   */
+  private join(generation: number): number {
+    const { words, heap } = this
+    const seat = heap.exclusively(() => {
+      const isThere = heap.isPooled(this.base) && Atomics.load(words, Word.Magic) === MAGIC
+      return isThere && words[Word.FirstGeneration] === generation ? this.seats.take(this.tag) : undefined
     })
+    if (seat === undefined) throw invalidToken('no table is there')
+    if (seat === 0)
+      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a table serves ${Word.Seats} threads at most`)
+    return seat
   }
 
   /** Nothing is found here any more. */

@@ -1,7 +1,7 @@
 /** "HNDL", and the version of the words' layout. */
 export const MAGIC = 0x484e_4401
 
-/** The words of a table of handles, in a block of their own. All but the seats change under the lock. */
+/** The words of a table of handles, in a block of their own. All but the seats and the magic number change under the lock; these, by `exclusively`. */
 export const enum Word {
   Lock = 0,
   Magic = 32,

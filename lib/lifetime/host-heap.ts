@@ -14,6 +14,9 @@ export interface HostHeap extends Allocator {
   share(): { readonly generation: number }
   thread(): { slots: ThreadSlots; slot: number; tag: number }
   setPooled(address: Address, pooled: boolean): void
+  isPooled(address: Address): boolean
+  /** Runs a few loads and stores that no other thread comes in between with such ones of its own. */
+  exclusively<T>(work: () => T): T
 }
 
 /** Checks that an argument is an open heap. */

@@ -18,16 +18,17 @@ export class Seats {
   }
 
   /**
-   * Takes a seat that is free, or a dead one's: the index of its word, or 0 where there is none. REQUIRES: nobody else takes or leaves one
-   * meanwhile
+   * Takes a seat that is free, or else a dead one's, by which it was known that somebody has died: the index of its word, or 0 where there
+   * is none. REQUIRES: nobody else takes or leaves one meanwhile
    */
   take(tag: number): number {
-    for (let seat = this.first; seat < this.end; seat++) {
-      const taken = Atomics.load(this.words, seat)
-      if (taken !== 0 && this.threads.isAlive(taken)) continue
-      Atomics.store(this.words, seat, tag)
-      return seat
-    }
+    const seat = this.find((taken) => taken === 0) || this.find((taken) => !this.threads.isAlive(taken))
+    if (seat !== 0) Atomics.store(this.words, seat, tag)
+    return seat
+  }
+
+  private find(test: (taken: number) => boolean): number {
+    for (let seat = this.first; seat < this.end; seat++) if (test(Atomics.load(this.words, seat))) return seat
     return 0
   }
 

@@ -26,7 +26,8 @@ async function untilAborted<T>(operation: Promise<T>, signal: AbortSignal): Prom
   })
   operation.catch(() => {})
   try {
-    return await Promise.race([operation, aborted])
+    // Whichever comes first here wins where both are settled: an abort, or who aborts between two operations would never be heard.
+    return await Promise.race([aborted, operation])
   } finally {
     signal.removeEventListener('abort', abort)
   }

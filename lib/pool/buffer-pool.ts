@@ -91,15 +91,15 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
   /**
    * For operations: keeps the buffer that a view lies in, of a lease or acquired, from being anybody else's until the returned function
    * is called, whatever else is called meanwhile; a release counts after that. Undefined where the memory isn't this pool's, or that has ended.
-   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer is free
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer is free, `ERR_POOL_LEASED` where another thread's lease has it
    */
   hold(view: ArrayBufferView): (() => void) | undefined {
     if (this.isEnded) return undefined
     const slot = this.blocks.slotUnder(view)
     if (slot < 0 && !this.blocks.isGone(view)) return undefined
     const letGo = slot < 0 ? undefined : this.leases.hold(slot)
-    if (letGo === undefined) throw this.blocks.doubleRelease(view)
-    return letGo
+    if (letGo !== undefined) return letGo
+    throw slot >= 0 && this.leases.isElsewhere(slot) ? this.blocks.leased(view) : this.blocks.doubleRelease(view)
   }
 
   /**
@@ -143,7 +143,9 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     this.checkOpen()
     const listen = typeof options === 'function' ? options : listener
     if (typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
-    return createPooledServer(this, typeof options === 'function' ? {} : options, listen)
+    if (typeof options === 'function') return createPooledServer(this, {}, listen)
+    checkOptions(options ?? {}) // none are as good as `{}` to Node
+    return createPooledServer(this, options, listen)
   }
 
   /** A lease; undefined where all buffers are in use, or the pool is closed. */

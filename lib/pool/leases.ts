@@ -52,6 +52,13 @@ export class Leases {
     return this.leases.get(slot)?.deref()
   }
 
+  /** Whether a lease of another thread, or an operation there, has a slot's buffer. */
+  isElsewhere(slot: number): boolean {
+    const { slots } = this.pool.blocks
+    const word = slots.state(slot)
+    return isLeased(word) && word !== slots.own(Slot.Leased)
+  }
+
   /** Holds the buffer of a slot that is out, until the returned function is called. Undefined where it is not out. */
   hold(slot: number): (() => void) | undefined {
     const lease = this.of(slot) ?? this.held.get(slot) ?? this.holdAcquired(slot)

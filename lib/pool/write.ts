@@ -70,8 +70,15 @@ function writeStream(stream: Writable, bytes: Uint8Array, letGo: () => void): Pr
       if (isAtRest(stream)) letGo()
     }
     const ends = endsOf(stream).add(closed)
-    // What passes chunks on is done with them when somebody else has read them, who isn't known here: he gets a copy.
-    stream.write(passesOn(stream) ? Buffer.from(bytes) : bytes, end)
+    try {
+      // What passes chunks on is done with them when somebody else has read them, who isn't known here: he gets a copy.
+      stream.write(passesOn(stream) ? Buffer.from(bytes) : bytes, end)
+    } catch (error) {
+      // Refused, as by an HTTP response that may have no body: nobody will call back.
+      ends.delete(closed)
+      letGo()
+      reject(error)
+    }
   })
 }
 

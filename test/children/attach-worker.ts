@@ -1,0 +1,26 @@
+// A worker that opens and closes what another thread makes and closes, as fast as it can: a table of handles or a channel.
+import { parentPort, workerData } from 'node:worker_threads'
+import { type AllocatorError, Channel, HandleTable, Heap, type HeapToken } from '../../lib/index.ts'
+
+const { token, kind, words } = workerData as { token: HeapToken; kind: 'table' | 'channel'; words: Int32Array }
+const heap = Heap.attach(token)
+const port = parentPort!
+port.postMessage('running')
+let attached = 0
+let refused = 0
+while (Atomics.load(words, 0) === 0) {
+  const [, address, generation] = words as unknown as [number, number, number]
+  try {
+    const open =
+      kind === 'table'
+        ? HandleTable.attach(heap, { handles: address, generation })
+        : Channel.attach(heap, { channel: address })
+    attached++
+    open.close()
+  } catch (error) {
+    if ((error as AllocatorError).code !== 'ERR_HEAP_INVALID_TOKEN') throw error
+    refused++
+  }
+}
+heap.close()
+port.postMessage({ attached, refused })

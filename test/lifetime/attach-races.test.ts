@@ -1,0 +1,122 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import test from 'ava'
+import { Channel, HandleTable, Heap } from '../../lib/index.ts'
+import { childScript } from '../support/child.ts'
+
+/** Rounds of the races; a long run by hand sets more. */
+const ROUNDS = Number(process.env.SPANHEAP_ATTACH_ROUNDS ?? 20_000)
+const LIMIT_BYTES = 2 ** 26
+
+/** What threads open by a token, and where its words are. */
+const KINDS = {
+  table: {
+    bytes: 1280,
+    make: (heap: Heap) => {
+      const table = heap.handles()
+      const token = table.share()
+      const { handles: address, generation } = token
+      return { address, generation, close: () => table.close(), attach: (at: Heap) => HandleTable.attach(at, token) }
+    },
+  },
+  channel: {
+    bytes: 2304,
+    make: (heap: Heap) => {
+      const channel = new Channel(heap)
+      const token = channel.share()
+      const close = () => channel.close()
+      return { address: token.channel, generation: 0, close, attach: (at: Heap) => Channel.attach(at, token) }
+    },
+  },
+} as const
+const NAMES = ['table', 'channel'] as const
+
+/** A heap in which something happens when a thread that attaches has found the words, and before it does anything with them. */
+function interrupted(heap: Heap, run: () => void): Heap {
+  return new Proxy(heap, {
+    get(target, key) {
+      if (key === 'thread') run()
+      const value = Reflect.get(target, key, target) as unknown
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+for (const name of NAMES) {
+  const { make, bytes } = KINDS[name]
+
+  test(`a ${name} that is closed while a thread attaches: that one is told, and writes nothing where it was`, (t) => {
+    for (const word of [7, 0, -1]) {
+      using heap = new Heap({ limitBytes: LIMIT_BYTES })
+      const made = make(heap)
+      let others: Int32Array = new Int32Array()
+      const late = interrupted(heap, () => {
+        made.close()
+        const address = heap.malloc(bytes)
+        t.is(address, made.address, 'it is another’s memory by now')
+        others = new Int32Array(heap.buffer, address, bytes / 4).fill(word)
+      })
+      t.throws(() => made.attach(late), { code: 'ERR_HEAP_INVALID_TOKEN' })
+      t.true(others.every((value) => value === word) && others.length > 0, `words that are ${word}`)
+      t.throws(() => made.attach(heap), { code: 'ERR_HEAP_INVALID_TOKEN' })
+      heap.audit()
+    }
+  })
+
+  test(`a ${name} that is closed while a thread attaches, to memory that nobody has yet`, (t) => {
+    using heap = new Heap({ limitBytes: LIMIT_BYTES })
+    const made = make(heap)
+    t.throws(() => made.attach(interrupted(heap, () => made.close())), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    heap.audit()
+    t.is(heap.stats().liveBytes, 0)
+  })
+
+  test.serial(`a ${name} is opened by one thread while another closes it, again and again`, async (t) => {
+    const heap = new Heap({ limitBytes: LIMIT_BYTES })
+    const words = new Int32Array(new SharedArrayBuffer(12))
+    const first = make(heap)
+    words[1] = first.address
+    words[2] = first.generation
+    const workerData = { token: heap.share(), kind: name, words }
+    const worker = new Worker(childScript('attach-worker'), { workerData })
+    t.teardown(() => worker.terminate())
+    await once(worker, 'message')
+    first.close()
+    for (let round = 0; round < ROUNDS; round++) {
+      const made = make(heap)
+      words[1] = made.address
+      words[2] = made.generation
+      // Now and then at once, while the other has just found the words.
+      for (let spins = (round * 7) % 200; spins > 0; spins--) Atomics.load(words, 0)
+      made.close()
+      const block = new Int32Array(heap.buffer, heap.malloc(bytes), bytes / 4).fill(7)
+      for (let spins = 0; spins < 20; spins++) Atomics.load(words, 0)
+      const wrong = block.findIndex((word) => word !== 7)
+      if (wrong >= 0) t.fail(`word ${wrong} of another’s block is ${block[wrong]} in round ${round}`)
+      heap.free(block.byteOffset)
+    }
+    Atomics.store(words, 0, 1)
+    const [counts] = (await once(worker, 'message')) as [{ attached: number; refused: number }]
+    t.log(counts)
+    t.true(counts.attached + counts.refused > 0)
+    await once(worker, 'exit')
+    t.is(heap.stats().liveBytes, 0)
+    heap.audit()
+    heap.close()
+  })
+}
+
+test('a token of a table whose place another table has is refused, also when that happens on the way', (t) => {
+  using heap = new Heap({ limitBytes: LIMIT_BYTES })
+  const made = KINDS.table.make(heap)
+  let other: HandleTable | undefined
+  const late = interrupted(heap, () => {
+    if (other !== undefined) return
+    made.close()
+    other = heap.handles()
+    t.is(other.share().handles, made.address)
+  })
+  t.throws(() => made.attach(late), { code: 'ERR_HEAP_INVALID_TOKEN' })
+  other!.close()
+  t.is(heap.stats().liveBytes, 0, 'it was the only one that had it open')
+})

@@ -1,0 +1,107 @@
+import { setTimeout } from 'node:timers/promises'
+import test from 'ava'
+import { BufferPool, Channel, Heap } from '../../lib/index.ts'
+import { collectGarbage } from '../support/garbage.ts'
+
+const LIMIT_BYTES = 2 ** 26
+const openHeap = () => new Heap({ limitBytes: LIMIT_BYTES })
+
+test('who waits while the channel is closed here is told, and writes nothing where it was', async (t) => {
+  for (const way of ['receive', 'send'] as const) {
+    using heap = openHeap()
+    const channel = new Channel(heap, { capacity: 1 })
+    const { channel: address } = channel.share()
+    const bytes = heap.usableSize(address)
+    const view = heap.view(heap.malloc(10))
+    if (way === 'send') channel.trySend(heap.view(heap.malloc(10)))
+    const waiting = way === 'send' ? channel.send(view) : channel.receive()
+    const refused = t.throwsAsync(waiting, { code: 'ERR_CHANNEL_CLOSED' })
+    channel.close()
+    t.is(heap.malloc(bytes), address)
+    const others = new Int32Array(heap.buffer, address, bytes / 4).fill(7)
+    await refused
+    t.true(others.every((word) => word === 7))
+    heap.audit()
+  }
+})
+
+test('a heap that is closed before its channels: each call says so, nothing is taken, and others go on', async (t) => {
+  using heap = openHeap()
+  const theirs = Heap.attach(heap.share())
+  const channel = new Channel(heap)
+  const other = Channel.attach(theirs, channel.share())
+  const sent = heap.view(heap.malloc(100), 100)
+  channel.trySend(sent)
+  const message = theirs.view(theirs.malloc(100))
+  theirs.close()
+  t.throws(() => other.tryReceive(), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => other.receiveSync(), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => other.trySend(message), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => other.share(), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => Channel.attach(theirs, channel.share()), { code: 'ERR_HEAP_CLOSED' })
+  await t.throwsAsync(other.receive(), { code: 'ERR_HEAP_CLOSED' })
+  other.close()
+  other.close()
+  t.is(channel.length, 1)
+  t.is(channel.tryReceive()!.byteOffset, sent.byteOffset)
+  t.is(channel.peers().live, 1)
+  channel.close()
+  heap.audit()
+})
+
+test('what only a pool, an arena or a table may free can’t be sent, and a channel’s words can’t be freed', (t) => {
+  using heap = openHeap()
+  using pool = new BufferPool({ heap, size: 100 })
+  const channel = new Channel(heap)
+  const table = heap.handles()
+  const acquired = pool.acquire()
+  const words = heap.view(channel.share().channel)
+  const wrong = { code: 'ERR_HEAP_INVALID_ADDRESS' }
+  for (const view of [acquired, table.view(table.alloc(10)), words]) t.throws(() => channel.trySend(view), wrong)
+  t.throws(() => heap.freeBuffer(words), wrong)
+  t.is(channel.length, 0)
+  channel.trySend(heap.allocBuffer(10))
+  channel.close()
+  t.throws(() => channel.trySend(heap.allocBuffer(10)), { code: 'ERR_CHANNEL_CLOSED' })
+  pool.release(acquired)
+  table.close()
+})
+
+test('what was sent is nobody’s leak, and isn’t freed with the sender’s Buffer: it is who receives it that has it', async (t) => {
+  using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all', autoFree: true })
+  using channel = new Channel(heap, { capacity: 1 })
+  const send = () => channel.trySend(heap.allocBuffer(100, { tag: 'sent' }).fill(7))
+  t.true(send())
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+  const kept = heap.allocBuffer(100, { tag: 'kept' })
+  t.false(channel.trySend(kept), 'there is no room')
+  t.like(heap.stats({ detail: true }).owners, [{ tag: 'kept', buffers: 1 }], 'so it is the sender’s, and watched')
+  await collectGarbage()
+  await setTimeout(10)
+  const message = channel.tryReceive()!
+  heap.allocBuffer(100).fill(9)
+  t.true(message.every((byte) => byte === 7))
+  heap.freeBuffer(message)
+  heap.freeBuffer(kept)
+})
+
+test('a seat of one that died is taken where no other is free', (t) => {
+  using heap = openHeap()
+  using channel = new Channel(heap)
+  const open = () => {
+    const theirs = Heap.attach(heap.share())
+    return { theirs, other: Channel.attach(theirs, channel.share()) }
+  }
+  // More threads than a channel has seats for, of which each dies with it open.
+  for (let i = 0; i < 300; i++) {
+    const { slots, slot } = open().theirs.thread()
+    slots.markDead(slot)
+    heap.threadIdle()
+  }
+  const { dead } = channel.peers()
+  t.is(dead, 248, 'all but the own one')
+  const { theirs, other } = open()
+  t.deepEqual(channel.peers(), { live: 2, dead: 247 })
+  other.close()
+  theirs.close()
+})
