@@ -3,7 +3,7 @@
  * schemes are served.
  */
 import * as Plot from '@observablehq/plot'
-import { digits, figure } from '../figures.ts'
+import { digits, figure, rowName } from '../figures.ts'
 import type { BenchResult, Measurement, SuiteResult } from '../result.ts'
 import type { Chart, Metric, RowKey } from '../suite.ts'
 
@@ -24,6 +24,8 @@ const COLOURS = [
 ]
 /** This project's allocators come first, in the report's main colour where there is one. */
 const OURS = /^spanheap|^Heap|^Pool/
+/** Beyond so many, an axis has a tick for each power of ten only. */
+const MOST_DECADES = 3
 const PANEL = { width: 340, height: 200 }
 
 const element = document.getElementById('result')!
@@ -59,22 +61,20 @@ function drawDots(
   width: number
 ): Element {
   const rows = sortedRows(measurements)
-  const name = (row: RowKey) =>
-    typeof row === 'number' && suite.rows?.unit === 'bytes' ? figure(row, 'bytes') : String(row)
+  const name = (row: RowKey) => rowName(row, suite.rows)
   const marginLeft = 20 + 7.2 * Math.max(...rows.map((row) => name(row).length))
   const y = (each: Measurement) => name(each.row)
   return Plot.plot({
     width,
     marginLeft,
-    height: 60 + 34 * rows.length,
+    height: 80 + 34 * rows.length,
+    marginBottom: 44,
     style: { background: 'transparent', fontSize: '12px' },
     x: {
-      type: logarithmic ? 'log' : 'linear',
-      zero: !logarithmic,
+      ...scaleOf(measurements, metric, logarithmic),
       grid: true,
       label: `${metric.title}, ${metric.better} is better`,
-      tickFormat: (value: number) => figure(value, metric.unit),
-      ticks: logarithmic ? 6 : 8,
+      labelOffset: 40,
     },
     y: { domain: rows.map(name), label: null, grid: true },
     color: { domain: [...contenders], range: COLOURS },
@@ -104,15 +104,20 @@ function drawLines(
     width,
     height: 380,
     marginLeft: 70,
-    marginBottom: 40,
+    marginBottom: 44,
     style: { background: 'transparent', fontSize: '12px' },
-    x: { type: logarithmic === 'y' ? 'linear' : 'log', label: chart.x, tickFormat: x, ticks: 8, grid: true },
+    x: {
+      type: logarithmic === 'y' ? 'linear' : 'log',
+      base: suite.rows?.unit === 'bytes' ? 2 : 10,
+      ticks: sortedRows(measurements) as number[],
+      tickFormat: x,
+      label: chart.x,
+      labelOffset: 40,
+      grid: true,
+    },
     y: {
-      type: logarithmic === 'x' ? 'linear' : 'log',
-      zero: logarithmic === 'x',
+      ...scaleOf(measurements, metric, logarithmic !== 'x'),
       label: `${metric.title}, ${metric.better} is better`,
-      tickFormat: (value: number) => figure(value, metric.unit),
-      ticks: 6,
       grid: true,
     },
     color: { domain: [...contenders], range: COLOURS },
@@ -150,7 +155,7 @@ function drawSeries(suite: SuiteResult, chart: Extract<Chart, { kind: 'series' }
       Plot.plot({
         ...PANEL,
         marginLeft: 50,
-        title: typeof row === 'number' ? digits(row) : row,
+        title: rowName(row, suite.rows),
         style: { background: 'transparent', fontSize: '11px' },
         x: { label: chart.x, ticks: 4, tickFormat: 's', type: logarithmic('x') ? 'log' : 'linear' },
         y: { label: chart.y, ticks: 5, grid: true, zero: !logarithmic('y'), type: logarithmic('y') ? 'log' : 'linear' },
@@ -160,6 +165,20 @@ function drawSeries(suite: SuiteResult, chart: Extract<Chart, { kind: 'series' }
   }
   const dashes = chart.series.length < 2 ? [] : [dashKeys(chart.series)]
   return [keys(contenders), ...dashes, panels]
+}
+
+/** The scale of a metric's axis: a logarithmic one has its ticks at 1, 2 and 5 of each power of ten, or at the powers where they are many. */
+function scaleOf(measurements: readonly Measurement[], metric: Metric, logarithmic: boolean): Plot.ScaleOptions {
+  const tickFormat = (value: number) => figure(value, metric.unit)
+  const least = Math.min(...measurements.map(({ low }) => low).filter((low) => low > 0))
+  const most = Math.max(...measurements.map(({ high }) => high))
+  if (!logarithmic || !Number.isFinite(least)) return { type: 'linear', zero: true, ticks: 8, tickFormat }
+  const [from, to] = [Math.floor(Math.log10(least)), Math.ceil(Math.log10(most))]
+  const steps = to - from > MOST_DECADES ? [1] : [1, 2, 5]
+  const powers = Array.from({ length: to - from + 1 }, (_, at) => 10 ** (from + at))
+  const ticks = powers.flatMap((power) => steps.map((step) => power * step))
+  const domain = [ticks.findLast((tick) => tick <= least)!, ticks.find((tick) => tick >= most)!]
+  return { type: 'log', domain, ticks: ticks.filter((tick) => tick >= domain[0]! && tick <= domain[1]!), tickFormat }
 }
 
 /** How tips look, which stand out from either ground. */
