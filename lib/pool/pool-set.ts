@@ -68,8 +68,9 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
     const most = sorted.at(-1) ?? 0
+    if (most === 0 || sorted[0] === 0 || most > MOST_POOLED_BYTES)
+      throw outOfRange('sizes', `from 1 to ${MOST_POOLED_BYTES}`, sizes)
     const idleShare = Math.floor(checkCount('idleBytes', idleBytes) / sorted.length)
-    if (sorted[0] === 0 || most > MOST_POOLED_BYTES) throw outOfRange('sizes', `from 1 to ${MOST_POOLED_BYTES}`, sizes)
     this.mostBytes = most
     this.firstByStep = Int32Array.from({ length: (most >>> STEP_SHIFT) + 2 }, (_, step) =>
       sorted.findIndex((size) => size > (step - 1) * STEP)

@@ -39,6 +39,8 @@ export async function* read(
     reading.begin()
     try {
       for (;;) {
+        // Before a chunk is taken: nobody would give it back, and who reads on gets it.
+        options.signal?.throwIfAborted()
         const chunk = reading.take()
         if (chunk === undefined) {
           const more = reading.more()
@@ -46,7 +48,6 @@ export async function* read(
           await orAborted(more, options.signal)
           continue
         }
-        options.signal?.throwIfAborted()
         try {
           yield chunk.bytes
         } finally {

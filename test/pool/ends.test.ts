@@ -150,13 +150,13 @@ for (const memory of KINDS) {
     )
   }
 
-  for (const name of ['file', 'stream'] as const) {
+  for (const name of ['file', 'stream', 'socket'] as const) {
     test(`an abort while the loop has a chunk is heard at the next: ${name}, ${memory}`, async (t) => {
       const pool = poolOf(t, memory, SIZE)
       const source = await SOURCES[name]!(t, pool, sample(5000))
       const controller = new AbortController()
       const chunks = pool.read(source, { signal: controller.signal })
-      t.is((await chunks.next()).value?.length, SIZE)
+      t.true((await chunks.next()).value!.length > 0)
       // What is read ahead is there by then.
       await new Promise((resolve) => setTimeout(resolve, 20))
       controller.abort(REASON)
