@@ -44,9 +44,11 @@ export function slotPlayer(columns: Columns, heap: Allocator, touch: Touch | und
   const { operation, alignmentLog2, slot, size } = columns
 
   const playChunk = (from: number, to: number): Stop | null => {
-    let event = from
+    // Integers for sure: else V8 keeps the counter as a tagged value, and checks and shifts it at every event.
+    let event = from | 0
+    const end = to | 0
     try {
-      for (; event < to; event++) {
+      for (; event < end; event = (event + 1) | 0) {
         const kind = operation[event]!
         const at = slot[event]!
         if (kind === Operation.Free) {
