@@ -18,7 +18,7 @@ import { allocateBlock, type Block } from './lifetime/block.ts'
 import { HandleTable, type HandleTableOptions } from './lifetime/handle-table.ts'
 import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isHandedOut, ObjectState } from './memory/object-state.ts'
-import { Address32, Granule } from './memory/page.ts'
+import { Address32, Granule, isNatural32 } from './memory/page.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
 import { doorNamed } from './os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
@@ -181,7 +181,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   freeBuffer(view: ArrayBufferView): void {
     const key = typeof view === 'object' && view !== null ? HeapView.keyOf(view, this) : 0
     if (key > 0) {
-      if (!this.cache.push(key)) this.slow(Call.Free, key * Granule.Bytes, 0)
+      if (!this.cache.push(key)) this.slow(Call.Free, key * Granule.Bytes)
       HeapView.giveBack(view)
     } else if (key === 0) {
       this.free(this.addressOf(view))
@@ -267,47 +267,61 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   malloc(size: number): Address {
-    if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= Small.MostBytes) {
+    if (typeof size === 'number' && size >>> 0 === size && size <= Small.MostBytes) {
       const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
       // One comparison for both: it is an object, and its address a small integer.
       if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
       if (granule !== 0) return granule * Granule.Bytes
     }
     // The plus tells V8 that it is a number: where the caller wants an integer, none of the three goes through a double.
-    return +this.slow(Call.Malloc, size, 0)
+    return +this.slow(Call.Malloc, size)
   }
 
   free(address: Address): void {
-    // A small integer, not negative, a multiple of 16: its granule then has a state, whatever the limit.
-    if (typeof address === 'number' && (address | 0) === address && (address & Address32.Wrong) === 0) {
+    // One comparison for all: a small integer, not negative, a multiple of 16. Its granule has a state, whatever the limit.
+    if (typeof address === 'number' && (address & Address32.Right) === address) {
       if (this.cache.push(address >>> Granule.Shift)) return
     }
-    if (typeof address === 'number' && address > Address32.Most && address < this.endAddress) {
-      // The slow twin, for addresses above 2 GiB: the granule is a small integer again.
-      const granule = (address / Granule.Bytes) | 0
-      if (granule * Granule.Bytes === address && this.cache.push(granule)) return
-    }
-    this.slow(Call.Free, address, 0)
+    this.slow(Call.Free, address)
   }
 
   calloc(count: number, size: number): Address {
     if (isNatural32(count) && isNatural32(size) && count * size <= Loop.MostCleared) {
       const bytes = count * size
-      const address = this.malloc(bytes)
-      this.bytes.zeroShort(address, bytes)
-      return address
+      const granule = this.cache.pop(this.classBySize[(bytes + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+      if ((granule - 1) >>> 0 < Address32.MostGranule) {
+        this.bytes.zeroShort(granule << Granule.Shift, bytes)
+        return granule << Granule.Shift
+      }
+      this.cache.push(granule) // it is above 2 GiB, or none
     }
-    return this.slow(Call.Calloc, count, size)
+    return +this.slow(Call.Calloc, count, size)
   }
 
   realloc(address: Address, size: number): Address {
-    if (isNatural32(address) && (address & Address32.Wrong) === 0 && isNatural32(size)) {
-      const usable = this.tiers.smallBytes(address >>> Granule.Shift)
-      if (usable > 0) {
-        return this.tiers.servesWell(usable, size) ? address : this.move(address, size, usable)
+    if (
+      typeof address === 'number' &&
+      (address & Address32.Right) === address &&
+      typeof size === 'number' &&
+      size >>> 0 === size &&
+      size <= Small.MostBytes
+    ) {
+      const { cache } = this
+      const granule = address >>> Granule.Shift
+      const usable = cache.smallBytes(granule)
+      if (usable >= size && usable > 0) {
+        if (usable <= size * 2 || usable === Granule.Bytes) return address
+      } else if (usable > 0 && usable <= Loop.MostCopied) {
+        const moved = cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+        if ((moved - 1) >>> 0 < Address32.MostGranule) {
+          this.bytes.copyGranules(moved, granule, usable)
+          if (!cache.push(granule)) this.tiers.free(granule)
+          return moved << Granule.Shift
+        }
+        cache.push(moved) // it is above 2 GiB, or none
       }
     }
-    return this.slow(Call.Realloc, address, size)
+    return +this.slow(Call.Realloc, address, size)
   }
 
   alignedAlloc(alignment: number, size: number): Address {
@@ -390,7 +404,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
    * they were inlined into malloc and free wherever these are called, and left no room for malloc and free themselves (V8 stops at
    * 920 bytes a function). That made a replay 30 % slower, now and then with one heap, always with two.
    */
-  private slow(call: Call, first: number, second: number): number {
+  private slow(call: Call, first: number, second = 0): number {
     switch (call) {
       case Call.Malloc: {
         checkCount('size', first)
@@ -399,10 +413,13 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           first <= Small.MostBytes
             ? this.tiers.allocateSmall(this.classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
             : this.tiers.allocateLarge(first, undefined)
-        if (granule === 0) return this.refused(call, first, second, first)
-        return granule * Granule.Bytes
+        return granule === 0 ? this.refused(call, first, second, first) : granule * Granule.Bytes
       }
       case Call.Free: {
+        if (typeof first === 'number' && first > Address32.Most && first < this.endAddress) {
+          const granule = (first / Granule.Bytes) | 0 // above 2 GiB, a small integer again
+          if (granule * Granule.Bytes === first && this.cache.push(granule)) return 0
+        }
         if (!this.tiers.free(this.ownGranule(first))) throw wrongAddress(this.tiers, first)
         return 0
       }
@@ -415,8 +432,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
           return address
         }
         const granule = this.tiers.allocateLarge(bytes, this.bytes)
-        if (granule === 0) return this.refused(call, first, second, bytes)
-        return granule * Granule.Bytes
+        return granule === 0 ? this.refused(call, first, second, bytes) : granule * Granule.Bytes
       }
       case Call.Realloc: {
         if (first === 0) return this.malloc(second)
@@ -440,26 +456,15 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
         if (first <= Granule.Bytes) return this.malloc(second)
         checkSupported(first, this.mapper.maxAlignment, second)
         const granule = this.tiers.allocateAligned(first, second)
-        if (granule === 0) return this.refused(call, first, second, second)
-        return granule * Granule.Bytes
+        return granule === 0 ? this.refused(call, first, second, second) : granule * Granule.Bytes
       }
     }
   }
 
   /** There was no memory for `bytes`: once more, if there is any of arenas whose threads have died. */
-  private refused(call: Call, first: number, second: number, bytes: number): number {
-    const { lastErrno } = this.tiers
+  private refused(call: Call, first: number, second: number, bytes: number, errno = this.tiers.lastErrno): number {
     if (this.arenas.sweep() > 0) return this.slow(call, first, second)
-    throw outOfMemory(bytes, lastErrno)
-  }
-
-  /** Moves a small block below 2 GiB. One function for all of it, so that V8 compiles it in one piece. */
-  private move(address: Address, size: number, usable: number): Address {
-    const moved = this.malloc(size)
-    this.bytes.copy(moved, address, size < usable ? size : usable)
-    const granule = address >>> Granule.Shift
-    if (!this.cache.push(granule)) this.tiers.free(granule)
-    return moved
+    throw outOfMemory(bytes, errno)
   }
 
   /** The granule of a live block. @throws the error for what the address is instead */
@@ -491,9 +496,4 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
-}
-
-/** Whether a value is a small integer to V8, and not negative. */
-function isNatural32(value: unknown): value is number {
-  return typeof value === 'number' && (value | 0) === value && value >= 0
 }

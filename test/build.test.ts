@@ -23,6 +23,8 @@ test('fields are set in constructors only: V8 takes a field that is written once
 
 /** V8 inlines no function whose bytecode is longer than this (max_inlined_bytecode_size). */
 const MOST_INLINED = 460
+/** Nor more than this into one function (max_inlined_bytecode_size_cumulative). */
+const MOST_INLINED_TOGETHER = 920
 
 /** The length of a method's bytecode, as V8 compiles it when the script runs. */
 function bytecodeLength(method: string, script: string): number {
@@ -45,3 +47,12 @@ for (const [name, path] of [
     t.true(bytecodeLength('malloc', script) < MOST_INLINED)
   })
 }
+
+test('Heap: malloc, free and realloc, with all that they call, find room in one function', (t) => {
+  const module = JSON.stringify(fileURLToPath(new URL('index.js', compiled)))
+  const script = `const { Heap } = await import(${module}); const heap = new Heap(); heap.free(heap.malloc(1))
+    const grown = () => heap.free(heap.realloc(heap.malloc(16), 32)); for (let i = 0; i < 100; i++) grown()`
+  const bytes = (...methods: string[]) => methods.reduce((sum, method) => sum + bytecodeLength(method, script), 0)
+  const inMallocAndFree = bytes('malloc', 'pop', 'free', 'push')
+  t.true(inMallocAndFree + bytes('realloc', 'smallBytes', 'pop', 'copyGranules', 'push') < MOST_INLINED_TOGETHER)
+})

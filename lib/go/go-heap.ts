@@ -9,7 +9,7 @@ import {
 } from '../arguments.ts'
 import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
-import { Address32, Granule, Page } from '../memory/page.ts'
+import { Address32, Granule, isNatural32, Page } from '../memory/page.ts'
 import { checkReservation } from '../memory/reservation.ts'
 import { openMapper } from '../os/machine.ts'
 import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
@@ -384,9 +384,4 @@ function checkLimit(bytes: number | undefined): number {
 
 function throwClosed(): never {
   throw closedError()
-}
-
-/** Whether a value is a small integer to V8, and not negative. */
-function isNatural32(value: unknown): value is number {
-  return typeof value === 'number' && (value | 0) === value && value >= 0
 }

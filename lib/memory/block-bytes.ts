@@ -22,6 +22,8 @@ export class BlockBytes {
   private readonly bytes: Uint8Array
   private readonly words: Int32Array
   private readonly doubles: Float64Array
+  /** Copies of elements are loads and stores of 64 bits to V8 once it compiles them, and exact by the language's rules. */
+  private readonly halves: BigInt64Array
 
   /** @param buffer the heap's memory, unshared where that can be had: V8 fills and copies it by memset and memmove then */
   constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
@@ -32,6 +34,7 @@ export class BlockBytes {
     const loopLength = Math.min(buffer.byteLength, LOW_BYTES + LOOP_MARGIN)
     this.words = new Int32Array(buffer, 0, loopLength / 4)
     this.doubles = new Float64Array(buffer, 0, loopLength / 8)
+    this.halves = new BigInt64Array(buffer, 0, loopLength / 8)
   }
 
   /** Clears `length` bytes from a block's address on, and up to 15 more that are the block's too. */
@@ -63,6 +66,20 @@ export class BlockBytes {
       doubles[i + 3] = 0
       i = (i + 4) | 0
     }
+  }
+
+  /** Copies `length` bytes, which are whole granules and at least one, from a granule to another; all below 2 GiB. */
+  copyGranules(to: number, from: number, length: number): void {
+    const { halves } = this
+    let target = to << 1
+    let source = from << 1
+    const end = source + (length >> 3)
+    do {
+      halves[target] = halves[source]!
+      halves[target + 1] = halves[source + 1]!
+      source = (source + 2) | 0
+      target = (target + 2) | 0
+    } while (source < end)
   }
 
   /** Copies `length` bytes from one block to another, and up to 15 more that are theirs too. */

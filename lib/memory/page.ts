@@ -27,8 +27,15 @@ export const enum Granule {
 export const enum Address32 {
   Most = 0x7fffffff,
   MostGranule = 0x7ffffff,
+  /** The bits that may be set in the address of a block. */
+  Right = 0x7ffffff0,
   /** The bits that are 0 in every address of a block. */
   Wrong = 0x8000000f,
+}
+
+/** Whether a value is a small integer to V8, and not negative. */
+export function isNatural32(value: unknown): value is number {
+  return typeof value === 'number' && (value | 0) === value && value >= 0
 }
 
 /** A heap's most bytes: its granules then number 2^31, so that they are small integers and no typed array has more elements. */

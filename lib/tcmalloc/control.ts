@@ -38,7 +38,7 @@ export const enum HeapWord {
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
-export const MAGIC = 0x5350_4104
+export const MAGIC = 0x5350_4105
 
 /** The locks, in the order in which a thread may take them: clearing, one class, page heap; or clearing, budget. */
 export const enum Lock {

@@ -296,12 +296,6 @@ export class TCMalloc {
     return this.tables.spans[(page << SpanEntry.Shift) + Span.Length]! * Page.Bytes
   }
 
-  /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
-  smallBytes(granule: number): number {
-    const { states, pageClass } = this.tables
-    return states[granule] === ObjectState.Live ? this.classes.size[pageClass[granule >>> Page.GranuleShift]!]! : 0
-  }
-
   /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */
   servesWell(usable: number, bytes: number): boolean {
     return bytes <= usable && (bytes * 2 >= usable || usable === Granule.Bytes)

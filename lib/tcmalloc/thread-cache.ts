@@ -21,9 +21,8 @@ const TRIPS_BETWEEN_SCAVENGES = 64
 
 /** The words of a slot's area. Its owner writes them; others read them, and write only what is said so. */
 export const enum Cache {
-  // Per class a pair, which shares a line: the index of the top entry, and the index that it may not pass.
-  Limit = 1,
-  // Per class, of which there are 127 at most, from these on:
+  // Per class, of which there are 127 at most: from word 0 on the index of the top entry, and from these on:
+  Limit = 128, // the index that the top may not pass
   LowWater = 256, // the length at the last scavenge; Missed if the stack was found empty since
   Overages = 384,
   // Once:
@@ -77,6 +76,7 @@ export class ThreadCache {
   private readonly area: Int32Array
   private readonly states: Int8Array
   private readonly pageClass: Int8Array
+  private readonly size: Int32Array
   private readonly classes: SizeClassTable
   private readonly layout: StackLayout
   private readonly transfer: TransferCache
@@ -100,6 +100,7 @@ export class ThreadCache {
     this.state = slotState(slot)
     this.spans = new SpanCache(tables, transfer.central.pageHeap, area, this.state)
     this.classes = classes
+    this.size = classes.size
     this.layout = layout
     this.transfer = transfer
     this.locks = locks
@@ -113,8 +114,8 @@ export class ThreadCache {
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
       area[base] = 0
-      area[sizeClass << 1] = base
-      area[(sizeClass << 1) + Cache.Limit] = base
+      area[sizeClass] = base
+      area[Cache.Limit + sizeClass] = base
     }
     this.budget.claimFirst(area)
     // Class 0, that of large objects, has a limit that every push passes.
@@ -124,11 +125,11 @@ export class ThreadCache {
   /** An object of a class as its granule, now live; 0 where the stack is empty, or its top entry isn't ours any more. */
   pop(sizeClass: number): number {
     const { area, states } = this
-    const top = area[sizeClass << 1]!
+    const top = area[sizeClass]!
     const granule = area[top]!
     if (states[granule] !== this.state) return 0
     states[granule] = ObjectState.Live
-    area[sizeClass << 1] = (top - 1) | 0
+    area[sizeClass] = (top - 1) | 0
     return granule
   }
 
@@ -136,13 +137,18 @@ export class ThreadCache {
   push(granule: number): boolean {
     const { area, states } = this
     if (states[granule] !== ObjectState.Live) return false
-    const pair = this.pageClass[granule >>> Page.GranuleShift]! << 1
-    const top = (area[pair]! + 1) | 0
-    if (top > area[pair + Cache.Limit]!) return false
+    const sizeClass = this.pageClass[granule >>> Page.GranuleShift]!
+    const top = (area[sizeClass]! + 1) | 0
+    if (top > area[Cache.Limit + sizeClass]!) return false
     area[top] = granule
-    area[pair] = top
+    area[sizeClass] = top
     states[granule] = this.state
     return true
+  }
+
+  /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
+  smallBytes(granule: number): number {
+    return this.states[granule] === ObjectState.Live ? this.size[this.pageClass[granule >>> Page.GranuleShift]!]! : 0
   }
 
   /** After a `pop` that gave nothing: an object from the central cache, or 0 where there is no memory. */
@@ -150,16 +156,16 @@ export class ThreadCache {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     // An entry whose state isn't ours was freed twice at one instant, and is somebody else's now.
-    while (area[sizeClass << 1]! > base && this.states[area[area[sizeClass << 1]!]!] !== this.state) {
-      area[sizeClass << 1]!--
+    while (area[sizeClass]! > base && this.states[area[area[sizeClass]!]!] !== this.state) {
+      area[sizeClass]!--
     }
-    if (area[sizeClass << 1] === base) {
+    if (area[sizeClass] === base) {
       const batch = this.classes.batch[sizeClass]!
-      const limit = area[(sizeClass << 1) + Cache.Limit]! - base
+      const limit = area[Cache.Limit + sizeClass]! - base
       const want = Math.max(1, Math.min(limit, Math.max(batch, limit >> TRIP_SHIFT)))
       this.locks.acquire(Lock.FirstClass + sizeClass)
       const got = this.transfer.fetch(sizeClass, want, area, base + 1, this.state)
-      area[sizeClass << 1] = base + got
+      area[sizeClass] = base + got
       area[Cache.HandedOut]! += got * this.classes.stride[sizeClass]!
       this.locks.release(Lock.FirstClass + sizeClass)
       if (got === 0) return 0
@@ -180,11 +186,11 @@ export class ThreadCache {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     const batch = this.classes.batch[sizeClass]!
-    const limit = area[(sizeClass << 1) + Cache.Limit]! - base
+    const limit = area[Cache.Limit + sizeClass]! - base
     if (limit === 0) {
       this.raiseLimit(sizeClass, 1)
     } else {
-      const length = area[sizeClass << 1]! - base
+      const length = area[sizeClass]! - base
       this.giveBack(sizeClass, Math.min(length, Math.max(batch, limit >> TRIP_SHIFT)))
       if (limit < batch) {
         this.raiseLimit(sizeClass, 1)
@@ -200,7 +206,7 @@ export class ThreadCache {
     const live =
       this.states[granule] === ObjectState.Live && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
     if (live) {
-      const above = (area[sizeClass << 1]! + 1) | 0
+      const above = (area[sizeClass]! + 1) | 0
       area[above] = granule
       this.transfer.giveBack(sizeClass, area, above, 1, ObjectState.Live)
       area[Cache.HandedOut]! -= this.classes.stride[sizeClass]!
@@ -228,7 +234,7 @@ export class ThreadCache {
     if (!this.open) return
     this.spans.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      this.giveBack(sizeClass, this.area[sizeClass << 1]! - this.layout.base[sizeClass]!)
+      this.giveBack(sizeClass, this.area[sizeClass]! - this.layout.base[sizeClass]!)
       if (this.area[Cache.OwnSpan + sizeClass] === 0) continue
       this.locks.acquire(Lock.FirstClass + sizeClass)
       this.transfer.central.disown(sizeClass, this.area, this.state)
@@ -261,8 +267,8 @@ export class ThreadCache {
   forget(sizeClass: number): void {
     const { area } = this
     const base = this.layout.base[sizeClass]!
-    area[Cache.HandedOut]! -= (area[sizeClass << 1]! - base) * this.classes.stride[sizeClass]!
-    area[sizeClass << 1] = base
+    area[Cache.HandedOut]! -= (area[sizeClass]! - base) * this.classes.stride[sizeClass]!
+    area[sizeClass] = base
   }
 
   /** Counts granules in that this thread was handed by another way than a stack, or out where they are negative. */
@@ -282,7 +288,7 @@ export class ThreadCache {
     let bytes = 0
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
       // Never below 0: another thread may be closing its cache, which sets all of this to 0.
-      bytes += Math.max(0, area[sizeClass << 1]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
+      bytes += Math.max(0, area[sizeClass]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
     }
     bytes += this.spans.bytes()
     return isOpen(area) ? bytes : 0
@@ -292,7 +298,7 @@ export class ThreadCache {
   touchedBytes(): number {
     let pages = Math.ceil((Cache.Stacks * 4) / 4096)
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      pages += Math.ceil(((this.area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!) * 4) / 4096)
+      pages += Math.ceil(((this.area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!) * 4) / 4096)
     }
     return pages * 4096
   }
@@ -300,14 +306,14 @@ export class ThreadCache {
   /** The granules on the stack of a class; for audits. */
   entries(sizeClass: number): Int32Array {
     const first = this.layout.base[sizeClass]! + 1
-    return this.area.slice(first, this.area[sizeClass << 1]! + 1)
+    return this.area.slice(first, this.area[sizeClass]! + 1)
   }
 
   /** What the limits of all classes and the room for spans come to, beside what was claimed for them; for audits. */
   claims(): { limits: number; claimed: number; budget: number } {
     let limits = this.area[Cache.SpanRoom]!
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      const objects = this.area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
+      const objects = this.area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!
       limits += objects * this.classes.size[sizeClass]!
     }
     return { limits, claimed: this.area[Cache.ClaimedBytes]!, budget: this.area[Cache.BudgetBytes]! }
@@ -318,10 +324,10 @@ export class ThreadCache {
     const { area } = this
     this.locks.acquire(Lock.FirstClass + sizeClass)
     // The lock may have been mended on the way, and the stack emptied.
-    const given = Math.min(count, area[sizeClass << 1]! - this.layout.base[sizeClass]!)
-    const top = (area[sizeClass << 1]! - given) | 0
+    const given = Math.min(count, area[sizeClass]! - this.layout.base[sizeClass]!)
+    const top = (area[sizeClass]! - given) | 0
     // Off the stack first: struck in between, the objects are found by their states, and no entry is left that was one.
-    area[sizeClass << 1] = top
+    area[sizeClass] = top
     area[Cache.HandedOut]! -= given * this.classes.stride[sizeClass]!
     this.transfer.giveBack(sizeClass, area, top + 1, given, this.state)
     this.locks.release(Lock.FirstClass + sizeClass)
@@ -330,10 +336,10 @@ export class ThreadCache {
   /** Lets a stack hold more objects, as far as its capacity and the budget go. */
   private raiseLimit(sizeClass: number, objects: number): void {
     const { area } = this
-    const limit = area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
+    const limit = area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!
     const raised = Math.min(objects, this.layout.capacity[sizeClass]! - limit)
     const bytes = raised * this.classes.size[sizeClass]!
-    if (this.claim(bytes)) area[(sizeClass << 1) + Cache.Limit]! += raised
+    if (this.claim(bytes)) area[Cache.Limit + sizeClass]! += raised
   }
 
   /** Claims room of the slot's budget; the caller writes down what for at once, without another call. */
@@ -356,9 +362,9 @@ export class ThreadCache {
   /** REQUIRES: the stack holds no more than `objects`. */
   private lowerLimit(sizeClass: number, objects: number): void {
     const { area } = this
-    const limit = area[(sizeClass << 1) + Cache.Limit]! - this.layout.base[sizeClass]!
+    const limit = area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!
     area[Cache.ClaimedBytes]! -= (limit - objects) * this.classes.size[sizeClass]!
-    area[(sizeClass << 1) + Cache.Limit]! -= limit - objects
+    area[Cache.Limit + sizeClass]! -= limit - objects
   }
 
   /** Makes room for `bytes` more: from the common budget and that of others, or from spans and stacks that lie idle. */
@@ -373,7 +379,7 @@ export class ThreadCache {
     this.scavenge()
     for (let sizeClass = this.classes.count - 1; sizeClass > 0; sizeClass--) {
       if (area[Cache.ClaimedBytes]! <= area[Cache.BudgetBytes]!) break
-      this.giveBack(sizeClass, area[sizeClass << 1]! - this.layout.base[sizeClass]!)
+      this.giveBack(sizeClass, area[sizeClass]! - this.layout.base[sizeClass]!)
       this.lowerLimit(sizeClass, 0)
     }
     return area[Cache.ClaimedBytes]! + bytes <= area[Cache.BudgetBytes]!
@@ -390,15 +396,15 @@ export class ThreadCache {
     this.dropSpans()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
-      const low = Math.min(area[Cache.LowWater + sizeClass]!, area[sizeClass << 1]! - base)
+      const low = Math.min(area[Cache.LowWater + sizeClass]!, area[sizeClass]! - base)
       if (low !== Cache.Missed) {
         this.giveBack(sizeClass, (low + 1) >> 1)
-        const length = area[sizeClass << 1]! - base
-        const limit = area[(sizeClass << 1) + Cache.Limit]! - base
+        const length = area[sizeClass]! - base
+        const limit = area[Cache.Limit + sizeClass]! - base
         const less = Math.max(this.classes.batch[sizeClass]!, (limit - length) >> 1)
         this.lowerLimit(sizeClass, Math.max(length, limit - less))
       }
-      area[Cache.LowWater + sizeClass] = area[sizeClass << 1]! - base
+      area[Cache.LowWater + sizeClass] = area[sizeClass]! - base
     }
   }
 }
