@@ -98,7 +98,7 @@ class RecordReader {
     if (kind === Kind.Malloc) recording.allocate(Operation.Malloc, thread, block, size, (low >>> 8) & 0xff)
     else if (kind === Kind.Free) recording.free(thread, block)
     else if (kind === Kind.Calloc) recording.allocate(Operation.Calloc, thread, block, size)
-    else if (kind === Kind.ReallocBegins) this.moving.set(thread, { block, slot: recording.detach(block) })
+    else if (kind === Kind.ReallocBegins) this.begin(thread, block)
     else if (kind === Kind.ReallocEnds) this.moved(thread, block, size)
     else if (kind === Kind.Exec) this.exec(thread)
     else recording.lose()
@@ -106,23 +106,32 @@ class RecordReader {
 
   /** What was on its way when the program ended stays where it was. */
   finish(): void {
-    for (const { block, slot } of this.moving.values()) if (slot !== undefined) this.recording.keep(block, slot)
-    this.moving.clear()
+    for (const thread of [...this.moving.keys()]) this.keep(thread)
+  }
+
+  private begin(thread: number, block: number): void {
+    this.keep(thread) // of a call whose end was lost
+    this.moving.set(thread, { block, slot: this.recording.detach(block) })
+  }
+
+  /** The block that a thread was about to reallocate stays where it was. */
+  private keep(thread: number): void {
+    const from = this.moving.get(thread)
+    this.moving.delete(thread)
+    if (from?.slot !== undefined) this.recording.keep(thread, from.block, from.slot)
   }
 
   private moved(thread: number, block: number, size: number): void {
-    const { recording, moving } = this
-    const from = moving.get(thread)
-    moving.delete(thread)
-    const slot = from?.slot
-    if (block !== 0) {
-      // To the trace, a block that nobody has seen begins here.
-      if (slot === undefined) recording.allocate(Operation.Malloc, thread, block, size)
-      else recording.reallocate(thread, slot, block, size)
-    } else if (size === 0) {
+    const { recording } = this
+    if (block === 0 && size > 0) return this.keep(thread)
+    const slot = this.moving.get(thread)?.slot
+    this.moving.delete(thread)
+    if (block === 0) {
       if (slot !== undefined) recording.freeSlot(thread, slot)
-    } else if (slot !== undefined) {
-      recording.keep(from!.block, slot)
+    } else if (slot === undefined) {
+      recording.allocate(Operation.Malloc, thread, block, size) // to the trace, a block that nobody has seen begins here
+    } else {
+      recording.reallocate(thread, slot, block, size)
     }
   }
 

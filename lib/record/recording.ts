@@ -91,9 +91,10 @@ export class Recording {
     return slot
   }
 
-  /** The block that was detached stays where it was. */
-  keep(block: number, slot: number): void {
-    this.slots.set(block, slot)
+  /** The block that was detached stays where it was; or is freed, if another has got its address meanwhile. */
+  keep(thread: number, block: number, slot: number): void {
+    if (this.slots.has(block)) this.freeSlot(thread, slot)
+    else this.slots.set(block, slot)
   }
 
   /** The block that was detached has become another. */

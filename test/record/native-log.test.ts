@@ -123,6 +123,6 @@ test('whatever a log holds, its trace is one that can be read, with as many even
       const live = [...trace.operation].reduce((sum, kind) => sum + (kind === 1 ? -1 : kind === 2 ? 0 : 1), 0)
       if (!counts.isFull) t.is(live, counts.live)
     }),
-    { numRuns: 300 }
+    { numRuns: 1000 }
   )
 })
