@@ -123,7 +123,10 @@ class RecordReader {
 
   private moved(thread: number, block: number, size: number): void {
     const { recording } = this
-    if (block === 0 && size > 0) return this.keep(thread)
+    if (block === 0 && size > 0) {
+      this.keep(thread)
+      return
+    }
     const slot = this.moving.get(thread)?.slot
     this.moving.delete(thread)
     if (block === 0) {
