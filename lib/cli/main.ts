@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { AllocatorError } from '../errors.ts'
 import { DEFAULT_EVENTS, MOST_EVENTS } from '../record/record.ts'
 import { ALLOCATORS } from '../trace/replay.ts'
+import { runAdvise } from './advise-command.ts'
 import { runCompare } from './compare.ts'
 import { runRecord } from './record-command.ts'
 import { runReplay } from './replay-command.ts'
@@ -87,6 +88,15 @@ program
   )
   .passThroughOptions()
   .action(runRecord)
+
+program
+  .command('advise')
+  .description('says what the program that a trace is of would gain or lose with this heap, and by which settings')
+  .argument('<trace>', 'a trace file, such as `record` writes')
+  .addOption(rounds(5))
+  .addOption(events())
+  .option('--json', 'print one JSON object', false)
+  .action(runAdvise)
 
 try {
   await program.parseAsync()

@@ -123,7 +123,7 @@ function interrupt(program: string[], options: string[], signal: NodeJS.Signals)
   const path = newPath()
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, 'record', '-o', path, ...options, '--', ...program], {
-      timeout: 60_000,
+      timeout: 300_000,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let stdout = ''

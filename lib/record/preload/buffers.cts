@@ -88,7 +88,7 @@ function observeSpecies(blocks: Blocks, replacement: typeof Buffer): void {
   })
 }
 
-/** Gives the replacement to `globalThis`, to `require('buffer')` and to `import … from 'node:buffer'`. */
+/** Gives the replacement to `globalThis`, to those who require `node:buffer` and to those who import it. */
 function publish(replacement: typeof Buffer): void {
   const { get, ...rest } = Object.getOwnPropertyDescriptor(globalThis, 'Buffer')!
   Object.defineProperty(
