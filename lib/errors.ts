@@ -19,6 +19,7 @@ export type AllocatorErrorCode =
   | 'ERR_CHANNEL_CLOSED'
   | 'ERR_CHANNEL_PEERS_DIED'
   | 'ERR_TRACE_INVALID'
+  | 'ERR_RECORD_FAILED'
 
 /** What an {@link AllocatorError} may know beside its code. */
 export interface AllocatorErrorDetails {

@@ -25,6 +25,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['struct/'],
   ['index.ts'],
   ['trace/'],
+  ['record/'],
+  ['advise/'],
   ['cli/'],
 ]
 /** Folders that don't know each other, whatever their order. */
@@ -36,6 +38,7 @@ const STRANGERS = [
   ['direct/', 'freelist/'],
   ['direct/', 'tcmalloc/'],
   ['direct/', 'memory/'],
+  ['advise/', 'record/'],
 ]
 
 const sources = (folder: string, endings: RegExp) =>
@@ -49,11 +52,11 @@ function layerOf(file: string): number {
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(root, 'lib', file), 'utf8')
-  return [...text.matchAll(/(?:from|import) '([^']+)'/g)].map(([, path]) => path!)
+  return [...text.matchAll(/(?:from |import |require\()'([^']+)'/g)].map(([, path]) => path!)
 }
 
 test('imports point downwards only', (t) => {
-  const files = sources('lib', /\.ts$/)
+  const files = sources('lib', /\.c?ts$/)
   t.true(files.length > 20)
   for (const file of files) {
     const own = layerOf(file)
@@ -74,7 +77,7 @@ test('imports point downwards only', (t) => {
 })
 
 test('one file loads the addon, and the library needs nothing else from outside', (t) => {
-  for (const file of sources('lib', /\.ts$/)) {
+  for (const file of sources('lib', /\.c?ts$/)) {
     const text = readFileSync(join(root, 'lib', file), 'utf8')
     t.is(text.includes("'bindings'"), file === 'os/addon.ts', file)
     const outside = importsOf(file).filter((path) => !path.startsWith('.') && !path.startsWith('node:'))
@@ -87,6 +90,17 @@ test('one file loads the addon, and the library needs nothing else from outside'
   }
 })
 
+test('what is loaded into a recorded program is little: nothing but itself and Node', (t) => {
+  const preloaded = sources('lib/record/preload', /\.cts$/)
+  t.true(preloaded.length > 3)
+  for (const file of preloaded) {
+    const own = importsOf(`record/preload/${file}`).filter((path) => !path.startsWith('node:'))
+    for (const path of own) t.regex(path, /^(\.\/[\w-]+\.cts|\.\.\/node-record\.ts)$/, file)
+    const compiled = readFileSync(join(root, 'dist/lib/record/preload', file.replace('.cts', '.cjs')), 'utf8')
+    t.notRegex(compiled, /require\("\.\.\//, 'the numbers of records are literals, and their file an ES module')
+  }
+})
+
 test('one file of the shim makes system calls for memory', (t) => {
   for (const file of sources('native', /\.(cc|h)$/)) {
     const code = readFileSync(join(root, 'native', file), 'utf8').replace(/\/\/.*/g, '')
@@ -95,8 +109,8 @@ test('one file of the shim makes system calls for memory', (t) => {
 })
 
 test('no source file is longer than 500 lines', (t) => {
-  for (const folder of ['lib', 'native', 'bench', 'test']) {
-    for (const file of sources(folder, /\.(ts|cc|h|c)$/)) {
+  for (const folder of ['lib', 'native', 'recorder', 'bench', 'test']) {
+    for (const file of sources(folder, /\.(ts|cts|cc|h|c)$/)) {
       t.true(readFileSync(join(root, folder, file), 'utf8').split('\n').length <= 500, `${folder}/${file}`)
     }
   }

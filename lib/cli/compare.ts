@@ -1,14 +1,12 @@
-import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
-import { AllocatorError } from '../errors.ts'
 import { isAddon, loadAddon } from '../os/addon.ts'
 import type { MemoryKind } from '../os/mapper.ts'
 import { ALLOCATORS, type AllocatorName, type ReplayReport } from '../trace/replay.ts'
+import { type ChildReplayOptions, replayInChild } from './replay-child.ts'
 import { nanoseconds } from './units.ts'
 
 /** The options of `spanheap compare`, as the command line has checked them. */
@@ -26,8 +24,6 @@ const MOST_SLOW_ROUNDS = 2
 const FREELIST_EVENTS = 20_000
 const BESIDE_FREELIST = ['tcmalloc', 'go', 'freelist', 'direct'] as const
 
-const run = promisify(execFile)
-
 /** `spanheap compare`: every trace on every allocator, each in a process of its own, then one table. */
 export async function runCompare(paths: string[], options: CompareOptions): Promise<void> {
   const traces = paths.length > 0 ? paths : ownTraces()
@@ -37,7 +33,7 @@ export async function runCompare(paths: string[], options: CompareOptions): Prom
   const reports: ReplayReport[] = []
   for (const job of jobs) {
     bar?.update(reports.length, { job: `${basename(job.path)} on ${job.allocator}` })
-    reports.push(await replayInChild(job, options))
+    reports.push(await replayInChild(job.path, job.allocator, settingsOf(job, options)))
   }
   bar?.update(jobs.length, { job: '' })
   bar?.stop()
@@ -63,28 +59,16 @@ function jobsFor(traces: string[], { events }: CompareOptions): Job[] {
   ])
 }
 
+function settingsOf({ allocator, events }: Job, { memory, rounds, touch }: CompareOptions): ChildReplayOptions {
+  return { memory, rounds: SLOW.includes(allocator) ? Math.min(rounds, MOST_SLOW_ROUNDS) : rounds, touch, events }
+}
+
 function ownTraces(): string[] {
   const folder = fileURLToPath(new URL('../../../traces', import.meta.url))
   return readdirSync(folder)
     .filter((name) => name.endsWith('.mtrc.gz'))
     .sort()
     .map((name) => join(folder, name))
-}
-
-async function replayInChild({ path, allocator, events }: Job, options: CompareOptions): Promise<ReplayReport> {
-  const main = fileURLToPath(new URL('./main.js', import.meta.url))
-  const args = [main, 'replay', path, '--allocator', allocator, '--memory', options.memory, '--json']
-  args.push('--rounds', String(SLOW.includes(allocator) ? Math.min(options.rounds, MOST_SLOW_ROUNDS) : options.rounds))
-  if (events !== undefined) args.push('--events', String(events))
-  if (options.touch) args.push('--touch')
-  try {
-    const { stdout } = await run(process.execPath, args)
-    return JSON.parse(stdout) as ReplayReport
-  } catch (error) {
-    const { stderr } = error as { stderr?: string }
-    if (stderr === undefined) throw error
-    throw new AllocatorError('ERR_TRACE_INVALID', stderr.replace(/^spanheap: /, '').trim(), { cause: error })
-  }
 }
 
 function table(reports: ReplayReport[]): string {

@@ -1,10 +1,16 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { AllocatorError } from '../errors.ts'
+import { DEFAULT_EVENTS, MOST_EVENTS } from '../record/record.ts'
 import { ALLOCATORS } from '../trace/replay.ts'
+
+import { runAdvise } from './advise-command.ts'
 import type { BenchOptions } from './bench-command.ts'
+
 import { runCompare } from './compare.ts'
+import { runRecord } from './record-command.ts'
 import { runReplay } from './replay-command.ts'
 
 const WRONG_USAGE = 2
@@ -14,6 +20,18 @@ function positiveInteger(value: string): number {
   if (!Number.isSafeInteger(number) || number < 1)
     throw new InvalidArgumentError('It must be a whole number from 1 on.')
   return number
+}
+
+function eventsToRecord(value: string): number {
+  const number = positiveInteger(value)
+  if (number > MOST_EVENTS) throw new InvalidArgumentError(`It must be ${MOST_EVENTS} at most.`)
+  return number
+}
+
+function signalName(value: string): NodeJS.Signals {
+  const name = `SIG${value.toUpperCase().replace(/^SIG/, '')}`
+  if (!(name in constants.signals)) throw new InvalidArgumentError('There is no such signal.')
+  return name as NodeJS.Signals
 }
 
 function version(): string {
@@ -28,8 +46,9 @@ const events = () => new Option('--events <n>', 'only the first N events').argPa
 const touch = () => new Option('--touch', 'write one byte in every 64 of each block').default(false)
 
 const program = new Command('spanheap')
-  .description('Replays what real programs asked of malloc, on this heap and on others, and measures all of them.')
+  .description('Records what programs allocate, replays it on this heap and on others, and measures all of them.')
   .version(version())
+  .enablePositionalOptions()
   .exitOverride()
 
 program
@@ -55,6 +74,32 @@ program
   .addOption(events())
   .addOption(touch())
   .action(runCompare)
+
+program
+  .command('record')
+  .description('runs a program and writes a trace of what it allocates: Node’s buffers, or malloc (docs/recording.md)')
+  .argument('<program>', 'what to run; for Node its Buffers and ArrayBuffers are recorded, for all else malloc')
+  .argument('[args...]', 'its arguments')
+  .option('-o, --output <file>', 'the trace; by default the program’s name with .mtrc.gz')
+  .option('--native', 'record malloc, even of Node', false)
+  .addOption(new Option('--events <n>', 'only the first N events').argParser(eventsToRecord).default(DEFAULT_EVENTS))
+  .addOption(
+    new Option(
+      '--signal <name>',
+      'what to send the program on Ctrl-C or SIGTERM, in place of the same signal'
+    ).argParser(signalName)
+  )
+  .passThroughOptions()
+  .action(runRecord)
+
+program
+  .command('advise')
+  .description('says what the program that a trace is of would gain or lose with this heap, and by which settings')
+  .argument('<trace>', 'a trace file, such as `record` writes')
+  .addOption(rounds(5))
+  .addOption(events())
+  .option('--json', 'print one JSON object', false)
+  .action(runAdvise)
 
 program
   .command('bench')

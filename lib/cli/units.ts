@@ -10,5 +10,6 @@ export function bytes(count: number): string {
 export function nanoseconds(count: number): string {
   if (count < 100) return `${count.toFixed(1)} ns`
   if (count < 10_000) return `${count.toFixed(0)} ns`
-  return `${(count / 1000).toFixed(1)} µs`
+  if (count < 10_000_000) return `${(count / 1000).toFixed(1)} µs`
+  return `${(count / 1e6).toFixed(1)} ms`
 }

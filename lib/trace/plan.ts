@@ -1,7 +1,5 @@
+import { Mtrc } from './format.ts'
 import type { Trace } from './trace.ts'
-
-/** An event names its thread in 8 bits, so a trace has no more, whatever its header promises. */
-const MOST_THREADS = 256
 
 /** What a thread does between two of its events. At one place it tells before it waits, so no two wait for each other. */
 export const enum Turn {
@@ -32,9 +30,9 @@ export interface ThreadPlan {
   turns: Int32Array<ArrayBuffer>
 }
 
-/** The workers that a trace takes: one for each thread, and one where it has none. */
+/** The workers that a trace takes: one for each thread, at most as many as an event can name, and one where it has none. */
 export function threadsOf(trace: Trace): number {
-  return Math.max(1, Math.min(trace.threads, MOST_THREADS))
+  return Math.max(1, Math.min(trace.threads, Mtrc.MostThreads))
 }
 
 /** The number of the pair in which `teller` tells and `waiter` waits. */

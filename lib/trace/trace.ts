@@ -2,16 +2,13 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { constants, gunzipSync } from 'node:zlib'
 import { AllocatorError } from '../errors.ts'
+import { Mtrc } from './format.ts'
 
 /**
  * Allocation traces: what a real program asked of malloc, in order. docs/traces.md describes the format (MTRC, version 1)
  * and how the ones in traces/ were recorded.
  */
 
-const MAGIC = 0x4352544d // "MTRC", little-endian
-const VERSION = 1
-const HEADER_WORDS = 8
-const RECORD_WORDS = 3
 /** A slot that is used takes an event. So many may be unused before the header counts as wrong: they take memory here. */
 const MOST_IDLE_SLOTS = 2 ** 20
 
@@ -54,11 +51,11 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
   const bytes = unpack(path)
   const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const word = (index: number): number => words.getUint32(index * 4, true)
-  if (bytes.length < HEADER_WORDS * 4) throw invalid(path, bytes.length, 'the header is cut short')
-  if (word(0) !== MAGIC) throw invalid(path, 0, 'it is no trace: the magic number is wrong')
-  if (word(1) !== VERSION) throw invalid(path, 4, `its version is ${word(1)}, not ${VERSION}`)
+  if (bytes.length < Mtrc.HeaderWords * 4) throw invalid(path, bytes.length, 'the header is cut short')
+  if (word(0) !== Mtrc.Magic) throw invalid(path, 0, 'it is no trace: the magic number is wrong')
+  if (word(1) !== Mtrc.Version) throw invalid(path, 4, `its version is ${word(1)}, not ${Mtrc.Version}`)
   const [threads, slots, recorded] = [word(2), word(3), word(4)]
-  if (bytes.length < (HEADER_WORDS + recorded * RECORD_WORDS) * 4) {
+  if (bytes.length < (Mtrc.HeaderWords + recorded * Mtrc.RecordWords) * 4) {
     throw invalid(path, bytes.length, `it is cut short: the header promises ${recorded} events`)
   }
   if (slots > recorded + MOST_IDLE_SLOTS) throw invalid(path, 12, `it promises ${slots} slots for ${recorded} events`)
@@ -78,7 +75,7 @@ export function readTrace(path: string, most = Number.POSITIVE_INFINITY): Trace 
   }
   const live = new LiveBlocks(trace)
   for (let event = 0; event < events; event++) {
-    const at = HEADER_WORDS + event * RECORD_WORDS
+    const at = Mtrc.HeaderWords + event * Mtrc.RecordWords
     const first = word(at)
     trace.operation[event] = first & 0xff
     trace.thread[event] = (first >>> 8) & 0xff
@@ -130,7 +127,8 @@ function faultOf(trace: Trace, event: number, slot: number): string | undefined 
   if (trace.operation[event]! > Operation.Calloc) return `has the unknown operation ${trace.operation[event]}`
   if (trace.thread[event]! >= trace.threads) return `is of thread ${trace.thread[event]}, of ${trace.threads}`
   if (slot >= trace.slots) return `names slot ${slot}, of ${trace.slots}`
-  if (trace.alignmentLog2[event]! > 26) return `asks for an alignment of 2^${trace.alignmentLog2[event]}`
+  if (trace.alignmentLog2[event]! > Mtrc.MostAlignmentLog2)
+    return `asks for an alignment of 2^${trace.alignmentLog2[event]}`
   return undefined
 }
 

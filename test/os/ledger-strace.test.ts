@@ -2,13 +2,19 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { firstDifference, parseStrace, type ReplayRequest, straceReplay } from '../support/strace.ts'
+import {
+  callsOnReservations,
+  firstDifference,
+  parseStrace,
+  type ReplayRequest,
+  straceReplay,
+} from '../support/strace.ts'
 
 /** Enough for growth and releases. SPANHEAP_LEDGER_EVENTS=2000000 plays all of every trace, which takes minutes. */
 const EVENTS = Number(process.env.SPANHEAP_LEDGER_EVENTS ?? 60_000)
 /** A first fit over one list takes minutes for more. */
 const FREELIST_EVENTS = 5000
-/** A stack trace for each call takes strace long: two processes at a time. */
+/** Two processes at a time, as strace's stack traces take a processor each. */
 const AT_A_TIME = 2
 
 const TRACES = ['jq', 'sqlite', 'perl', 'node', 'redis', 'gcc']
@@ -21,7 +27,6 @@ test.serial('the ledger has just the calls that strace sees the library make, in
   const requests = TRACES.flatMap((trace) =>
     (['shared', 'private'] as const).map((memory): ReplayRequest => ({ trace, memory, events: EVENTS }))
   )
-  requests.push({ trace: 'gcc', memory: 'shared', allocator: 'direct', events: 100, rounds: 1 })
   for (const trace of OTHER_TRACES) {
     requests.push({ trace, memory: 'shared', allocator: 'go', events: EVENTS, rounds: 1 })
     requests.push({
@@ -32,6 +37,9 @@ test.serial('the ledger has just the calls that strace sees the library make, in
       rounds: 1,
     })
   }
+  // Told by stacks, which sees calls anywhere. The direct allocator maps blocks as the C library does, which leaves no other way.
+  requests.push({ trace: 'gcc', memory: 'shared', events: EVENTS, stacks: true })
+  requests.push({ trace: 'gcc', memory: 'shared', allocator: 'direct', events: 100, rounds: 1, stacks: true })
   let releases = 0
   const work = async () => {
     for (let request = requests.pop(); request !== undefined; request = requests.pop()) {
@@ -44,7 +52,7 @@ test.serial('the ledger has just the calls that strace sees the library make, in
 
 /** Replays under strace and compares; how often the heap released pages before its close. */
 async function compare(t: ExecutionContext, folder: string, request: ReplayRequest): Promise<number> {
-  const name = `${request.trace}, ${request.memory}, ${request.allocator ?? 'tcmalloc'}`
+  const name = `${request.trace}, ${request.memory}, ${request.allocator ?? 'tcmalloc'}${request.stacks ? ', stacks' : ''}`
   const replay = await straceReplay(folder, request)
   t.is(firstDifference(replay), undefined, name)
   const counts = { mmap: 0, munmap: 0, madvise: 0 }
@@ -82,11 +90,55 @@ test('calls that another thread interrupts, that failed, or whose stack starts i
       address: '0x7f0000002000',
       length: 4096,
       advice: 'MADV_DONTNEED',
+      mapping: undefined,
       from: '/somewhere/spanheap.node',
     },
-    { call: 'mmap', address: '0x7f0000000000', length: 8192, advice: undefined, from: '' },
-    { call: 'mmap', address: '0x0', length: 2 ** 50, errno: 'ENOMEM', advice: undefined, from: '/usr/bin/node' },
-    { call: 'munmap', address: '0x7f0000002000', length: 4096, advice: undefined, from: '' },
-    { call: 'munmap', address: '0x7f0000003000', length: 8192, advice: undefined, from: '/somewhere/spanheap.node' },
+    {
+      call: 'mmap',
+      address: '0x7f0000000000',
+      length: 8192,
+      advice: undefined,
+      mapping: 'PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS',
+      from: '',
+    },
+    {
+      call: 'mmap',
+      address: '0x0',
+      length: 2 ** 50,
+      errno: 'ENOMEM',
+      advice: undefined,
+      mapping: 'PROT_READ, MAP_PRIVATE',
+      from: '/usr/bin/node',
+    },
+    { call: 'munmap', address: '0x7f0000002000', length: 4096, advice: undefined, mapping: undefined, from: '' },
+    {
+      call: 'munmap',
+      address: '0x7f0000003000',
+      length: 8192,
+      advice: undefined,
+      mapping: undefined,
+      from: '/somewhere/spanheap.node',
+    },
   ])
+})
+
+test('calls of the library are told by the addresses that it reserved, as long as it has them', (t) => {
+  const reservation = 'PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0'
+  const fixed = 'PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0'
+  const own = [
+    `100 mmap(NULL, 65536, ${reservation}) = 0x7f0000000000`,
+    `100 mmap(0x7f0000001000, 4096, ${fixed}) = 0x7f0000001000`,
+    '100 madvise(0x7f0000001000, 4096, MADV_DONTNEED) = 0',
+    '100 munmap(0x7f0000000000, 65536) = 0',
+    `100 mmap(NULL, 1125899906842624, ${reservation}) = -1 ENOMEM (Cannot allocate memory)`,
+  ]
+  const others = [
+    '101 mmap(NULL, 65536, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0) = 0x7f0000010000',
+    `101 mmap(0x7f0000010000, 4096, ${fixed}) = 0x7f0000010000`,
+    '101 madvise(0x7effffff0000, 4096, MADV_DONTNEED) = 0',
+    '101 madvise(0x7f0000001000, 4096, MADV_DONTNEED) = 0',
+  ]
+  const [first, second, third, fourth, fifth] = own
+  const output = [first, others[0], others[1], second, others[2], third, fourth, others[3], fifth].join('\n')
+  t.deepEqual(callsOnReservations(parseStrace(output)), parseStrace(own.join('\n')))
 })

@@ -28,6 +28,11 @@ function reserve(mapper: NativeMapper, byteLength: number, kind: MemoryKind = 's
   return mapping
 }
 
+/** Some kernels give a page to whoever only reads one: those that a test reads, here or in a mapping next to this one, count. */
+function isAbout(resident: number | null, written: number): boolean {
+  return resident !== null && resident >= written && resident <= written + 16 * 4 * KIB
+}
+
 for (const kind of ['shared', 'private'] as const) {
   test(`${kind} memory is reserved without memory, reads as zeros, and grows where it is told to`, (t) => {
     const mapper = nativeMapper()
@@ -40,7 +45,7 @@ for (const kind of ['shared', 'private'] as const) {
     bytes.fill(5, 64 * KIB, 64 * KIB + MIB)
     t.is(bytes[64 * KIB - 1], 0)
     t.is(bytes[64 * KIB + MIB], 0)
-    t.is(mapper.residentBytes(), MIB)
+    t.true(isAbout(mapper.residentBytes(), MIB))
     t.deepEqual(mapper.syscalls(), { mmap: 2, munmap: 0, madvise: 0 })
   })
 
@@ -50,9 +55,9 @@ for (const kind of ['shared', 'private'] as const) {
     const bytes = new Uint8Array(mapping.buffer)
     t.is(mapping.grow(0, 8 * MIB), 0)
     bytes.fill(5, 0, 8 * MIB)
-    t.is(mapper.residentBytes(), 8 * MIB)
+    t.true(isAbout(mapper.residentBytes(), 8 * MIB))
     t.is(mapping.release(2 * MIB, 4 * MIB), 0)
-    t.is(mapper.residentBytes(), 4 * MIB)
+    t.true(isAbout(mapper.residentBytes(), 4 * MIB))
     t.is(bytes[2 * MIB - 1], 5)
     t.is(
       bytes.subarray(2 * MIB, 6 * MIB).findIndex((byte) => byte !== 0),

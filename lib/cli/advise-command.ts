@@ -1,0 +1,36 @@
+import { SingleBar } from 'cli-progress'
+import { type Advice, adviceOn } from '../advise/advice.ts'
+import type { AllocatorName, ReplayReport } from '../trace/replay.ts'
+import { readTrace } from '../trace/trace.ts'
+import { adviceText } from './advice-text.ts'
+import { replayInChild } from './replay-child.ts'
+
+/** The options of `spanheap advise`, as the command line has checked them. */
+export interface AdviseOptions {
+  rounds: number
+  events?: number
+  json: boolean
+}
+
+const ALLOCATORS = ['tcmalloc', 'buffer'] as const satisfies AllocatorName[]
+
+/** `spanheap advise`: what the program that a trace is of would gain or lose, and by which settings. */
+export async function runAdvise(path: string, options: AdviseOptions): Promise<void> {
+  const { rounds, events, json } = options
+  const trace = readTrace(path, events)
+  const bar = json || !process.stderr.isTTY ? undefined : new SingleBar({ format: '{bar} {value}/{total} {job}' })
+  bar?.start(ALLOCATORS.length, 0, { job: '' })
+  const reports: ReplayReport[] = []
+  try {
+    for (const allocator of ALLOCATORS) {
+      bar?.update(reports.length, { job: `on ${allocator}` })
+      reports.push(await replayInChild(path, allocator, { memory: 'shared', rounds, touch: true, events }))
+    }
+    bar?.update(ALLOCATORS.length, { job: '' })
+  } finally {
+    bar?.stop()
+  }
+  const [tcmalloc, buffer] = reports
+  const advice: Advice = adviceOn(trace, tcmalloc!, buffer!)
+  process.stdout.write(json ? `${JSON.stringify(advice)}\n` : adviceText(advice))
+}
