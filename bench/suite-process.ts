@@ -4,5 +4,10 @@
 import { suiteNamed } from './suites.ts'
 
 const [name, , parameters] = process.argv.slice(2) as [string, string, string]
-const rows = await suiteNamed(name).measure(JSON.parse(parameters) as never)
-process.stdout.write(JSON.stringify(rows), () => process.exit())
+try {
+  const rows = await suiteNamed(name).measure(JSON.parse(parameters) as never)
+  process.stdout.write(JSON.stringify(rows), () => process.exit())
+} catch (error) {
+  // One line, which the report shows; by itself Node would begin with the place in the source.
+  process.stderr.write(`${(error as Error).message}\n`, () => process.exit(1))
+}

@@ -1,7 +1,8 @@
 import type { Suite } from './suite.ts'
+import { traces } from './suites/traces.ts'
 
 /** All suites, in the order of the report. */
-export const SUITES: readonly Suite[] = []
+export const SUITES: readonly Suite[] = [traces]
 
 /** @throws Error where there is none of that name */
 export function suiteNamed(name: string): Suite {

@@ -28,11 +28,14 @@ const CHUNK_EVENTS = 2048
 /** What a player reads of a trace. */
 export type Columns = Pick<Trace, 'operation' | 'alignmentLog2' | 'slot' | 'size'>
 
+/** What a player calls. */
+export type Playable = Pick<Allocator, 'malloc' | 'free' | 'realloc' | 'calloc' | 'alignedAlloc'>
+
 /** The address of each slot's block, 0 where there is none. */
 export type Slots = Int32Array | Float64Array
 
 /** Plays on a heap. Addresses are kept in 32 bits where all of the heap's fit. */
-export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefined, addresses32: boolean): Player {
+export function heapPlayer(trace: Trace, heap: Playable, touch: Touch | undefined, addresses32: boolean): Player {
   return slotPlayer(trace, heap, touch, addresses32 ? new Int32Array(trace.slots) : new Float64Array(trace.slots))
 }
 
@@ -40,7 +43,7 @@ export function heapPlayer(trace: Trace, heap: Allocator, touch: Touch | undefin
  * Plays on a heap, with slots that other threads may play on too. The heap is a constant of the closures, as it is in a
  * program that keeps its heap in a `const`: V8 then knows its tables when it compiles them.
  */
-export function slotPlayer(columns: Columns, heap: Allocator, touch: Touch | undefined, slots: Slots): Player {
+export function slotPlayer(columns: Columns, heap: Playable, touch: Touch | undefined, slots: Slots): Player {
   const { operation, alignmentLog2, slot, size } = columns
 
   // Two loops that differ in the last line, and so more than 460 bytes of bytecode: V8 doesn't inline this into `play`, where it
@@ -104,7 +107,7 @@ export function slotPlayer(columns: Columns, heap: Allocator, touch: Touch | und
 }
 
 /** Frees every block that a slot has. */
-export function freeSlots(heap: Allocator, slots: Slots): void {
+export function freeSlots(heap: Pick<Allocator, 'free'>, slots: Slots): void {
   for (let at = 0; at < slots.length; at++) {
     if (slots[at] === 0) continue
     heap.free(slots[at]!)

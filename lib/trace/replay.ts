@@ -67,9 +67,13 @@ type Figures = Pick<
 >
 
 /** What is played on, and how it is asked for its figures. */
-interface Stage {
+export interface Stage {
   player: Player
   residentBytes(): number | null
+  /** The heap and its tables, where they are writable. */
+  mappedBytes(): number | null
+  /** System calls for memory up to now, the heap's construction among them. */
+  systemCalls(): number | null
   /** Closes the heap; the figures up to then. */
   finish(): Pick<ReplayReport, 'syscalls' | 'peakMappedBytes' | 'endMappedBytes'>
 }
@@ -128,16 +132,28 @@ export function reportOf(
 }
 
 /** What a heap is made with for a trace, and whether its addresses fit in 32 bits. */
-export function heapOptions(trace: Trace, { memory, ledger }: ReplayOptions): { options: HeapOptions; small: boolean } {
+export function heapOptions(
+  trace: Trace,
+  { memory, ledger }: Pick<ReplayOptions, 'memory' | 'ledger'>
+): { options: HeapOptions; small: boolean } {
   const small = trace.peakLiveBytes <= SMALL_TRACE_BYTES
   return { options: { memory, ledger: ledgerOf(ledger), ...(small ? { limitBytes: SMALL_HEAP_BYTES } : {}) }, small }
 }
 
-function openStage(trace: Trace, options: ReplayOptions): Stage {
+export function openStage(
+  trace: Trace,
+  options: Pick<ReplayOptions, 'allocator' | 'memory' | 'touch' | 'ledger'>
+): Stage {
   const { touch } = options
   if (options.allocator === 'buffer') {
     const nothing = { syscalls: null, peakMappedBytes: null, endMappedBytes: null }
-    return { player: bufferPlayer(trace, touch), residentBytes: () => null, finish: () => nothing }
+    return {
+      player: bufferPlayer(trace, touch),
+      residentBytes: () => null,
+      mappedBytes: () => null,
+      systemCalls: () => null,
+      finish: () => nothing,
+    }
   }
   if (options.allocator === 'direct') {
     const heap = new DirectHeap({ ledger: ledgerOf(options.ledger) })
@@ -166,6 +182,14 @@ function stageOf(heap: ReturnType<typeof openHeap> | DirectHeap, player: Player)
   return {
     player,
     residentBytes: () => heap.residentBytes(),
+    mappedBytes: () => {
+      const { mappedBytes, metadataBytes } = heap.stats()
+      return mappedBytes + metadataBytes
+    },
+    systemCalls: () => {
+      const { mmap, munmap, madvise } = heap.stats().syscalls
+      return mmap + munmap + madvise
+    },
     finish: () => {
       const { mappedBytes, peakMappedBytes } = heap.stats()
       heap.close()
