@@ -1,7 +1,8 @@
 import type { Suite } from './suite.ts'
+import { patterns } from './suites/patterns.ts'
 
 /** All suites, in the order of the report. */
-export const SUITES: readonly Suite[] = []
+export const SUITES: readonly Suite[] = [patterns]
 
 /** @throws Error where there is none of that name */
 export function suiteNamed(name: string): Suite {
