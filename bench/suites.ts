@@ -1,8 +1,9 @@
 import type { Suite } from './suite.ts'
+import { locks } from './suites/locks.ts'
 import { patterns } from './suites/patterns.ts'
 
 /** All suites, in the order of the report. */
-export const SUITES: readonly Suite[] = [patterns]
+export const SUITES: readonly Suite[] = [patterns, locks]
 
 /** @throws Error where there is none of that name */
 export function suiteNamed(name: string): Suite {
