@@ -1,9 +1,10 @@
 import type { Suite } from './suite.ts'
 import { locks } from './suites/locks.ts'
 import { patterns } from './suites/patterns.ts'
+import { systemCalls } from './suites/system-calls.ts'
 
 /** All suites, in the order of the report. */
-export const SUITES: readonly Suite[] = [patterns, locks]
+export const SUITES: readonly Suite[] = [systemCalls, patterns, locks]
 
 /** @throws Error where there is none of that name */
 export function suiteNamed(name: string): Suite {
