@@ -2,13 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import {
-  callsOnReservations,
-  firstDifference,
-  parseStrace,
-  type ReplayRequest,
-  straceReplay,
-} from '../support/strace.ts'
+import { parseStrace } from '../../bench/strace.ts'
+import { callsOnReservations, firstDifference, type ReplayRequest, straceReplay } from '../support/strace.ts'
 
 /** Enough for growth and releases. SPANHEAP_LEDGER_EVENTS=2000000 plays all of every trace, which takes minutes. */
 const EVENTS = Number(process.env.SPANHEAP_LEDGER_EVENTS ?? 60_000)
