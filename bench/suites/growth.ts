@@ -16,7 +16,7 @@ const BYTES: Readonly<Record<Scale, readonly number[]>> = {
   quick: [MIB, GIB],
 }
 /** Operations of a round: by which a round with much memory takes some ten milliseconds. */
-const OPERATIONS: Readonly<Record<Growing, number>> = { objects: 100_000, bytes: 30_000 }
+const OPERATIONS: Readonly<Record<Growing, number>> = { objects: 100_000, bytes: 20_000 }
 /** By how much faster than the native allocators' cost this project's may grow. */
 const MOST_GROWTH = 1.3
 
