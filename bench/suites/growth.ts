@@ -1,7 +1,7 @@
-import { figure, rowName } from '../figures.ts'
+import { digits, figure } from '../figures.ts'
 import { type Growing, measureReplacement, type ReplacementParameters } from '../random-replacement.ts'
 import { geometricMean } from '../statistics.ts'
-import type { Bench, Configuration, MeasuredRow, Medians, RowKey, Scale, Suite, Verdict } from '../suite.ts'
+import type { Bench, Configuration, MeasuredRow, Medians, Scale, Suite, Verdict } from '../suite.ts'
 
 const [MIB, GIB] = [2 ** 20, 2 ** 30]
 const OURS = 'spanheap'
@@ -17,7 +17,7 @@ const BYTES: Readonly<Record<Scale, readonly number[]>> = {
 }
 /** Operations of a round: by which a round with much memory takes some ten milliseconds. */
 const OPERATIONS: Readonly<Record<Growing, number>> = { objects: 100_000, bytes: 20_000 }
-/** By how much faster than the native allocators' cost this project's may grow. */
+/** How many times as much as the native allocators' cost this project's may grow. */
 const MOST_GROWTH = 1.3
 
 const METRICS = [
@@ -37,29 +37,22 @@ function configurations({ peers }: Bench, growing: Growing, rows: readonly numbe
   ]
 }
 
-/** Both ends of the full scale; undefined where a run didn't have them. */
-function growthOf(medians: Medians, contender: string, from: RowKey, to: RowKey) {
-  const [first, last] = [from, to].map((row) => medians.of(row, contender, METRICS[0].name))
-  return first === undefined || last === undefined ? undefined : { contender, last, growth: last / first }
-}
-
-/** How many times as much costs grow as those of the native allocators do. */
-function verdicts(medians: Medians, growing: Growing): Verdict[] {
-  const rows = growing === 'bytes' ? BYTES.full : OBJECTS.full
-  const [from, to] = [rows[0]!, rows.at(-1)!]
-  const all = medians.contenders.flatMap((contender) => growthOf(medians, contender, from, to) ?? [])
+/** How many times as much our costs grow as those of the native allocators do; none where a run hadn't both ends of the scale. */
+function verdicts(medians: Medians): Verdict[] {
+  const [from, to] = [OBJECTS.full[0]!, OBJECTS.full.at(-1)!]
+  const all = medians.contenders.flatMap((contender) => {
+    const [first, last] = [from, to].map((row) => medians.of(row, contender, METRICS[0].name))
+    return first === undefined || last === undefined ? [] : [{ contender, last, growth: last / first }]
+  })
   const ours = all.find(({ contender }) => contender === OURS)
   const theirs = all.filter(({ contender }) => contender !== OURS)
   if (ours === undefined || theirs.length === 0) return []
-  const [less, more] = [from, to].map((row) =>
-    rowName(row, { title: '', unit: growing === 'bytes' ? 'bytes' : 'count' })
-  )
   const grown = all.map(
     ({ contender, growth, last }) => `${contender} ${growth.toFixed(1)} times, to ${figure(last, 'ns')}`
   )
   return [
     {
-      claim: `from ${less} to ${more} ${growing === 'bytes' ? 'of live blocks' : 'live objects'} an operation's cost grows no faster than native allocators' do`,
+      claim: `from ${digits(from)} to ${digits(to)} live objects an operation's cost grows no faster than native allocators' do`,
       value: ours.growth / geometricMean(theirs.map(({ growth }) => growth)),
       bar: { most: MOST_GROWTH },
       detail: `over the geometric mean of the native ones: ${grown.join(', ')}`,
@@ -89,7 +82,7 @@ export const growth: Suite<ReplacementParameters> = {
     )
   },
   measure,
-  verdicts: (medians) => verdicts(medians, 'objects'),
+  verdicts,
 }
 
 /** Ever more mapped memory. */
@@ -112,5 +105,4 @@ export const mapped: Suite<ReplacementParameters> = {
     )
   },
   measure,
-  verdicts: (medians) => verdicts(medians, 'bytes'),
 }
