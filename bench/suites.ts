@@ -1,11 +1,13 @@
 import type { Suite } from './suite.ts'
+import { collector } from './suites/collector.ts'
+import { fragmentation } from './suites/fragmentation.ts'
 import { locks } from './suites/locks.ts'
 import { patterns } from './suites/patterns.ts'
 import { systemCalls } from './suites/system-calls.ts'
 import { traces } from './suites/traces.ts'
 
 /** All suites, in the order of the report. */
-export const SUITES: readonly Suite[] = [systemCalls, traces, patterns, locks]
+export const SUITES: readonly Suite[] = [systemCalls, traces, patterns, locks, fragmentation, collector]
 
 /** @throws Error where there is none of that name */
 export function suiteNamed(name: string): Suite {
