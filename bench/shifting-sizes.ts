@@ -12,7 +12,7 @@ const LARGE: SizeRange = { least: 8192, doublings: 5 }
 /** The sizes of each phase, after small ones at the start. */
 const PHASES: readonly SizeRange[] = [MEDIUM, LARGE, SMALL, MEDIUM]
 /** The parts of a phase, after each of which memory is looked at: by half of them, the blocks of before have gone. */
-const PARTS = 16
+const PARTS = 8
 const TURNING_PARTS = PARTS / 2
 /** One block in so many of those that were there before a phase outlives it. */
 const SURVIVORS = 16

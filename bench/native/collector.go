@@ -21,9 +21,9 @@ import (
 const (
 	treeNodes = 32
 	// Looks at memory, behind the clock.
-	looks = 64
+	looks = 16
 	// Rounds of new objects, of which the best counts.
-	rounds = 10
+	rounds = 5
 	// Whole collections at the end, of which the best counts.
 	collections = 3
 )

@@ -20,7 +20,7 @@ static const SizeRange SMALL = {16, 5};
 static const SizeRange PHASES[] = {{512, 4}, {8192, 5}, {16, 5}, {512, 4}};
 enum {
   PHASE_COUNT = sizeof PHASES / sizeof *PHASES,
-  PARTS = 16,
+  PARTS = 8,
   TURNING_PARTS = PARTS / 2,
   POINTS = PHASE_COUNT * PARTS,
   SURVIVORS = 16,

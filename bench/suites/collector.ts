@@ -15,12 +15,12 @@ const GO = 'Go, one thread'
 /** The forests: trees, and operations on them. */
 const FORESTS = [
   { row: '100 000 live nodes', trees: 3125, operations: 30_000 },
-  { row: '1 000 000 live nodes', trees: 31_250, operations: 60_000 },
+  { row: '1 000 000 live nodes', trees: 31_250, operations: 40_000 },
 ] as const
 const QUICK_OPERATIONS = 10_000
 const SLICE_MICROS = 1000
-/** Looks at memory, behind the clock. */
-const LOOKS = 64
+/** Looks at memory, behind the clock: each takes the system some ten milliseconds. */
+const LOOKS = 16
 /** Whole collections at the end, of which the best counts. */
 const COLLECTIONS = 3
 /** What a loop without a heap does for as long as an operation takes. */
@@ -31,7 +31,7 @@ const NODE_BYTES = 24
 /** New objects by themselves. */
 const OBJECT_BYTES = [16, 32, 64]
 const OBJECTS = 1_000_000
-const OBJECT_ROUNDS = 10
+const OBJECT_ROUNDS = 5
 /** Objects of one call: entered often, so that V8 compiles it whole. */
 const OBJECTS_OF_A_CALL = 10_000
 

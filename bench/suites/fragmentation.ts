@@ -80,7 +80,7 @@ export const fragmentation: Suite<FragmentationParameters> = {
   name: 'fragmentation',
   title: 'Fragmentation',
   question:
-    'How much memory is held for the same live bytes while their sizes shift, from small to medium, large, small and medium again? Of the blocks of before, one in sixteen outlives each phase; in the end nine tenths go. An allocator is left alone, or told to give free memory back, sixteen times in each phase and at the end.',
+    'How much memory is held for the same live bytes while their sizes shift, from small to medium, large, small and medium again? Of the blocks of before, one in sixteen outlives each phase; in the end nine tenths go. An allocator is left alone, or told to give free memory back, eight times in each phase and at the end.',
   metrics: [
     { name: 'nsPerOperation', title: 'a malloc or a free, blocks written to', unit: 'ns', better: 'less' },
     { name: 'mappedOverLive', title: 'highest mapped over highest live', unit: 'ratio', better: 'less' },
