@@ -1,4 +1,4 @@
-import { openSide, type Round, round, type Side, type Way } from '../buffer-pairs.ts'
+import { openSide, round, type Side, type Way } from '../buffer-pairs.ts'
 import { CollectionCounter, totalCount } from '../collections.ts'
 import { figure } from '../figures.ts'
 import type { MeasuredRow, Medians, Scale, Suite, Verdict } from '../suite.ts'
@@ -26,8 +26,8 @@ const [OURS, POOL, THEIRS]: Contender[] = [
 const QUICK: readonly string[] = [OURS, POOL, THEIRS]
 const MILLISECONDS: Readonly<Record<Scale, number>> = { full: 40, quick: 30 }
 const WARM_UP_MS = 10
-/** V8 compiles in the first row. */
-const FIRST_WARM_UP_MS = 200
+const FIRST_WARM_UP_MS = 30
+const WAYS: readonly Way[] = ['at once', 'ring']
 /** How many times as fast as `Buffer.allocUnsafe` the README says that a heap is, by bytes. */
 const CLAIMS = [
   [64, 1],
@@ -46,25 +46,26 @@ export interface ViewsParameters {
 
 /** One side in a process: it compiles for that, and others' garbage isn't its own. */
 async function measure({ side, sizes, milliseconds }: ViewsParameters): Promise<MeasuredRow[]> {
-  const rows: MeasuredRow[] = []
   const pairsOf = openSide(side)
+  const play = (way: Way, size: number, ...ms: number[]) => {
+    const pairs = pairsOf(way, size)
+    const rounds = ms.map((each) => round(pairs, each))
+    pairs.end()
+    return rounds
+  }
+  // Sizes take several paths. A path that is new to compiled code has V8 compile again, which takes longer than a row does.
+  // Large ones first: after them the collector comes more often for a while.
+  for (const size of sizes.toReversed()) for (const way of WAYS) play(way, size, FIRST_WARM_UP_MS)
+  const rows: MeasuredRow[] = []
   for (const size of sizes) {
     // Rows begin alike, without what those before have left.
     global.gc?.()
-    const warmUpMs = rows.length === 0 ? FIRST_WARM_UP_MS : WARM_UP_MS
     const counter = new CollectionCounter()
-    const rounds: Round[] = []
-    const nsOf = (way: Way) => {
-      const pairs = pairsOf(way, size)
-      rounds.push(round(pairs, warmUpMs), round(pairs, milliseconds))
-      pairs.end()
-      const { pairs: count, ns } = rounds.at(-1)!
-      return ns / count
-    }
-    const values = { atOnce: nsOf('at once'), ring: nsOf('ring') }
-    const made = rounds.reduce((sum, { pairs }) => sum + pairs, 0)
+    const [atOnce, ring] = WAYS.map((way) => play(way, size, WARM_UP_MS, milliseconds))
+    const made = [...atOnce!, ...ring!].reduce((sum, { pairs }) => sum + pairs, 0)
     const collections = (totalCount(await counter.end()) * 1e6) / made
-    rows.push({ row: size, values: { ...values, collections } })
+    const [atOnceNs, ringNs] = [atOnce!, ring!].map((rounds) => rounds[1]!.ns / rounds[1]!.pairs)
+    rows.push({ row: size, values: { atOnce: atOnceNs!, ring: ringNs!, collections } })
   }
   return rows
 }
