@@ -17,6 +17,7 @@ const MOST_WARNINGS = 10
 
 /** What is told of a buffer, or of a lease, that was collected without having been given back. */
 export interface LeakReport {
+  /** What was lost: a buffer of a heap, or a lease of a pool. */
   readonly kind: 'buffer' | 'lease'
   /** The address of its block. */
   readonly address: number

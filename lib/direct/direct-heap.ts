@@ -173,6 +173,7 @@ export class DirectHeap implements Allocator {
     this.addon.flushLedgerFile(this.ledger)
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -288,6 +288,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.mapper.flush()
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

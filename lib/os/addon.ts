@@ -28,10 +28,13 @@ export interface Addon {
     shared: boolean,
     hugePages: boolean
   ): { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number } | number
-  /** What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. */
+  /**
+   * What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. `heap` is the same
+   * number for all mappings of one ledger.
+   */
   adopt(
     buffer: SharedArrayBuffer
-  ): { handle: MappingHandle; unshared: ArrayBuffer; address: number; ledger: LedgerHandle } | undefined
+  ): { handle: MappingHandle; unshared: ArrayBuffer; address: number; ledger: LedgerHandle; heap: number } | undefined
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
