@@ -4,18 +4,16 @@ import type { MemoryKind } from '../lib/os/mapper.ts'
 import { BufferPool } from '../lib/pool/buffer-pool.ts'
 
 /** Who makes buffers. A side that is unwatched has shared memory, and leaks aren't looked for. */
-export type Side =
-  | 'shared'
-  | 'private'
-  | 'unwatched'
-  | 'zeroed'
-  | 'pool'
-  | 'private pool'
-  | 'unwatched pool'
-  | 'allocUnsafe'
-  | 'allocUnsafeSlow'
-  | 'Uint8Array'
-  | 'alloc'
+export type Side = HeapSide | CollectedSide
+type HeapSide = 'shared' | 'private' | 'unwatched' | 'zeroed' | 'pool' | 'private pool' | 'unwatched pool'
+
+/** Node's own ways, whose buffers the collector takes back. */
+const COLLECTED = ['allocUnsafe', 'allocUnsafeSlow', 'alloc', 'Uint8Array'] as const
+type CollectedSide = (typeof COLLECTED)[number]
+
+export function isCollected(side: Side): side is CollectedSide {
+  return (COLLECTED as readonly Side[]).includes(side)
+}
 
 /** A buffer that is given up at once, or live ones of which one after the other is replaced. */
 export type Way = 'at once' | 'ring'
