@@ -107,7 +107,7 @@ export const fragmentation: Suite<FragmentationParameters> = {
     { kind: 'bars', metric: 'nsPerOperation', title: 'Time' },
   ],
   configurations: ({ scale, peers }) =>
-    [ALONE, TOLD].flatMap((row): Configuration[] => {
+    (scale === 'quick' ? [TOLD] : [ALONE, TOLD]).flatMap((row): Configuration[] => {
       const [release, liveBytes] = [row === TOLD, LIVE_BYTES[scale]]
       const ours = OURS.filter((each) => !release || !('isOnlyAlone' in each))
       const args = [row, String(liveBytes), release ? '1' : '0']
