@@ -166,16 +166,20 @@ function configurations({ scale }: Bench): readonly Configuration[] {
   const forests = FORESTS.slice(0, scale === 'quick' ? 1 : undefined).flatMap(({ row, trees, ...full }) => {
     const operations = scale === 'quick' ? QUICK_OPERATIONS : full.operations
     const of = { kind: 'forest', row, trees, operations } as const
-    return [
+    const few = [
       own(OURS, { ...of, heap: 'go', sliceMicros: null }),
-      own(SLICED, { ...of, heap: 'go', sliceMicros: SLICE_MICROS }),
       own("V8's objects", { ...of, heap: 'v8', sliceMicros: null }, ['--expose-gc']),
+      ...go(GO, row, ['forest', row, trees, operations, 1]),
+    ]
+    if (scale === 'quick') return few
+    return [
+      ...few,
+      own(SLICED, { ...of, heap: 'go', sliceMicros: SLICE_MICROS }),
       own("V8's objects, one thread", { ...of, heap: 'v8', sliceMicros: null }, [
         '--expose-gc',
         '--single-threaded-gc',
       ]),
       ...go('Go', row, ['forest', row, trees, operations, 0]),
-      ...go(GO, row, ['forest', row, trees, operations, 1]),
       own(CLOCK, { kind: 'idle', row, operations }),
     ]
   })
