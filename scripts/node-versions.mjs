@@ -1,6 +1,6 @@
 // Runs the whole test suite in other versions of Node than the one that runs this, each with an addon of its own.
 //
-//     node scripts/node-versions.mjs [--only test/struct,test/os/refusal] [--quick] [MAJOR]...
+//     node scripts/node-versions.mjs [--only test/struct,test/os/refusal] [MAJOR]...
 //
 // Without a major version it takes all of scripts/node-releases.mjs but the running one. Each version has a copy of the project
 // in a temporary folder, so that the build of the running Node stays as it is. `--only` names folders or files of test/, with
@@ -20,7 +20,7 @@ const NOT_COPIED = ['.git', 'build', 'node_modules', 'prebuilds']
 const RUN_MS = 20 * 60_000
 
 const { values, positionals } = parseArgs({
-  options: { only: { type: 'string' }, quick: { type: 'boolean', default: false } },
+  options: { only: { type: 'string' } },
   allowPositionals: true,
 })
 const running = process.versions.node.split('.', 1)[0]
