@@ -28,7 +28,7 @@ async function prebuiltLoads() {
 
 function build() {
   // One string: Node warns of arguments beside a shell.
-  if (spawnSync('node-gyp rebuild', { stdio: 'inherit', shell: true }).status === 0) return
+  if (spawnSync('node-gyp rebuild --jobs max', { stdio: 'inherit', shell: true }).status === 0) return
   console.warn(
     'spanheap: the addon was not built. Heaps will live in a growable SharedArrayBuffer and give no memory back to the ' +
       'system. To change that, install a C++ compiler, make and Python 3, and run `npm rebuild spanheap`.'

@@ -47,7 +47,7 @@ export function environmentOf(nodeFolder) {
 
 /** Builds the addon of a copy of the project, in that environment. @throws Error with what the compiler said */
 export function buildAddon(copy, env) {
-  execFileSync('node', ['node_modules/node-gyp/bin/node-gyp.js', 'rebuild'], {
+  execFileSync('node', ['node_modules/node-gyp/bin/node-gyp.js', 'rebuild', '--jobs', 'max'], {
     cwd: copy,
     env,
     stdio: ['ignore', 'ignore', 'pipe'],
