@@ -39,7 +39,7 @@ Napi::Value WriteLedgerTo(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), HeldAt<Ledger>(info, 0)->WriteTo(info[1].As<Napi::String>().Utf8Value()));
 }
 
-void CloseLedgerFile(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->CloseFile(); }
+void FlushLedgerFile(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->FlushFile(); }
 
 Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -143,7 +143,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("ledgerCounts", Napi::Function::New(env, LedgerCounts, "ledgerCounts"));
   exports.Set("keepRing", Napi::Function::New(env, KeepRing, "keepRing"));
   exports.Set("writeLedgerTo", Napi::Function::New(env, WriteLedgerTo, "writeLedgerTo"));
-  exports.Set("closeLedgerFile", Napi::Function::New(env, CloseLedgerFile, "closeLedgerFile"));
+  exports.Set("flushLedgerFile", Napi::Function::New(env, FlushLedgerFile, "flushLedgerFile"));
   exports.Set("ledgerRing", Napi::Function::New(env, LedgerRing, "ledgerRing"));
   exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
   exports.Set("adopt", Napi::Function::New(env, Adopt, "adopt"));
