@@ -50,10 +50,10 @@ Napi::Value WriteLedgerTo(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ledger->WriteTo(path));
 }
 
-void CloseLedgerFile(const Napi::CallbackInfo& info) {
+void FlushLedgerFile(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto ledger = arguments.Held<Ledger>(0);
-  if (!arguments.wrong()) ledger->CloseFile();
+  if (!arguments.wrong()) ledger->FlushFile();
 }
 
 Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
@@ -193,7 +193,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("ledgerCounts", Napi::Function::New(env, LedgerCounts, "ledgerCounts"));
   exports.Set("keepRing", Napi::Function::New(env, KeepRing, "keepRing"));
   exports.Set("writeLedgerTo", Napi::Function::New(env, WriteLedgerTo, "writeLedgerTo"));
-  exports.Set("closeLedgerFile", Napi::Function::New(env, CloseLedgerFile, "closeLedgerFile"));
+  exports.Set("flushLedgerFile", Napi::Function::New(env, FlushLedgerFile, "flushLedgerFile"));
   exports.Set("ledgerRing", Napi::Function::New(env, LedgerRing, "ledgerRing"));
   exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
   exports.Set("adopt", Napi::Function::New(env, Adopt, "adopt"));

@@ -170,7 +170,7 @@ export class DirectHeap implements Allocator {
       for (const [address, block] of [...this.blocks]) this.unmap(address, block)
     }
     this.closed = true
-    this.addon.closeLedgerFile(this.ledger)
+    this.addon.flushLedgerFile(this.ledger)
   }
 
   /** `close`, for `using`. */

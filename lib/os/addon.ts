@@ -20,7 +20,7 @@ export interface Addon {
   keepRing(ledger: LedgerHandle, capacity: number): void
   ledgerRing(ledger: LedgerHandle): SystemCall[]
   writeLedgerTo(ledger: LedgerHandle, path: string): number
-  closeLedgerFile(ledger: LedgerHandle): void
+  flushLedgerFile(ledger: LedgerHandle): void
   reserve(
     ledger: LedgerHandle,
     length: number,

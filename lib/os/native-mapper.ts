@@ -9,7 +9,7 @@ import { residentBytesOf } from './resident.ts'
 export interface LedgerOptions {
   /** Keep the newest calls, this many. */
   ring?: number
-  /** Write every call to this file, a line of JSON each, until the heap is closed. */
+  /** Write every call to this file, a line of JSON each: all up to `close()` then, and what unmaps the addresses when V8 collects the last view. */
   file?: string
 }
 
@@ -62,7 +62,7 @@ export class NativeMapper implements Mapper {
   }
 
   flush(): void {
-    this.addon.closeLedgerFile(this.ledger)
+    this.addon.flushLedgerFile(this.ledger)
   }
 }
 

@@ -53,8 +53,8 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   private readonly pools: readonly BufferPool<Kind>[]
   private isOpen = true
   private havePoolsEnded = false
-  /** Buffers that are too large for any pool, and out. */
-  private unpooled = 0
+  /** Addresses of the buffers that are out and too large for any pool. */
+  private readonly unpooled = new Set<number>()
   /** The largest size that there is a pool for. */
   private readonly mostBytes: number
   /** By size in steps, rounded up: the first pool that may do for it. */
@@ -99,7 +99,7 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     checkCount('size', size)
     this.checkOpen()
     const buffer = this.heap.allocBuffer(size)
-    this.unpooled++
+    this.unpooled.add(buffer.byteOffset)
     return buffer
   }
 
@@ -118,10 +118,10 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
       }
     }
     if (!this.heap.isOpen) throw closedError()
-    if (!this.heap.owns(buffer.buffer))
+    if (!this.heap.owns(buffer.buffer) || !this.unpooled.has(this.heap.addressOf(buffer)))
       throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')
     this.heap.freeBuffer(buffer)
-    this.unpooled--
+    this.unpooled.delete(buffer.byteOffset)
     this.finish()
   }
 
@@ -147,7 +147,7 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
 
   /** Closes a heap of its own once nothing of it is out. */
   private finish(): void {
-    if (this.havePoolsEnded && this.unpooled === 0 && this.ownsHeap) this.heap.close()
+    if (this.havePoolsEnded && this.unpooled.size === 0 && this.ownsHeap) this.heap.close()
   }
 
   private checkOpen(): void {

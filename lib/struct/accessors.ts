@@ -47,10 +47,12 @@ export class StructAccessors {
   readonly alignment: number
   readonly size: number
   readonly fields: ReadonlyMap<string, FieldAccess>
-  /** The class of records. */
+  /** Records know their place in units of the alignment: by so many bits an offset is shifted. */
+  readonly unitShift: number
+  /** The class of records; `unit` is {@link RecordBase.$e}. */
   readonly Part: new (
     views: Views,
-    offset: number,
+    unit: number,
     hold: number
   ) => RecordBase
   private cursorClass: (new (views: Views, start: number, indices: Int8Array) => CursorBase) | undefined
@@ -60,6 +62,7 @@ export class StructAccessors {
     this.struct = struct
     this.alignment = alignment
     this.size = layout.size
+    this.unitShift = Math.log2(alignment)
     const access = (field: FieldLayout) => {
       const place = { name: field.name, alignment: alignmentAt(alignment, field.offset), checked: struct.isChecked }
       return { field, codec: codecOfField(field, place) }
@@ -67,7 +70,12 @@ export class StructAccessors {
     this.fields = new Map(layout.fields.map((field) => [field.name, access(field)]))
     this.plain = this.plain.bind(this)
     this.assign = this.assign.bind(this)
-    this.Part = this.make(RecordBase, RECORD, 'this.$o', ACCESS) as typeof this.Part
+    this.Part = this.make(
+      RecordBase,
+      recordCode(this.unitShift),
+      'this.$o',
+      recordAccess(this.unitShift)
+    ) as typeof this.Part
   }
 
   /** The class of cursors over arrays. */
@@ -87,7 +95,7 @@ export class StructAccessors {
   compiledAt(): ((index: number) => RecordBase) | undefined {
     const text = `return function at(x) {
       if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.length)
-      return new Part(this.$v, this.$s + Math.imul(x, ${this.size}) | 0, 0)
+      return new Part(this.$v, (this.$s >> ${this.unitShift}) + Math.imul(x, ${this.size / this.alignment}) | 0, 0)
     }`
     return compile({ Part: this.Part }, text) as ((index: number) => RecordBase) | undefined
   }
@@ -138,10 +146,15 @@ export class StructAccessors {
   }
 }
 
-/** Fields of a record: an element of the views, at the record's offset plus a literal. */
-const ACCESS: Access = (kind, delta) => {
-  const shift = Math.log2(NUMBERS[kind].size)
-  return `this.$v.${kind}[this.$o + ${delta} >> ${shift}]`
+/**
+ * Fields of a record: an element of the views. With an offset in bytes it would take a shift to the right, which V8 can't put together
+ * with the multiplication by which `StructArray.at` comes to it.
+ */
+function recordAccess(unitShift: number): Access {
+  return (kind, delta) => {
+    const { size } = NUMBERS[kind]
+    return `this.$v.${kind}[(this.$e << ${unitShift - Math.log2(size)}) + ${delta / size} | 0]`
+  }
 }
 
 /** Whether reads give something that has parts: it is made once, and then put where the record is. */
@@ -172,7 +185,7 @@ function recordEntries(record: RecordBase | CursorBase): [string, unknown][] {
   ])
 }
 
-/** What a class does beside its fields: its constructor's body, whose arguments are `v`, `o` and `w`, and methods. */
+/** What a class does beside its fields: its constructor's body, whose arguments are `v`, `o` (where it is) and `w`, and methods. */
 export interface ClassCode {
   readonly init: string
   readonly methods: string
@@ -218,13 +231,26 @@ export const MOVES: PropertyDescriptorMap & ThisType<{ $v: Views; $a: Int8Array;
   },
 }
 
-const RECORD: ClassCode = {
-  init: 'this.$v = v; this.$o = o; this.$w = w',
-  methods: '',
-  assembled: {},
-  initialize(object, $v, $o, $w) {
-    Object.assign(object, { $v, $o, $w })
-  },
+function recordCode(unitShift: number): ClassCode {
+  return {
+    init: 'this.$v = v; this.$e = o; this.$w = w',
+    methods: `
+  get $o() { return this.$e << ${unitShift} }
+  set $o(x) { this.$e = x >> ${unitShift} }`,
+    assembled: {
+      $o: {
+        get(this: RecordBase) {
+          return this.$e << unitShift
+        },
+        set(this: RecordBase, offset: number) {
+          this.$e = offset >> unitShift
+        },
+      },
+    },
+    initialize(object, $v, $e, $w) {
+      Object.assign(object, { $v, $e, $w })
+    },
+  }
 }
 
 const CURSOR: ClassCode = {

@@ -81,8 +81,8 @@ export function codecOf(shape: Shape, place: Place): Codec {
     case 'array':
       return arrayCodec(codecOf(shape.element.shape, elementPlace(shape, place)), shape, name)
     case 'struct': {
-      const { Part, plain, assign } = shape.struct.accessors(place.alignment)
-      const read = (v: Views, o: number) => new Part(v, o, 0)
+      const { Part, unitShift, plain, assign } = shape.struct.accessors(place.alignment)
+      const read = (v: Views, o: number) => new Part(v, o >> unitShift, 0)
       return { read, write: assign, plain }
     }
   }

@@ -59,6 +59,7 @@ function targetOf(struct: AnyStruct, target: string | (() => AnyStruct)): AnyStr
 
 /** A record: a place in memory that stays, with its fields as properties, which a class made for the struct adds. */
 export abstract class RecordBase extends FieldsBase {
+  /** @internal The same in units of the alignment that its class counts on. */ declare $e: number
   /** @internal */ declare $o: number
   /** @internal */ declare $w: Hold
   /** @internal Ends the parts that were read. */ abstract $end(reason: Views): void

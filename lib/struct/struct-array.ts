@@ -40,9 +40,9 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
 
   /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
   at(index: number): StructRecord<F, Name> {
-    const { Part, size } = this.accessors
+    const { Part, size, unitShift } = this.accessors
     const offset = this.$s + checkedIndex(this.$v, this.$a, index) * size
-    return new Part(this.$v, offset, Hold.Part) as unknown as StructRecord<F, Name>
+    return new Part(this.$v, offset >> unitShift, Hold.Part) as unknown as StructRecord<F, Name>
   }
 
   /** Each record, as an object of its own. A loop with {@link StructArray.cursor} makes none. */

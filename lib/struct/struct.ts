@@ -125,8 +125,8 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
 
   private record(heap: AnyHeap, address: number, hold: Hold): StructRecord<F, Name> {
     const views = windowAt(heap, address)
-    const { Part } = this.mainAccessors()
-    return new Part(views, address - views.base, hold) as unknown as StructRecord<F, Name>
+    const { Part, unitShift } = this.mainAccessors()
+    return new Part(views, (address - views.base) >> unitShift, hold) as unknown as StructRecord<F, Name>
   }
 
   private checkBlock(heap: AnyHeap, address: number, bytes: number): void {

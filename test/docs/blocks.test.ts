@@ -27,6 +27,8 @@ test('the programs of all documents run, and print what they say', async (t) => 
   t.teardown(() => rmSync(folder, { recursive: true }))
   const programs = documents().flatMap(programsOf)
   t.true(programs.length > 20)
+  const checks = programs.flatMap(({ files }) => files.flatMap(({ code }) => code.match(/__prints\(/g) ?? []))
+  t.true(checks.length > 20)
   const failed: string[] = []
   const work = programs.map((program, index) => async () => {
     const own = join(folder, String(index))

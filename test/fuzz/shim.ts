@@ -89,7 +89,7 @@ const SIGNATURES: Readonly<
   keepRing: ['ledger', 'number'],
   ledgerRing: ['ledger'],
   writeLedgerTo: ['ledger', 'path'],
-  closeLedgerFile: ['ledger'],
+  flushLedgerFile: ['ledger'],
   reserve: ['ledger', 'number', 'number', 'flag', 'flag'],
   adopt: ['buffer'],
   grow: ['mapping', 'number', 'number'],

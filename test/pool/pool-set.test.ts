@@ -117,3 +117,29 @@ test('wrong arguments', (t) => {
   t.throws(() => pools.release(Buffer.alloc(10)), { code: 'ERR_POOL_FOREIGN_BUFFER' })
   t.throws(() => new PoolSet({ sizes: [1], heap: {} as never }), { code: 'ERR_INVALID_ARG_TYPE' })
 })
+
+test('a buffer of the heap that the set has not handed out is none of its own, and stays live', (t) => {
+  using heap = new Heap()
+  using pools = new PoolSet({ heap, sizes: [1000] })
+  const [own, strange] = [pools.acquire(5000), heap.allocBuffer(5000)]
+  t.throws(() => pools.release(strange), { code: 'ERR_POOL_FOREIGN_BUFFER' })
+  t.is(heap.addressOf(strange), strange.byteOffset)
+  pools.release(own)
+  t.throws(() => pools.release(own), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  heap.freeBuffer(strange)
+  t.is(heap.stats().liveBytes, 0)
+})
+
+test("what is too large for its pools keeps a set's own heap open until it is released", (t) => {
+  const pools = new PoolSet({ sizes: [1000] })
+  const strange = pools.heap.allocBuffer(5000)
+  const own = pools.acquire(5000)
+  pools.close()
+  t.throws(() => pools.release(strange), { code: 'ERR_POOL_FOREIGN_BUFFER' })
+  pools.heap.freeBuffer(strange)
+  return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    t.is(pools.heap.stats().liveBytes >= 5000, true)
+    pools.release(own)
+    t.throws(() => pools.heap.malloc(1), { code: 'ERR_HEAP_CLOSED' })
+  })
+})
