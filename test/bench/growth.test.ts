@@ -44,7 +44,7 @@ test('both programs replace the same blocks by blocks of the same sizes', async 
 test('a machine measures what it has memory for', (t) => {
   const rowsOf = (suite: typeof growth, bench: Bench) =>
     suite.configurations(bench).map(({ process: what }) => {
-      const rows = what.kind === 'native' ? what.arguments.slice(2) : (what.parameters as { rows: number[] }).rows
+      const rows = what.kind === 'own' ? (what.parameters as { rows: number[] }).rows : what.arguments.slice(2)
       return rows.map(Number)
     })
   const expected = [1e3, 1e4, 1e5, 1e6, 1e7]
