@@ -13,8 +13,7 @@
  */
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
-import { Heap } from '../lib/heap.ts'
-import { BufferPool } from '../lib/pool/buffer-pool.ts'
+import { openSide, type Pairs, round, type Side, type Way } from './buffer-pairs.ts'
 import { CollectionCounter, totalCount } from './collections.ts'
 import { runOurs } from './peers.ts'
 import { median } from './statistics.ts'
@@ -26,18 +25,11 @@ const BARS = new Map([
   [65536, { bar: 15, goal: 30 }],
   [2 ** 20, { bar: 25, goal: 50 }],
 ])
+const POOL_SIDES = ['pool', 'private pool', 'unwatched pool'] as const
 const POOL = { size: 65536, pairs: 10_000_000, barNs: 10, goalNs: 4 }
-const RING = 64
-/** Operations of one call: entered often, so that V8 compiles it whole; and a multiple of the ring. */
-const CHUNK = 1024
 const ROUND_MS = 100
 const ROUNDS = 5
 const WARM_UP_MS = 300
-
-type Way = 'at once' | 'ring'
-type Side = 'allocUnsafe' | 'shared' | 'private' | 'unwatched'
-/** `unwatched` is shared memory too. */
-type PoolMemory = 'shared' | 'private' | 'unwatched'
 
 const { values } = parseArgs({
   options: {
@@ -49,69 +41,13 @@ const { values } = parseArgs({
 })
 const processes = Number(values.processes)
 
-/** A chunk of what is measured. Calls are written out, as a program has them: no function between is to be inlined or not. */
-function chunk(side: Side, way: Way, size: number): () => void {
-  if (side === 'allocUnsafe') {
-    const ring = Array.from({ length: RING }, () => Buffer.allocUnsafe(size))
-    if (way === 'ring')
-      return () => {
-        for (let i = 0; i < CHUNK; i++) ring[i & (RING - 1)] = Buffer.allocUnsafe(size)
-      }
-    return () => {
-      for (let i = 0; i < CHUNK; i++) Buffer.allocUnsafe(size)
-    }
-  }
-  const heap =
-    side === 'private' ? new Heap({ memory: 'private' }) : new Heap(side === 'unwatched' ? { leaks: 'off' } : {})
-  if (way === 'ring') {
-    const ring = Array.from({ length: RING }, () => heap.allocBuffer(size))
-    return () => {
-      for (let i = 0; i < CHUNK; i++) {
-        heap.freeBuffer(ring[i & (RING - 1)]!)
-        ring[i & (RING - 1)] = heap.allocBuffer(size)
-      }
-    }
-  }
-  return () => {
-    for (let i = 0; i < CHUNK; i++) heap.freeBuffer(heap.allocBuffer(size))
-  }
-}
-
-function poolChunk(way: Way, memory: PoolMemory): () => void {
-  const pool =
-    memory === 'unwatched'
-      ? new BufferPool({ size: POOL.size, leaks: 'off' })
-      : new BufferPool({ size: POOL.size, memory })
-  if (way === 'ring') {
-    const ring = Array.from({ length: RING }, () => pool.acquire())
-    return () => {
-      for (let i = 0; i < CHUNK; i++) {
-        pool.release(ring[i & (RING - 1)]!)
-        ring[i & (RING - 1)] = pool.acquire()
-      }
-    }
-  }
-  return () => {
-    for (let i = 0; i < CHUNK; i++) pool.release(pool.acquire())
-  }
-}
-
-/** Runs whole chunks for so long; nanoseconds for each operation. */
-function round(work: () => void, ms: number): number {
-  const start = performance.now()
-  let chunks = 0
-  let elapsed: number
-  do {
-    work()
-    chunks++
-    elapsed = performance.now() - start
-  } while (elapsed < ms)
-  return (elapsed * 1e6) / (chunks * CHUNK)
-}
-
-function rounds(work: () => void): number[] {
-  round(work, WARM_UP_MS)
-  return Array.from({ length: ROUNDS }, () => round(work, ROUND_MS))
+/** Nanoseconds for each pair, round by round. */
+function rounds(pairs: Pairs): number[] {
+  round(pairs, WARM_UP_MS)
+  return Array.from({ length: ROUNDS }, () => {
+    const { ns, pairs: count } = round(pairs, ROUND_MS)
+    return ns / count
+  })
 }
 
 interface PoolFigures {
@@ -121,12 +57,12 @@ interface PoolFigures {
   grown: number
 }
 
-async function measurePool(way: Way, memory: PoolMemory): Promise<PoolFigures> {
-  const work = poolChunk(way, memory)
-  const ns = Math.min(...rounds(work))
+async function measurePool(side: Side, way: Way): Promise<PoolFigures> {
+  const pairs = openSide(side)(way, POOL.size)
+  const ns = Math.min(...rounds(pairs))
   const counter = new CollectionCounter()
   const before = process.memoryUsage().heapUsed
-  for (let done = 0; done < POOL.pairs; done += CHUNK) work()
+  for (let done = 0; done < POOL.pairs; done += pairs.perTurn) pairs.turn()
   const grown = process.memoryUsage().heapUsed - before
   return { ns, collections: totalCount(await counter.end()), grown }
 }
@@ -164,30 +100,28 @@ function buffers(): void {
 
 function pool(): void {
   const table = new Table({
-    head: ['pool, ns per pair', 'memory', 'ns', '', `collections in ${POOL.pairs} pairs`, 'V8 heap grew by'],
+    head: ['ns per pair', '', 'ns', '', `collections in ${POOL.pairs} pairs`, 'V8 heap grew by'],
     style,
   })
-  for (const memory of ['shared', 'private', 'unwatched'] as const) {
+  for (const side of POOL_SIDES) {
     for (const way of ['at once', 'ring'] as const) {
-      const found = Array.from({ length: processes }, () => runChild<PoolFigures>('pool', way, memory))
+      const found = Array.from({ length: processes }, () => runChild<PoolFigures>(side, way, POOL.size))
       const ns = Math.min(...found.map((figures) => figures.ns))
       // Of these the worst process counts: there must be none at all.
       const collections = Math.max(...found.map((figures) => figures.collections))
       const grown = Math.max(...found.map((figures) => figures.grown))
       const within = `<= ${POOL.barNs}: ${ns <= POOL.barNs ? 'yes' : 'NO'}${ns <= POOL.goalNs ? `, <= ${POOL.goalNs} too` : ''}`
       const none = `${collections} ${collections === 0 ? 'yes' : 'NO'}`
-      table.push([way, memory, ns.toFixed(2), within, none, `${(grown / 1024).toFixed(0)} KiB`])
+      table.push([way, side, ns.toFixed(2), within, none, `${(grown / 1024).toFixed(0)} KiB`])
     }
   }
   console.log(`${table}`)
 }
 
 if (values.child !== undefined) {
-  const [side, way, argument] = values.child.split(',') as [Side | 'pool', Way, string]
-  const figures =
-    side === 'pool'
-      ? await measurePool(way, argument as PoolMemory)
-      : median(rounds(chunk(side, way, Number(argument))))
+  const [side, way, size] = values.child.split(',') as [Side, Way, string]
+  const isPool = (POOL_SIDES as readonly Side[]).includes(side)
+  const figures = isPool ? await measurePool(side, way) : median(rounds(openSide(side)(way, Number(size))))
   console.log(JSON.stringify(figures))
   process.exit()
 }

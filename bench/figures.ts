@@ -42,6 +42,8 @@ export function figure(value: number, unit: Metric['unit']): string {
 export function estimated({ median, low, high, isNoisy, samples }: Measurement, unit: Metric['unit']): string {
   const text = figure(median, unit)
   if (samples.length < 2 || low === high) return text
+  // Of nothing there is no share.
+  if (median === 0) return `${text} to ${figure(high, unit)}${isNoisy ? ', noise' : ''}`
   const width = Math.round((50 * (high - low)) / Math.abs(median))
   return `${text} ±${width} %${isNoisy ? ', noise' : ''}`
 }

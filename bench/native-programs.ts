@@ -30,7 +30,7 @@ export class NativePrograms {
     if (known !== undefined) return known
     const path = join(this.folder, program)
     const source = join(ROOT, 'bench/native', `${program}.c`)
-    execFileSync('cc', ['-O2', '-pthread', '-o', path, source], { stdio: ['ignore', 'ignore', 'inherit'] })
+    execFileSync('cc', ['-O2', '-pthread', '-o', path, source, '-ldl'], { stdio: ['ignore', 'ignore', 'inherit'] })
     this.built.set(program, path)
     return path
   }

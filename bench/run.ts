@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { GoPrograms } from './go-programs.ts'
 import { thisMachine } from './machine.ts'
 import { NativePrograms } from './native-programs.ts'
 import { findPeers, LIBRARIES } from './peers.ts'
@@ -43,7 +44,7 @@ export async function runBench(
   const startedAt = new Date()
   const folder = mkdtempSync(join(tmpdir(), 'spanheap-bench-'))
   try {
-    const programs = new NativePrograms(folder)
+    const programs = { native: new NativePrograms(folder), go: new GoPrograms(folder) }
     const peers = NativePrograms.areAvailable() ? findPeers() : []
     const machine = thisMachine()
     const bench: Bench = { scale, machine, peers, temporary: (name) => join(folder, name) }
@@ -108,7 +109,7 @@ async function measure(
   suite: Suite,
   configuration: Configuration,
   scale: Scale,
-  programs: NativePrograms
+  programs: { native: NativePrograms; go: GoPrograms }
 ): Promise<readonly MeasuredRow[]> {
   const { process: what, row } = configuration
   const options = { timeout: TIMEOUT_MS, maxBuffer: OUTPUT_BYTES }
@@ -119,10 +120,12 @@ async function measure(
     // Leaks are watched for as they are by default.
     const { NODE_ENV: _, ...env } = process.env
     output = (await run(process.execPath, args, { ...options, env })).stdout
+  } else if (what.kind === 'go') {
+    output = (await run(programs.go.path(what.program), what.arguments, options)).stdout
   } else {
     const { library } = what.peer
     const env = library === undefined ? process.env : { ...process.env, LD_PRELOAD: library }
-    output = (await run(programs.path(what.program), what.arguments, { ...options, env })).stdout
+    output = (await run(programs.native.path(what.program), what.arguments, { ...options, env })).stdout
   }
   const found = JSON.parse(output) as MeasuredRow[] | MeasuredRow['values']
   if (Array.isArray(found)) return found

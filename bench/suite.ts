@@ -1,3 +1,4 @@
+import type { GoProgram } from './go-programs.ts'
 import type { Machine } from './machine.ts'
 import type { NativeProgram } from './native-programs.ts'
 import type { Peer } from './peers.ts'
@@ -34,10 +35,17 @@ export interface NativeProcess {
   readonly peer: Peer
 }
 
+/** A process of a program in Go. It prints what `measure` returns, as JSON. */
+export interface GoProcess {
+  readonly kind: 'go'
+  readonly program: GoProgram
+  readonly arguments: readonly string[]
+}
+
 /** A process that a suite has measured, once in every round, and who it stands for. */
 export interface Configuration {
   readonly contender: string
-  readonly process: OwnProcess | NativeProcess
+  readonly process: OwnProcess | NativeProcess | GoProcess
   /** The row, where the process prints the values of one and not rows. */
   readonly row?: RowKey
 }

@@ -29,7 +29,7 @@ class SplitMapper implements Mapper {
 
   constructor() {
     const addon = loadAddon()
-    if (!isAddon(addon)) throw new Error(addon.reason)
+    if (!isAddon(addon)) throw new Error(`${addon.reason}: ${addon.remedy}`)
     this.memory = new NativeMapper(addon)
     this.tables = new NativeMapper(addon)
     this.systemPageSize = this.memory.systemPageSize

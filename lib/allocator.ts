@@ -42,8 +42,11 @@ export interface Allocator extends Disposable {
 
 /** System calls that succeeded, by name. */
 export interface SyscallCounts {
+  /** Address space was set aside, or a part of it made writable. */
   mmap: number
+  /** Address space was given back. */
   munmap: number
+  /** Pages were given back, or asked not to be huge ones. */
   madvise: number
 }
 

@@ -46,6 +46,14 @@ export interface ChannelOptions {
   capacity?: number
 }
 
+/** Who has a channel open, and who had. */
+export interface PeerCounts {
+  /** Threads that have it open, the caller's among them. */
+  live: number
+  /** Threads that died with it open. */
+  dead: number
+}
+
 /** What another thread attaches to a channel by, beside the heap's token. It survives structured clone. */
 export interface ChannelToken {
   /** Where the channel's words are in the heap. */
@@ -117,7 +125,7 @@ export class Channel implements Disposable {
   }
 
   /** Threads that have the channel open, this one among them, and threads that died with it open. */
-  peers(): { live: number; dead: number } {
+  peers(): PeerCounts {
     return this.seats.count()
   }
 
@@ -258,6 +266,7 @@ export class Channel implements Disposable {
     heap.free(this.address)
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

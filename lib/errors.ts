@@ -37,11 +37,17 @@ export interface AllocatorErrorDetails {
 
 /** Every error of this library that isn't about the type or range of an argument. The heap is as it was before the call. */
 export class AllocatorError extends Error {
+  /** Always `AllocatorError`. */
   override readonly name = 'AllocatorError'
+  /** What went wrong; docs/troubleshooting.md has a section on each. */
   declare readonly code: AllocatorErrorCode
+  /** The address that the call was given, where it was given one. */
   declare readonly address?: number
+  /** Bytes that the call asked for. */
   declare readonly requested?: number
+  /** The system call that failed: `mmap`, `munmap`, `madvise`. */
   declare readonly syscall?: string
+  /** The system's error number, positive. */
   declare readonly errno?: number
 
   constructor(code: AllocatorErrorCode, message: string, details: AllocatorErrorDetails = {}) {

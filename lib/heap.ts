@@ -3,8 +3,8 @@ import { checkAlignment, checkBoolean, checkCount, checkOptions, checkSupported,
 import {
   type ArrayOf,
   type BufferOptions,
+  type DetailedStats,
   HeapBuffers,
-  type OwnerStats,
   type TypedArrayConstructor,
 } from './buffers/heap-buffers.ts'
 import { HeapView } from './buffers/heap-view.ts'
@@ -172,9 +172,8 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   /**
-   * Takes back the block that a view starts with: any view, of any thread, also one that came by postMessage. Other views of the
-   * block see what comes next in its place. A Buffer from `allocBuffer` that was freed is known by itself: to free it again is
-   * an error even when its block is another's by then.
+   * Takes back the block that a view starts with: any view, of any thread, also one that came by postMessage. Other views of it see what
+   * comes next in its place. To free a Buffer from `allocBuffer` again is an error even when its block is another's by then.
    * @throws AllocatorError `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_INVALID_ADDRESS` (a part of a block that doesn't start with it, a
    * pool's buffer, or no memory of this heap)
    */
@@ -337,10 +336,10 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
   }
 
-  /** @param options with `detail`, also what is watched and pooled in this thread, by tag: `owners` */
   stats(options?: { detail?: false }): HeapStats
-  stats(options: { detail: true }): HeapStats & { owners: OwnerStats[] }
-  stats(options: { detail?: boolean } = {}): HeapStats & { owners?: OwnerStats[] } {
+  /** With `detail`, also what is watched and pooled in this thread, by tag. */
+  stats(options: { detail: true }): DetailedStats
+  stats(options: { detail?: boolean } = {}): HeapStats | DetailedStats {
     checkOptions(options)
     const stats = this.finalStats ?? this.currentStats()
     if (!checkBoolean('detail', options.detail, false)) return stats
@@ -389,6 +388,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     if (last) this.mapper.flush()
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

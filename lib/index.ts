@@ -1,7 +1,13 @@
 export type { Address, Allocator, HeapStats, SyscallCounts } from './allocator.ts'
-export type { ArrayOf, BufferOptions, OwnerStats, TypedArrayConstructor } from './buffers/heap-buffers.ts'
+export type {
+  ArrayOf,
+  BufferOptions,
+  DetailedStats,
+  OwnerStats,
+  TypedArrayConstructor,
+} from './buffers/heap-buffers.ts'
 export type { LeakLevel, LeakReport } from './buffers/leak-watch.ts'
-export { Channel, type ChannelOptions, type ChannelToken } from './channel.ts'
+export { Channel, type ChannelOptions, type ChannelToken, type PeerCounts } from './channel.ts'
 export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'
 export { Heap } from './heap.ts'
 export type { AttachOptions, HeapOptions } from './heap-options.ts'
@@ -11,6 +17,7 @@ export { HandleTable, type HandleTableOptions, type HandleTableToken } from './l
 export type { BufferOf, Mapper, Mapping, MemoryKind, Reservation, SystemCall } from './os/mapper.ts'
 export type { LedgerOptions } from './os/native-mapper.ts'
 export { SimulatedMapper, type SimulatedSystem } from './os/simulated-mapper.ts'
+export type { Abortable } from './pool/abort.ts'
 export { BufferPool, type PoolToken } from './pool/buffer-pool.ts'
 export { Lease } from './pool/lease.ts'
 export type { PoolEvent } from './pool/pool-events.ts'
@@ -20,15 +27,18 @@ export type { PoolStats } from './pool/pool-stats.ts'
 export type { ReadOptions, ReadSource } from './pool/read.ts'
 export type { PoolBuffer } from './pool/recycled-buffers.ts'
 export type { WriteOptions } from './pool/write.ts'
-export { type ArrayByKind, Column } from './struct/column.ts'
-export type { FieldLayout, Layout, Padding } from './struct/layout.ts'
+export { type ArrayByKind, Column, type ValuesOf } from './struct/column.ts'
+export type { NumberKind } from './struct/kinds.ts'
+export type { BitRange, FieldLayout, Layout, Padding } from './struct/layout.ts'
 export type {
   AnyHeap,
   AnyRecord,
   AnyStruct,
   ColumnsCursor,
   Fields,
+  FieldValues,
   ReadOf,
+  RecordMethods,
   StructCursor,
   StructRecord,
   Values,
@@ -36,7 +46,7 @@ export type {
 } from './struct/shapes.ts'
 export { type Struct, type StructOptions, struct } from './struct/struct.ts'
 export type { StructArray } from './struct/struct-array.ts'
-export type { StructColumns } from './struct/struct-columns.ts'
+export type { ColumnOf, StructColumns } from './struct/struct-columns.ts'
 export {
   array,
   be,
@@ -47,6 +57,7 @@ export {
   enumeration,
   type FieldArray,
   type FieldType,
+  type FieldTypes,
   f32,
   f64,
   i8,

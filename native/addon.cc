@@ -24,7 +24,9 @@ Napi::Value OpenLedger(const Napi::CallbackInfo& info) { return Hold(info.Env(),
 
 // ledgerCounts(ledger): [mmap, munmap, madvise, failed]
 Napi::Value LedgerCounts(const Napi::CallbackInfo& info) {
-  const auto& ledger = HeldAt<Ledger>(info, 0);
+  Arguments arguments(info);
+  const auto ledger = arguments.Held<Ledger>(0);
+  if (arguments.wrong()) return info.Env().Undefined();
   Napi::Array counts = Napi::Array::New(info.Env(), kCallKinds + 1);
   for (uint32_t i = 0; i < kCallKinds; i++) {
     counts[i] = Napi::Number::New(info.Env(), static_cast<double>(ledger->succeeded(static_cast<Call>(i))));
@@ -33,17 +35,33 @@ Napi::Value LedgerCounts(const Napi::CallbackInfo& info) {
   return counts;
 }
 
-void KeepRing(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->KeepRing(SizeAt(info, 1)); }
-
-Napi::Value WriteLedgerTo(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), HeldAt<Ledger>(info, 0)->WriteTo(info[1].As<Napi::String>().Utf8Value()));
+void KeepRing(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const auto ledger = arguments.Held<Ledger>(0);
+  const size_t capacity = arguments.Size(1);
+  if (!arguments.wrong()) ledger->KeepRing(capacity);
 }
 
-void CloseLedgerFile(const Napi::CallbackInfo& info) { HeldAt<Ledger>(info, 0)->CloseFile(); }
+Napi::Value WriteLedgerTo(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const auto ledger = arguments.Held<Ledger>(0);
+  const std::string path = arguments.Text(1);
+  if (arguments.wrong()) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), ledger->WriteTo(path));
+}
+
+void FlushLedgerFile(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const auto ledger = arguments.Held<Ledger>(0);
+  if (!arguments.wrong()) ledger->FlushFile();
+}
 
 Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const std::vector<Entry> ring = HeldAt<Ledger>(info, 0)->Ring();
+  Arguments arguments(info);
+  const auto ledger = arguments.Held<Ledger>(0);
+  if (arguments.wrong()) return env.Undefined();
+  const std::vector<Entry> ring = ledger->Ring();
   Napi::Array entries = Napi::Array::New(env, ring.size());
   for (uint32_t i = 0; i < ring.size(); i++) {
     Napi::Object entry = Napi::Object::New(env);
@@ -61,13 +79,19 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
 // an ArrayBuffer over the same memory, for whoever holds `buffer` too: V8 copies and fills it four times as fast.
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
+  Arguments arguments(info);
+  auto ledger = arguments.Held<Ledger>(0);
+  const size_t length = arguments.Size(1);
+  const size_t alignment = arguments.Size(2);
+  const bool shared = arguments.Flag(3);
+  const bool huge_pages = arguments.Flag(4);
+  if (alignment == 0) arguments.Refuse<size_t>(2, "above 0");
+  if (arguments.wrong()) return env.Undefined();
   int error = 0;
-  std::shared_ptr<Mapping> mapping = Mapping::Reserve(HeldAt<Ledger>(info, 0), SizeAt(info, 1), SizeAt(info, 2),
-                                                      info[4].As<Napi::Boolean>().Value(), error);
+  std::shared_ptr<Mapping> mapping = Mapping::Reserve(std::move(ledger), length, alignment, huge_pages, error);
   if (mapping == nullptr) return Napi::Number::New(env, error);
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
-  const bool shared = info[3].As<Napi::Boolean>().Value();
   const Napi::Value buffer = BufferOver(env, mapping, shared);
   result.Set("buffer", buffer);
   result.Set("unshared", shared ? BorrowedBuffer(env, mapping->base(), mapping->length()) : buffer);
@@ -75,8 +99,8 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// adopt(buffer): { handle, unshared, address, ledger } of the mapping under a SharedArrayBuffer that came from another
-// thread, or undefined where the shim knows of none.
+// adopt(buffer): { handle, unshared, address, ledger, heap } of the mapping under a SharedArrayBuffer that came from
+// another thread, or undefined where the shim knows of none. `heap` is the same number for all mappings of one ledger.
 Napi::Value Adopt(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::shared_ptr<Mapping> mapping = Mapping::At(BaseOf(info[0]));
@@ -85,6 +109,7 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
   result.Set("unshared", BorrowedBuffer(env, mapping->base(), mapping->length()));
   result.Set("ledger", Hold(env, mapping->ledger()));
+  result.Set("heap", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->ledger().get())));
   result.Set("handle", Hold(env, mapping));
   return result;
 }
@@ -92,25 +117,50 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
 // grow(handle, offset, length), release(handle, offset, length): errno.
 template <int (Mapping::*Method)(size_t, size_t)>
 Napi::Value OnRange(const Napi::CallbackInfo& info) {
-  Mapping& mapping = *HeldAt<Mapping>(info, 0);
-  if (!mapping.Contains(NumberAt(info, 1), NumberAt(info, 2))) return Napi::Number::New(info.Env(), EINVAL);
-  return Napi::Number::New(info.Env(), (mapping.*Method)(SizeAt(info, 1), SizeAt(info, 2)));
+  Arguments arguments(info);
+  const auto mapping = arguments.Held<Mapping>(0);
+  const size_t offset = arguments.Size(1);
+  const size_t length = arguments.Size(2);
+  if (arguments.wrong()) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), mapping->Contains(offset, length) ? (*mapping.*Method)(offset, length) : EINVAL);
 }
 
+// claimSlot(handle, offset, count): the index, or -1.
 Napi::Value ClaimSlot(const Napi::CallbackInfo& info) {
-  const int slot =
-      ClaimThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1), static_cast<int>(SizeAt(info, 2)));
-  return Napi::Number::New(info.Env(), slot);
+  Arguments arguments(info);
+  const auto mapping = arguments.Held<Mapping>(0);
+  const size_t offset = arguments.Size(1);
+  const size_t count = arguments.Size(2);
+  if (arguments.wrong()) return info.Env().Undefined();
+  if (count > kMostThreadSlots || offset % sizeof(uint32_t) != 0 ||
+      !mapping->IsGrown(offset, (1 + count) * sizeof(uint32_t))) {
+    arguments.Refuse<size_t>(1, "where words of slots are");
+    return info.Env().Undefined();
+  }
+  return Napi::Number::New(info.Env(), ClaimThreadSlot(info.Env(), mapping, offset, static_cast<int>(count)));
 }
 
+// releaseSlot(handle, offset, index): whether this thread had it.
 Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
-  const bool released =
-      ReleaseThreadSlot(info.Env(), HeldAt<Mapping>(info, 0), SizeAt(info, 1), static_cast<int>(SizeAt(info, 2)));
+  Arguments arguments(info);
+  const auto mapping = arguments.Held<Mapping>(0);
+  const size_t offset = arguments.Size(1);
+  const size_t index = arguments.Size(2);
+  if (arguments.wrong()) return info.Env().Undefined();
+  const bool released = index < kMostThreadSlots && mapping->Contains(offset, (2 + index) * sizeof(uint32_t)) &&
+                        ReleaseThreadSlot(info.Env(), mapping, offset, static_cast<int>(index));
   return Napi::Boolean::New(info.Env(), released);
 }
 
 // detach(buffer): every view of it has length 0 from now on.
-void Detach(const Napi::CallbackInfo& info) { info[0].As<Napi::ArrayBuffer>().Detach(); }
+void Detach(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  if (info[0].IsArrayBuffer()) {
+    info[0].As<Napi::ArrayBuffer>().Detach();
+  } else {
+    arguments.Refuse<bool>(0, "an ArrayBuffer");
+  }
+}
 
 // For the main thread: its end is the process's, and unmapping is then the kernel's job. V8's last sweep may come
 // after it, and may read what a deleter would have unmapped.
@@ -143,7 +193,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("ledgerCounts", Napi::Function::New(env, LedgerCounts, "ledgerCounts"));
   exports.Set("keepRing", Napi::Function::New(env, KeepRing, "keepRing"));
   exports.Set("writeLedgerTo", Napi::Function::New(env, WriteLedgerTo, "writeLedgerTo"));
-  exports.Set("closeLedgerFile", Napi::Function::New(env, CloseLedgerFile, "closeLedgerFile"));
+  exports.Set("flushLedgerFile", Napi::Function::New(env, FlushLedgerFile, "flushLedgerFile"));
   exports.Set("ledgerRing", Napi::Function::New(env, LedgerRing, "ledgerRing"));
   exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
   exports.Set("adopt", Napi::Function::New(env, Adopt, "adopt"));

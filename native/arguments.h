@@ -1,36 +1,87 @@
-// How the shim reads its arguments. Its only caller is lib/os, which checks them; here they are only converted.
+// How the shim reads its arguments. lib/os checks what programs pass to the library; but whoever loads the addon itself
+// may pass anything, and shall get an exception for it, not a crash.
 #ifndef SPANHEAP_ARGUMENTS_H_
 #define SPANHEAP_ARGUMENTS_H_
 
 #include <memory>
+#include <string>
 
 #include "ledger.h"
 #include "napi_headers.h"
 
 namespace spanheap {
 
-inline double NumberAt(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::Number>().DoubleValue();
-}
+// The largest integer that JavaScript counts to without gaps.
+constexpr double kMostSafeInteger = 9007199254740991;
 
-inline size_t SizeAt(const Napi::CallbackInfo& info, size_t index) {
-  return static_cast<size_t>(info[index].As<Napi::Number>().Int64Value());
-}
+class Mapping;
 
-inline char* AddressAt(const Napi::CallbackInfo& info, size_t index) {
-  return reinterpret_cast<char*>(static_cast<uintptr_t>(SizeAt(info, index)));
-}
-
+// Tells what a JavaScript value holds from what any other addon's values hold. Random numbers.
 template <typename T>
-const std::shared_ptr<T>& HeldAt(const Napi::CallbackInfo& info, size_t index) {
-  return *info[index].As<Napi::External<std::shared_ptr<T>>>().Data();
-}
+constexpr napi_type_tag kTagOf{};
+template <>
+constexpr napi_type_tag kTagOf<Ledger>{0x1f0c8a5be2d94763, 0x9b6e24d1705fa83c};
+template <>
+constexpr napi_type_tag kTagOf<Mapping>{0xc47a93e80d1b652f, 0x58f2b06d9ce4317a};
+
+// The arguments of one call. After a wrong one a TypeError is pending, and the call has nothing to do but return.
+class Arguments {
+ public:
+  explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
+
+  bool wrong() const { return wrong_; }
+
+  // An integer from 0 to 2^53 - 1.
+  size_t Size(size_t index) {
+    const double number = info_[index].IsNumber() ? info_[index].As<Napi::Number>().DoubleValue() : -1;
+    const bool is_size = number >= 0 && number <= kMostSafeInteger && number == static_cast<double>(ToSize(number));
+    return is_size ? ToSize(number) : Refuse<size_t>(index, "a natural number");
+  }
+
+  bool Flag(size_t index) {
+    return info_[index].IsBoolean() ? info_[index].As<Napi::Boolean>().Value() : Refuse<bool>(index, "a boolean");
+  }
+
+  std::string Text(size_t index) {
+    return info_[index].IsString() ? info_[index].As<Napi::String>().Utf8Value()
+                                   : Refuse<std::string>(index, "a string");
+  }
+
+  // What a value from `Hold` holds.
+  template <typename T>
+  std::shared_ptr<T> Held(size_t index) {
+    bool is_ours = false;
+    if (info_[index].IsExternal()) napi_check_object_type_tag(info_.Env(), info_[index], &kTagOf<T>, &is_ours);
+    return is_ours ? *info_[index].As<Napi::External<std::shared_ptr<T>>>().Data()
+                   : Refuse<std::shared_ptr<T>>(index, "a handle of the shim's");
+  }
+
+  template <typename T>
+  T Refuse(size_t index, const char* expected) {
+    if (!wrong_) {
+      const std::string message = "argument " + std::to_string(index + 1) + " must be " + expected;
+      Napi::TypeError::New(info_.Env(), message).ThrowAsJavaScriptException();
+    }
+    wrong_ = true;
+    return T();
+  }
+
+ private:
+  static size_t ToSize(double number) { return static_cast<size_t>(number); }
+
+  const Napi::CallbackInfo& info_;
+  bool wrong_ = false;
+};
 
 // A shared pointer as a JavaScript value that holds it until it is collected.
 template <typename T>
 Napi::Value Hold(Napi::Env env, std::shared_ptr<T> held) {
-  return Napi::External<std::shared_ptr<T>>::New(env, new std::shared_ptr<T>(std::move(held)),
-                                                 [](Napi::Env, std::shared_ptr<T>* pointer) { delete pointer; });
+  const auto external = Napi::External<std::shared_ptr<T>>::New(
+      env, new std::shared_ptr<T>(std::move(held)), [](Napi::Env, std::shared_ptr<T>* pointer) { delete pointer; });
+  napi_type_tag_object(env, external, &kTagOf<T>);
+  return external;
 }
 
 }  // namespace spanheap

@@ -17,7 +17,9 @@ const char* NameOf(Call call) {
   return "";
 }
 
-Ledger::~Ledger() { CloseFile(); }
+Ledger::~Ledger() {
+  if (file_ != nullptr) std::fclose(file_);
+}
 
 void Ledger::KeepRing(size_t capacity) {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -37,11 +39,9 @@ int Ledger::WriteTo(const std::string& path) {
   return 0;
 }
 
-void Ledger::CloseFile() {
+void Ledger::FlushFile() {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (file_ != nullptr) std::fclose(file_);
-  file_ = nullptr;
-  timed_ = capacity_ > 0;
+  if (file_ != nullptr) std::fflush(file_);
 }
 
 void Ledger::Record(const Entry& entry) {

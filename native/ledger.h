@@ -39,8 +39,9 @@ class Ledger {
   void KeepRing(size_t capacity);
   // Writes each entry to `path` from now on; returns errno.
   int WriteTo(const std::string& path);
-  // Flushes and closes the file, if there is one.
-  void CloseFile();
+  // Writes out what the file is still owed, if there is one. It stays open: the unmap that ends a mapping is yet to
+  // come.
+  void FlushFile();
 
   bool timed() const { return timed_.load(std::memory_order_relaxed); }
   void Record(const Entry& entry);

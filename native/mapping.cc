@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -98,14 +99,32 @@ Mapping::~Mapping() {
   if (!keep_mappings) system::Unmap(*ledger_, raw_, raw_length_);
 }
 
-bool Mapping::Contains(double offset, double length) const {
-  return offset >= 0 && length > 0 && offset + length <= static_cast<double>(length_);
+bool Mapping::Contains(size_t offset, size_t length) const {
+  return length > 0 && offset <= length_ && length <= length_ - offset;
+}
+
+bool Mapping::IsGrown(size_t offset, size_t length) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto range = grown_.upper_bound(offset);
+  if (range == grown_.begin()) return false;
+  --range;
+  return offset <= range->second && length <= range->second - offset;
 }
 
 int Mapping::Grow(size_t offset, size_t length) {
   const int error = system::Grow(*ledger_, base_ + offset, length);
-  if (error != 0 || huge_pages_) return error;
-  return system::AvoidHugePages(*ledger_, base_ + offset, length);
+  if (error != 0) return error;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    size_t start = offset;
+    size_t end = offset + length;
+    auto range = grown_.upper_bound(start);
+    if (range != grown_.begin() && std::prev(range)->second >= start) start = (--range)->first;
+    for (; range != grown_.end() && range->first <= end; range = grown_.erase(range))
+      end = std::max(end, range->second);
+    grown_[start] = end;
+  }
+  return huge_pages_ ? 0 : system::AvoidHugePages(*ledger_, base_ + offset, length);
 }
 
 int Mapping::Release(size_t offset, size_t length) { return system::Release(*ledger_, base_ + offset, length); }

@@ -3,7 +3,9 @@
 #define SPANHEAP_MAPPING_H_
 
 #include <cstddef>
+#include <map>
 #include <memory>
+#include <mutex>
 
 #include "ledger.h"
 #include "napi_headers.h"
@@ -25,7 +27,9 @@ class Mapping {
   char* base() const { return base_; }
   size_t length() const { return length_; }
   const std::shared_ptr<Ledger>& ledger() const { return ledger_; }
-  bool Contains(double offset, double length) const;
+  bool Contains(size_t offset, size_t length) const;
+  // Whether all of a range has grown, and so can be written.
+  bool IsGrown(size_t offset, size_t length);
 
   int Grow(size_t offset, size_t length);     // returns errno
   int Release(size_t offset, size_t length);  // returns errno
@@ -45,6 +49,8 @@ class Mapping {
   char* const base_;
   const size_t length_;
   const bool huge_pages_;  // false: every part that grows is asked to come in plain pages
+  std::mutex mutex_;
+  std::map<size_t, size_t> grown_;  // the ends of what has grown, by starts, with gaps between; guarded by the mutex
 };
 
 // From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.

@@ -63,8 +63,9 @@ int ClaimThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size
 
 bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index) {
   uint32_t* word = reinterpret_cast<uint32_t*>(mapping->base() + offset) + 1 + index;
-  const auto claim = std::find_if(claims.begin(), claims.end(),
-                                  [word](const std::unique_ptr<Claim>& held) { return held->word == word; });
+  const auto claim = std::find_if(claims.begin(), claims.end(), [&](const std::unique_ptr<Claim>& held) {
+    return held->word == word && held->mapping.lock() == mapping;
+  });
   if (claim == claims.end()) return false;
   Forget(env, claim);
   __atomic_store_n(word, *word & ~kSlotStateMask, __ATOMIC_SEQ_CST);

@@ -2,6 +2,7 @@
 #ifndef SPANHEAP_THREAD_SLOT_H_
 #define SPANHEAP_THREAD_SLOT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -15,6 +16,8 @@ namespace spanheap {
 enum SlotState : int32_t { kSlotFree = 0, kSlotLive = 1, kSlotDead = 2 };
 constexpr uint32_t kSlotStateMask = 3;
 constexpr uint32_t kSlotClaim = 4;
+// More than any table has; arguments beyond it are wrong.
+constexpr size_t kMostThreadSlots = 1 << 16;
 
 // At `offset` is a word that counts deaths; the slots' words follow it. Claims the first free one of `count`; returns
 // its index, or -1 where all are taken. The claim and the hook are one native call, which no terminate() can interrupt.

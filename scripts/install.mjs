@@ -1,11 +1,39 @@
-// Builds the addon. Where that fails (no compiler, no headers) the installation still succeeds:
-// the library then works over a growable SharedArrayBuffer, and says so.
+// Sees to the addon when the package is installed. Where the package has a binary that this Node can load, nothing is built.
+// Where building fails (no compiler, no headers) the installation still succeeds: the library then works over a growable
+// SharedArrayBuffer, and says so.
+//
+//     node scripts/install.mjs [--from-source]
+//
+// `--from-source` deletes the prebuilt binaries, which would be taken first, and builds.
 import { spawnSync } from 'node:child_process'
+import { existsSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
-const build = spawnSync('node-gyp', ['rebuild'], { stdio: 'inherit', shell: true })
-if (build.status !== 0) {
+const PREBUILDS = fileURLToPath(new URL('../prebuilds', import.meta.url))
+const { values } = parseArgs({ options: { 'from-source': { type: 'boolean', default: false } } })
+
+/** A package with prebuilt binaries is a compiled one: dist/ is there. */
+async function prebuiltLoads() {
+  try {
+    const { prebuiltPath } = await import('../dist/lib/os/prebuilt.js')
+    createRequire(import.meta.url)(prebuiltPath())
+    return true
+  } catch (error) {
+    console.log(`spanheap: no prebuilt binary fits (${error.message.split('\n', 1)[0]}), one is built`)
+    return false
+  }
+}
+
+function build() {
+  // One string: Node warns of arguments beside a shell.
+  if (spawnSync('node-gyp rebuild --jobs max', { stdio: 'inherit', shell: true }).status === 0) return
   console.warn(
-    'spanheap: the addon was not built (is there a C++ compiler?). ' +
-      'Heaps will live in a growable SharedArrayBuffer and give no memory back to the system.'
+    'spanheap: the addon was not built. Heaps will live in a growable SharedArrayBuffer and give no memory back to the ' +
+      'system. To change that, install a C++ compiler, make and Python 3, and run `npm rebuild spanheap`.'
   )
 }
+
+if (values['from-source']) rmSync(PREBUILDS, { recursive: true, force: true })
+if (!existsSync(PREBUILDS) || !(await prebuiltLoads())) build()

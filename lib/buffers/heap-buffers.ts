@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer'
-import type { Address, Allocator } from '../allocator.ts'
+import type { Address, Allocator, HeapStats } from '../allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions } from '../arguments.ts'
 import { outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import { ObjectState } from '../memory/object-state.ts'
@@ -14,6 +14,7 @@ const NUMBER_BYTES = 8
 /** A typed array's class: one of JavaScript's, or one that extends it. */
 export interface TypedArrayConstructor<T extends ArrayBufferView = ArrayBufferView> {
   new (buffer: never, byteOffset: number, length: number): T
+  /** Bytes of an element: the block has `length` times as many. */
   readonly BYTES_PER_ELEMENT: number
 }
 
@@ -52,8 +53,16 @@ export interface BufferOptions {
 export interface OwnerStats {
   /** The tag; undefined for buffers that are watched and have none. */
   tag: string | undefined
+  /** How many there are. */
   buffers: number
+  /** What they hold, all together. */
   bytes: number
+}
+
+/** A heap's figures, and whose its buffers are. */
+export interface DetailedStats extends HeapStats {
+  /** Buffers that this thread watches, and those of its pools, by tag. */
+  owners: OwnerStats[]
 }
 
 /** The heap whose blocks buffers are over. */

@@ -1,5 +1,4 @@
 import { channel } from 'node:diagnostics_channel'
-import { fileURLToPath } from 'node:url'
 
 /** How many of the buffers are watched: none, one in 8192, or all. */
 export type LeakLevel = 'off' | 'sampled' | 'all'
@@ -10,13 +9,15 @@ const SAMPLE = 8192
 const NEVER = 2 ** 30
 /** Frames of a stack that are kept. */
 const FRAMES = 16
-/** The folders of the library's files, as stacks name them: without source maps, and with. */
-const LIBRARY = [new URL('..', import.meta.url).href, fileURLToPath(new URL('../../../lib/', import.meta.url))]
+const THIS_FILE = 'buffers/leak-watch.js'
+/** The folder of the library's files, as stacks name it. Bundled with a program the library has none of its own. */
+const LIBRARY = import.meta.url?.endsWith(THIS_FILE) ? import.meta.url.slice(0, -THIS_FILE.length) : undefined
 /** More leaks than this of one thread aren't printed; the channel tells of all. */
 const MOST_WARNINGS = 10
 
 /** What is told of a buffer, or of a lease, that was collected without having been given back. */
 export interface LeakReport {
+  /** What was lost: a buffer of a heap, or a lease of a pool. */
   readonly kind: 'buffer' | 'lease'
   /** The address of its block. */
   readonly address: number
@@ -147,5 +148,5 @@ function here(): { stack: string | undefined } {
 /** The lines of a stack that aren't of the library itself. */
 function callersOf(stack: string | undefined): string | undefined {
   const frames = stack?.split('\n').slice(1)
-  return frames?.filter((frame) => !LIBRARY.some((folder) => frame.includes(folder))).join('\n')
+  return frames?.filter((frame) => LIBRARY === undefined || !frame.includes(LIBRARY)).join('\n')
 }

@@ -19,7 +19,7 @@ export interface CompareOptions {
 
 /** Designs that take a hundred times as long, by a system call for each event, or by a search of all blocks: no warm-up shows there. */
 const SLOW = ['direct', 'freelist']
-const MOST_SLOW_ROUNDS = 2
+const MOST_SLOW_ROUNDS = 1
 /** A first fit over one list takes minutes for all of a trace: it replays so many events, and others beside it do too. */
 const FREELIST_EVENTS = 20_000
 const BESIDE_FREELIST = ['tcmalloc', 'go', 'freelist', 'direct'] as const

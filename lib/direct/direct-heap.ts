@@ -49,7 +49,10 @@ export class DirectHeap implements Allocator {
     checkOptions(options)
     const addon = loadAddon()
     if (!isAddon(addon)) {
-      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a DirectHeap needs the addon (${addon.reason})`)
+      throw new AllocatorError(
+        'ERR_HEAP_UNSUPPORTED',
+        `a DirectHeap needs the addon (${addon.reason}): ${addon.remedy}`
+      )
     }
     this.addon = addon
     this.limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
@@ -170,9 +173,10 @@ export class DirectHeap implements Allocator {
       for (const [address, block] of [...this.blocks]) this.unmap(address, block)
     }
     this.closed = true
-    this.addon.closeLedgerFile(this.ledger)
+    this.addon.flushLedgerFile(this.ledger)
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

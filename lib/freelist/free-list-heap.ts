@@ -184,6 +184,7 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
     this.mapper.flush()
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -8,7 +8,19 @@ import { roundUp } from '../memory/tables.ts'
  * allocation lacks, `step` for a multiple of so many bytes, `percent` for that share of what the heap has already, "as Java
  * and Go do".
  */
-export type Growth = 'exact' | { step: number } | { percent: number }
+export type Growth = 'exact' | GrowthStep | GrowthShare
+
+/** Growth in steps. */
+export interface GrowthStep {
+  /** Bytes; rounded up to whole pages of the system. */
+  step: number
+}
+
+/** Growth by a share of what there is. */
+export interface GrowthShare {
+  /** Percent of the mapped bytes, 0 to 1000. */
+  percent: number
+}
 
 /** Twice as many bytes take three calls more, and at most a fifth of the heap was grown for nothing. */
 const DEFAULT_PERCENT = 25

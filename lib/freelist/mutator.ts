@@ -50,6 +50,7 @@ export class Mutator implements Disposable {
     this.heap.collector.removeRoots(this.handles)
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
@@ -60,6 +61,7 @@ type Handles = Map<Handle, number>
 
 /** An object that the program holds. */
 export class Handle implements Disposable {
+  /** The type of the object. */
   readonly type: ObjectType
   private readonly heap: MutatorHeap
   private readonly handles: Handles
@@ -111,6 +113,7 @@ export class Handle implements Disposable {
     this.handles.delete(this)
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

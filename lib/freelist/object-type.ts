@@ -4,7 +4,9 @@ import { MOST_HEAP_BYTES } from '../memory/page.ts'
 
 /** What an object is made of: so many bytes, and references of 8 bytes each at these offsets. */
 export interface ObjectLayout {
+  /** Bytes. */
   size: number
+  /** Byte offsets of the references: multiples of 8 inside of `size`. */
   references: readonly number[]
 }
 
@@ -12,7 +14,9 @@ export interface ObjectLayout {
 export class ObjectType {
   /** The number that is in the headers; 0 is no type. */
   readonly id: number
+  /** Bytes of an object. */
   readonly size: number
+  /** Byte offsets of the references, frozen. */
   readonly references: readonly number[]
 
   /** @internal See `Mutator.defineType`. */

@@ -182,7 +182,9 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   setPointer(object: Address, offset: number, target: Address): void {
     const unit = this.pointerAt(object, offset)
     checkCount('target', target)
-    if (target !== 0 && this.tiers.usableBytes(target) === 0) throw this.wrongAddress(target)
+    // An object first: most targets are.
+    if (target !== 0 && this.objects.unitAt(target) === 0 && this.tiers.usableBytes(target) === 0)
+      throw this.wrongAddress(target)
     this.objects.store(unit, target)
   }
 
@@ -286,6 +288,7 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
     this.mapper.flush()
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -5,40 +5,49 @@ const KEPT_PAUSES = 256
 export class CycleRecord {
   /** Its number, from 1 on. */
   readonly cycle: number
-  /** Milliseconds from the heap's construction to its start, to the end of its marking and to its end. */
+  /** Milliseconds from the heap's construction to its start. */
   startMs = 0
+  /** To the end of its marking. */
   markedMs = 0
+  /** To its end. */
   endMs = 0
   /** Whether a program asked for it. */
   forced = false
-  /** Bytes: that counted as live at its start, that it marked, and that it was to end at. */
+  /** Bytes that counted as live at its start. */
   startBytes = 0
+  /** Bytes that it marked. */
   markedBytes = 0
+  /** Bytes that the heap was to have at its end. */
   goalBytes = 0
-  /** How often it worked, in milliseconds all together, and the longest. */
+  /** How often it worked. */
   slices = 0
+  /** How long all its slices took, in milliseconds. */
   totalMs = 0
+  /** How long the longest took. */
   longestMs = 0
   private readonly epoch: number
 
+  /** @internal */
   constructor(cycle: number, epoch: number) {
     this.cycle = cycle
     this.epoch = epoch
   }
 
+  /** @internal */
   begin(startBytes: number, goalBytes: number): void {
     this.startMs = performance.now() - this.epoch
     this.startBytes = startBytes
     this.goalBytes = goalBytes
   }
 
-  /** One slice of work took so long. */
+  /** @internal One slice of work took so long. */
   note(milliseconds: number): void {
     this.slices++
     this.totalMs += milliseconds
     if (milliseconds > this.longestMs) this.longestMs = milliseconds
   }
 
+  /** @internal */
   marked(bytes: number): void {
     this.markedBytes = bytes
     this.markedMs = performance.now() - this.epoch
@@ -59,29 +68,54 @@ export class CycleRecord {
 
 /** What a heap tells under the names of Go's runtime.MemStats; bytes and nanoseconds, as there. */
 export interface GoMemStats {
+  /** Bytes of objects that are live, or not found dead yet. */
   Alloc: number
+  /** Bytes of all objects ever allocated. */
   TotalAlloc: number
   /** Mapped for objects, and tables. */
   Sys: number
   /** With tiny objects, which HeapObjects counts by their blocks. */
   Mallocs: number
+  /** Objects that were freed, by the collector or by `free`. */
   Frees: number
+  /** The same as `Alloc`. */
   HeapAlloc: number
+  /** Bytes mapped for objects, in use or not. */
   HeapSys: number
+  /** Bytes of pages that no span has, given back or not. */
   HeapIdle: number
+  /** Bytes of spans. */
   HeapInuse: number
+  /** Bytes of idle pages that were given back to the system. */
   HeapReleased: number
+  /** Objects that are live, or not found dead yet. */
   HeapObjects: number
+  /** Bytes of tables. */
   GCSys: number
+  /** The heap's size in bytes at which the next cycle is to end. */
   NextGC: number
+  /** When the last cycle ended, in nanoseconds since 1970; 0 before the first. */
   LastGC: number
   /** All slices of all cycles. */
   PauseTotalNs: number
   /** The longest slice of each of the newest 256 cycles; that of cycle n at `(n + 255) % 256`. */
   PauseNs: number[]
+  /** Cycles that are over. */
   NumGC: number
+  /** Of those: that the program asked for. */
   NumForcedGC: number
-  BySize: { Size: number; Mallocs: number; Frees: number }[]
+  /** By size class, the smallest first. */
+  BySize: GoSizeStats[]
+}
+
+/** What became of the objects of one size class. */
+export interface GoSizeStats {
+  /** Bytes of an object. */
+  Size: number
+  /** Objects allocated so far. */
+  Mallocs: number
+  /** Objects freed so far. */
+  Frees: number
 }
 
 /** What is known of cycles that are over; the names are those of Go's runtime.MemStats. */

@@ -34,7 +34,9 @@ export interface ArenaOptions {
 
 /** What another thread opens an arena by, beside the heap's token. It survives structured clone. */
 export interface ArenaToken {
+  /** Its place among the heap's arenas. */
   readonly arena: number
+  /** Tells it from the arenas that had that place before. */
   readonly generation: number
   /** The heap's generation. */
   readonly heap: number
@@ -204,6 +206,7 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
     this.heap.arenas.remove(this)
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

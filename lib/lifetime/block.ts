@@ -89,6 +89,7 @@ export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
     if (this.heap.isOpen) this.heap.free(address)
   }
 
+  /** For `using`: frees the block, unless it was freed. */
   [Symbol.dispose](): void {
     this.free()
   }

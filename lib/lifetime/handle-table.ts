@@ -211,6 +211,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
     } else this.shut()
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

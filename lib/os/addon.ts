@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { AllocatorError } from '../errors.ts'
 import type { SystemCall } from './mapper.ts'
+import { prebuiltPath } from './prebuilt.ts'
 
 declare const opaque: unique symbol
 /** A ledger of the shim. */
@@ -20,7 +22,7 @@ export interface Addon {
   keepRing(ledger: LedgerHandle, capacity: number): void
   ledgerRing(ledger: LedgerHandle): SystemCall[]
   writeLedgerTo(ledger: LedgerHandle, path: string): number
-  closeLedgerFile(ledger: LedgerHandle): void
+  flushLedgerFile(ledger: LedgerHandle): void
   reserve(
     ledger: LedgerHandle,
     length: number,
@@ -28,10 +30,13 @@ export interface Addon {
     shared: boolean,
     hugePages: boolean
   ): { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number } | number
-  /** What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. */
+  /**
+   * What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. `heap` is the same
+   * number for all mappings of one ledger.
+   */
   adopt(
     buffer: SharedArrayBuffer
-  ): { handle: MappingHandle; unshared: ArrayBuffer; address: number; ledger: LedgerHandle } | undefined
+  ): { handle: MappingHandle; unshared: ArrayBuffer; address: number; ledger: LedgerHandle; heap: number } | undefined
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
@@ -50,7 +55,12 @@ export interface Addon {
 /** Why there is no addon; the heap then works without it. */
 export interface NoAddon {
   readonly reason: string
+  /** What to do about it. */
+  readonly remedy: string
 }
+
+const BUILD =
+  'run `npm rebuild spanheap`, with a C++ compiler, make and Python 3; where spanheap is bundled, mark it as external'
 
 let loaded: Addon | NoAddon | undefined
 
@@ -66,11 +76,9 @@ export function loadAddon(): Addon | NoAddon {
 function load(): Addon | NoAddon {
   let addon: Addon
   try {
-    const require = createRequire(import.meta.url)
-    const bindings: typeof import('bindings') = require('bindings')
-    addon = bindings({ bindings: 'spanheap', module_root: fileURLToPath(new URL('../../../', import.meta.url)) })
+    addon = openAddon()
   } catch (error) {
-    return { reason: error instanceof Error ? error.message.split('\n')[0]! : String(error) }
+    return whyNot(error as NodeJS.ErrnoException)
   }
   const running = Number(process.versions.modules)
   if (addon.builtForModules !== running) {
@@ -79,9 +87,47 @@ function load(): Addon | NoAddon {
       `the addon was built for another Node (ABI ${addon.builtForModules}, this is ${running}): run npm rebuild spanheap`
     )
   }
-  if (!addon.externalMemoryAllowed) return { reason: 'this engine takes no memory from outside' }
+  if (!addon.externalMemoryAllowed) {
+    return { reason: 'this engine takes no memory from outside', remedy: 'use Node itself' }
+  }
   if (isMainThread) addon.keepMappingsAtExit()
   return addon
+}
+
+/** The prebuilt binary, or what was built on this machine. */
+function openAddon(): Addon {
+  const require = createRequire(import.meta.url)
+  const prebuilt = prebuiltPath()
+  let refusal: unknown
+  if (existsSync(prebuilt)) {
+    try {
+      return require(prebuilt)
+    } catch (error) {
+      // The system's C library may be older than the one that it was built with; what is built here then works.
+      refusal = error
+    }
+  }
+  try {
+    const bindings: typeof import('bindings') = require('bindings')
+    return bindings({ bindings: 'spanheap', module_root: fileURLToPath(new URL('../../../', import.meta.url)) })
+  } catch (error) {
+    throw refusal ?? error
+  }
+}
+
+function whyNot({ code, message }: NodeJS.ErrnoException): NoAddon {
+  if (code === 'ERR_DLOPEN_DISABLED') {
+    const confined = 'permission' in process
+    return confined
+      ? { reason: 'Node’s permission model forbids addons', remedy: 'start Node with --allow-addons' }
+      : { reason: 'addons are disabled', remedy: 'start Node without --no-addons' }
+  }
+  // They have Node-API and claim an ABI of Node's, but not the functions of V8 that the shim needs.
+  if (process.versions.bun ?? process.versions.deno) return { reason: 'this is not Node', remedy: 'use Node itself' }
+  // `bindings` lists all places where it has looked, and a bundled file has no place of its own.
+  const nowhere =
+    message.startsWith('Could not locate') || code === 'ERR_INVALID_ARG_VALUE' || code === 'MODULE_NOT_FOUND'
+  return { reason: nowhere ? 'none was built or is prebuilt' : message.split('\n', 1)[0]!, remedy: BUILD }
 }
 
 /** Tells a loaded addon from the lack of one. */

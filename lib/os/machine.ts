@@ -27,7 +27,11 @@ export function openMapper(ledger: LedgerOptions): Mapper {
   if (isAddon(addon)) return new NativeMapper(addon, ledger)
   if (!warned) {
     warned = true
-    process.emitWarning(`no addon (${addon.reason}): heaps give no memory back to the system`, 'SpanheapWarning')
+    const { reason, remedy } = addon
+    process.emitWarning(
+      `no addon (${reason}): heaps give no memory back to the system. To change that, ${remedy}`,
+      'SpanheapWarning'
+    )
   }
   // There are no system calls to write down, but the file is there.
   if (ledger.file !== undefined) writeFileSync(ledger.file, '')

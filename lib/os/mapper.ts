@@ -8,6 +8,7 @@ export type BufferOf<Kind extends MemoryKind> = Kind extends 'shared' ? SharedAr
 
 /** One system call as the ledger keeps it. */
 export interface SystemCall {
+  /** Which one. */
   call: 'mmap' | 'munmap' | 'madvise'
   /** As the system sees it, not a heap's address. */
   address: number
@@ -21,7 +22,9 @@ export interface SystemCall {
 
 /** How a reservation is made. */
 export interface Reservation {
+  /** Bytes, in whole pages of the system. */
   byteLength: number
+  /** What buffer it is to be. */
   kind: MemoryKind
   /** The real address of its first byte is a multiple of this. */
   alignment: number
@@ -31,6 +34,7 @@ export interface Reservation {
 
 /** The only door to the system. A mapper serves one heap, and counts its calls. */
 export interface Mapper {
+  /** What `stats().system` says. */
   readonly name: string
   /** The unit in which the system maps and releases, in bytes. */
   readonly systemPageSize: number
@@ -56,6 +60,7 @@ export interface Mapper {
 
 /** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
 export interface Mapping {
+  /** All of the reservation, what hasn't grown too. */
   readonly buffer: SharedArrayBuffer | ArrayBuffer
   /**
    * The same memory as an ArrayBuffer where that can be had, else `buffer`: V8 fills and copies unshared bytes four times

@@ -9,7 +9,7 @@ import { residentBytesOf } from './resident.ts'
 export interface LedgerOptions {
   /** Keep the newest calls, this many. */
   ring?: number
-  /** Write every call to this file, a line of JSON each, until the heap is closed. */
+  /** Write every call to this file, a line of JSON each: all up to `close()` then, and what unmaps the addresses when V8 collects the last view. */
   file?: string
 }
 
@@ -22,6 +22,7 @@ export class NativeMapper implements Mapper {
   readonly maxAlignment = Number.MAX_SAFE_INTEGER
   private readonly addon: Addon
   private ledger: LedgerHandle
+  private adoptedHeap: number | undefined
   private readonly ranges: { start: number; end: number }[] = []
 
   constructor(addon: Addon, options: LedgerOptions = {}) {
@@ -40,7 +41,9 @@ export class NativeMapper implements Mapper {
   /** From now on the calls are recorded where those of the thread that made the mapping are. */
   adopt(buffer: SharedArrayBuffer): Mapping | undefined {
     const adopted = this.addon.adopt(buffer)
-    if (adopted === undefined) return undefined
+    // Tables beside the memory of another heap would be the end of both.
+    if (adopted === undefined || (this.adoptedHeap ?? adopted.heap) !== adopted.heap) return undefined
+    this.adoptedHeap = adopted.heap
     this.ledger = adopted.ledger
     this.ranges.push({ start: adopted.address, end: adopted.address + buffer.byteLength })
     return new NativeMapping(this.addon, { ...adopted, buffer })
@@ -59,7 +62,7 @@ export class NativeMapper implements Mapper {
   }
 
   flush(): void {
-    this.addon.closeLedgerFile(this.ledger)
+    this.addon.flushLedgerFile(this.ledger)
   }
 }
 

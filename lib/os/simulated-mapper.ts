@@ -19,6 +19,7 @@ const UNDEFINED_CONTENTS = 0xd5d5d5d5d5d5d5d5n
 
 /** A system that does as it is told, for tests: it counts its calls, and refuses some of them with `ENOMEM`. */
 export class SimulatedMapper implements Mapper {
+  /** Always `simulated`. */
   readonly name = 'simulated'
   readonly systemPageSize: number
   readonly canRelease = true
@@ -26,9 +27,11 @@ export class SimulatedMapper implements Mapper {
   readonly maxAlignment: number
   /** May be changed while a heap runs: the memory is back, say. */
   refuseCall: number
+  /** As in {@link SimulatedSystem}; may be changed too. */
   limitBytes: number
-  /** Pages grown and released so far, in system pages. */
+  /** Pages grown so far, in system pages. */
   pagesGrown = 0
+  /** Pages released so far, in system pages. */
   pagesReleased = 0
   private readonly memory = new GrowableMapper()
   private readonly mappings: SimulatedMapping[] = []

@@ -17,7 +17,9 @@ import { type WriteOptions, write } from './write.ts'
 
 /** What another thread attaches to a pool by. It survives structured clone. */
 export interface PoolToken {
+  /** The address of its words, in the heap. */
   readonly pool: number
+  /** The heap that it is in. */
   readonly heap: HeapToken
 }
 

@@ -140,6 +140,7 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
     })
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

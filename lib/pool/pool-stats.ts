@@ -8,8 +8,11 @@ export interface PoolStats {
   max: number
   /** Buffers that there are: acquired, leased and idle. */
   buffers: number
+  /** Of those: handed out by `acquire` and its kin, in all threads. */
   acquired: number
+  /** Of those: handed out as leases. */
   leased: number
+  /** Of those: ready to be handed out. */
   idle: number
   /** Of those acquired or leased: what threads that died had. */
   dead: number

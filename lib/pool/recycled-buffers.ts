@@ -42,6 +42,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   private readonly waiters = new Waiters<Buffer>((length) => {
     if (this.blocks.slots.isShared) this.blocks.slots.noteWaiting(length)
   })
+  /** @internal */
   protected readonly settings: CheckedPool
   private state: 'open' | 'closing' | 'closed' = 'open'
   private timer: NodeJS.Timeout | undefined
@@ -225,6 +226,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     this.finish()
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -8,15 +8,25 @@ import type { Views } from './views.ts'
 
 /** The typed array of each kind of number. */
 export interface ArrayByKind {
+  /** Signed bytes. */
   i8: Int8Array
+  /** Unsigned bytes. */
   u8: Uint8Array
+  /** Signed integers of 16 bits. */
   i16: Int16Array
+  /** Unsigned integers of 16 bits. */
   u16: Uint16Array
+  /** Signed integers of 32 bits. */
   i32: Int32Array
+  /** Unsigned integers of 32 bits. */
   u32: Uint32Array
+  /** Signed integers of 64 bits, as bigints; with `safe` too. */
   i64: BigInt64Array
+  /** Unsigned integers of 64 bits, as bigints; with `safe` too. */
   u64: BigUint64Array
+  /** Numbers of 32 bits. */
   f32: Float32Array
+  /** Numbers of 64 bits. */
   f64: Float64Array
 }
 
@@ -37,16 +47,20 @@ export interface ColumnPlace {
 
 /** One field of all records of an array: a typed array with gaps. */
 export class Column<Read = unknown, Write = Read, Values = unknown> implements Iterable<Read> {
+  /** How many values: as many as the array has records. */
   readonly length: number
   /**
    * For loops that must be fast: value `i` is `values[first + i * step]`. Undefined where the field is no number that a typed array
    * can have: in the other byte order, not aligned, of some bits, or no number at all. Not checked, also not for being freed.
    */
   readonly values: Values | undefined
+  /** The index in `values` of value 0; 0 where there are no `values`. */
   readonly first: number
+  /** By how much the index in `values` rises from one value to the next; 0 where there are no `values`. */
   readonly step: number
   private readonly place: ColumnPlace
 
+  /** @internal See `StructArray.column` and `StructColumns.column`. */
   constructor(field: FieldLayout, place: ColumnPlace) {
     this.place = place
     this.length = place.length
@@ -59,20 +73,24 @@ export class Column<Read = unknown, Write = Read, Values = unknown> implements I
     this.step = fits ? stride / size : 0
   }
 
+  /** Value `index`. @throws RangeError `ERR_OUT_OF_RANGE`; AllocatorError `ERR_HEAP_STALE_HANDLE` */
   get(index: number): Read {
     const { views, read } = this.place
     return read(views, this.offsetOf(index)) as Read
   }
 
+  /** Writes value `index`, checked as the field of a record is. @throws as {@link Column.get}, and what that field throws */
   set(index: number, value: Write): void {
     const { views, write } = this.place
     write(views, this.offsetOf(index), value)
   }
 
+  /** All values, in order. */
   *[Symbol.iterator](): Iterator<Read> {
     for (let i = 0; i < this.length; i++) yield this.get(i)
   }
 
+  /** What `console.log` shows. */
   [inspect.custom](): string {
     return `Column(${this.length})`
   }

@@ -4,9 +4,19 @@ import { headerOf, tableOf } from './layout-text.ts'
 import type { AnyStruct, Fields } from './shapes.ts'
 import { type Endian, type Shape, shapeOf, withDefaultOrder } from './types.ts'
 
+/** Where a bit field is. */
+export interface BitRange {
+  /** Its first bit in the byte at the field's offset, from the lowest on: 0 to 7. */
+  readonly first: number
+  /** How many bits. */
+  readonly width: number
+}
+
 /** Where a field is. */
 export interface FieldLayout {
+  /** The name of the property. */
   readonly name: string
+  /** What it holds. */
   readonly shape: Shape
   /** Bytes from the start of the struct; of a bit field, the byte that its first bit is in. */
   readonly offset: number
@@ -14,26 +24,34 @@ export interface FieldLayout {
   readonly size: number
   /** What gcc aligns the type to, outside a packed struct. */
   readonly alignment: number
-  /** Of a bit field: its first bit in the byte at `offset`, and how many. */
-  readonly bits?: { readonly first: number; readonly width: number }
+  /** Of a bit field: its bits. */
+  readonly bits?: BitRange
 }
 
 /** Bytes that no field has. */
 export interface Padding {
+  /** Bytes from the start of the struct. */
   readonly offset: number
+  /** How many bytes. */
   readonly size: number
 }
 
 /** How a struct lies in memory: as gcc lays it out on x86-64 (System V ABI). */
 export class Layout {
+  /** The struct's name. */
   readonly name: string
   /** Bytes, a multiple of the alignment. */
   readonly size: number
+  /** Bytes: the largest alignment of its fields; 1 where it is packed. */
   readonly alignment: number
+  /** Whether it has no padding. */
   readonly packed: boolean
+  /** In the order in which they are in memory. */
   readonly fields: readonly FieldLayout[]
+  /** In the order in which they are in memory, the end's last. */
   readonly padding: readonly Padding[]
 
+  /** @internal See `Struct.layout`. */
   constructor(name: string, fields: readonly FieldLayout[], size: number, alignment: number, packed: boolean) {
     this.name = name
     this.fields = fields
@@ -48,6 +66,7 @@ export class Layout {
     return tableOf(this)
   }
 
+  /** The same as {@link Layout.table}. */
   toString(): string {
     return this.table()
   }

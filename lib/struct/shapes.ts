@@ -64,7 +64,10 @@ export type StructRecord<F extends Fields = Fields, Name extends string = string
 
 /** A record of which the struct isn't known to the compiler. */
 export type AnyRecord = { readonly [field: string]: unknown } & RecordMethods<Fields, string> &
-  Disposable & { free(): void }
+  Disposable & {
+    /** Gives back the block that it starts. @throws AllocatorError where it is a part of something else */
+    free(): void
+  }
 
 /** A place in an array that moves: its fields are properties, and it makes no objects. */
 export type StructCursor<F extends Fields = Fields, Name extends string = string> = FieldValues<F> &
@@ -77,16 +80,23 @@ export type StructCursor<F extends Fields = Fields, Name extends string = string
 
 /** The same over columns: it has no address, since its fields lie apart. */
 export type ColumnsCursor<F extends Fields = Fields> = FieldValues<F> & {
+  /** Which record it is at. @throws RangeError `ERR_OUT_OF_RANGE` when it is set to where there is none */
   index: number
+  /** The same as setting `index`. Returns itself. */
   move(index: number): ColumnsCursor<F>
+  /** Writes the fields that are given. Returns itself. */
   assign(values: Values<F>): ColumnsCursor<F>
+  /** A copy of the record as plain data. */
   toJSON(): Record<string, unknown>
 }
 
 /** A struct, whatever its fields. */
 export interface AnyStruct extends FieldType {
+  /** What errors, tables and C headers call it. */
   readonly name: string
+  /** Its fields, in the order in which they are in memory. */
   readonly fields: Fields
+  /** Where each field is. */
   layout(): Layout
   /** Whether writes are checked. */
   readonly isChecked: boolean

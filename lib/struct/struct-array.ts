@@ -14,6 +14,7 @@ const SHOWN = 20
 
 /** Records of one struct, one behind the other in a block. */
 export class StructArray<F extends Fields, Name extends string> implements Iterable<StructRecord<F, Name>>, Disposable {
+  /** How many records. */
   readonly length: number
   private readonly accessors: StructAccessors
   /** @internal */ readonly $v: Views
@@ -107,11 +108,13 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     if (this.hold === Hold.Own && this.$v.heap !== undefined) this.free()
   }
 
+  /** A copy of all records as plain data. */
   toJSON(): Record<string, unknown>[] {
     const { plain, size } = this.accessors
     return Array.from({ length: this.length }, (_, i) => plain(this.$v, this.$s + i * size))
   }
 
+  /** What `console.log` shows: the first records. */
   [inspect.custom](_depth: number, options: object): string {
     const title = `${this.accessors.struct.name}[${this.length}]`
     if (this.$v.heap === undefined) return `${title} (gone)`

@@ -120,6 +120,7 @@ abstract class ColumnsCursorBase {
 
 /** Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields. */
 export class StructColumns<F extends Fields> implements Disposable {
+  /** How many records. */
   readonly length: number
   private readonly traits: ColumnsTraits
   private readonly views: Views
@@ -179,6 +180,7 @@ export class StructColumns<F extends Fields> implements Disposable {
     this.views.end(freedError)
   }
 
+  /** For `using`: `free`, unless that was called. */
   [Symbol.dispose](): void {
     if (this.views.heap !== undefined) this.free()
   }

@@ -7,7 +7,7 @@ import { Hold } from './record.ts'
 import type { AnyHeap, AnyStruct, Fields, FieldValues, RecordMethods, StructRecord, Values } from './shapes.ts'
 import { allocateArray, arrayBytes, arrayOver, checkHeap, type StructArray } from './struct-array.ts'
 import { ColumnsTraits, StructColumns } from './struct-columns.ts'
-import type { Endian, Shape } from './types.ts'
+import type { Endian, FieldTypes, Shape } from './types.ts'
 import { blockViews, windowAt } from './views.ts'
 
 /** How a struct is laid out. */
@@ -22,15 +22,15 @@ export interface StructOptions<Name extends string = string> {
 
 /** A record type: fields, and how they lie in memory. It is a type of a field, too. */
 export class Struct<F extends Fields, Name extends string> implements AnyStruct {
+  /** What errors, tables and C headers call it, and pointers to itself. */
   readonly name: Name
+  /** Its fields, in the order in which they are in memory; frozen. */
   readonly fields: F
   readonly isChecked: boolean
+  /** That it is a struct, for whoever has it as a field. */
   readonly shape: Shape
-  declare readonly types?: {
-    readonly read: FieldValues<F> & RecordMethods<F, Name>
-    readonly write: Values<F>
-    readonly key: 'parts'
-  }
+  /** For the compiler only; not there at run time. */
+  declare readonly types?: FieldTypes<FieldValues<F> & RecordMethods<F, Name>, Values<F>, 'parts'>
   private readonly laidOut: Layout
   private readonly byAlignment = new Map<number, StructAccessors>()
   private columnsTraits: ColumnsTraits | undefined
@@ -114,6 +114,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     return accessors
   }
 
+  /** What `console.log` shows: the table of its layout. */
   [inspect.custom](): string {
     return this.laidOut.table()
   }
@@ -154,7 +155,7 @@ function uncheckedStruct<const F extends Fields, const Name extends string = str
 }
 
 /** Declares a struct: its fields in the order in which they are in memory, laid out as a C compiler does it. */
-export const struct: typeof checkedStruct & { readonly unchecked: typeof uncheckedStruct } = Object.assign(
-  checkedStruct,
-  { unchecked: uncheckedStruct }
-)
+export const struct: typeof checkedStruct & {
+  /** The same, but numbers, booleans, bit fields and pointers are written as they come. */
+  readonly unchecked: typeof uncheckedStruct
+} = Object.assign(checkedStruct, { unchecked: uncheckedStruct })

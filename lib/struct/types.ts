@@ -22,27 +22,41 @@ export type Shape =
   | { readonly is: 'array'; readonly element: FieldType; readonly length: number }
   | { readonly is: 'struct'; readonly struct: AnyStruct }
 
+/** What the compiler knows of a field's type. Nothing of it is there at run time. */
+export interface FieldTypes<Read, Write, Key> {
+  /** What a read gives. */
+  readonly read: Read
+  /** What may be written. */
+  readonly write: Write
+  /** `'plain'`: written as a whole; `'parts'`: has parts of its own; `'pointer'`: an address. */
+  readonly key: Key
+}
+
 /**
  * The type of a field. `Read` is what reading gives, `Write` what may be written, and `Key` tells apart what must be written as a
  * whole (`'plain'`), what has parts of its own (`'parts'`), and pointers (`'pointer'`).
  */
 export interface FieldType<Read = unknown, Write = Read, Key extends string = string> {
+  /** What it holds, as data. */
   readonly shape: Shape
   /** For the compiler only; not there at run time. */
-  readonly types?: { readonly read: Read; readonly write: Write; readonly key: Key }
+  readonly types?: FieldTypes<Read, Write, Key>
 }
 
 /** A field that is one number. */
 export interface NumberType<Value extends number | bigint, Kind extends NumberKind = NumberKind>
   extends FieldType<Value, Value, 'plain'> {
+  /** Which number: its width, and whether it has a sign. */
   readonly kind: Kind
 }
 
 /** An array in a record, of a length that the struct fixes. */
 export interface FieldArray<Read, Write> extends Iterable<Read> {
+  /** How many elements. */
   readonly length: number
   /** @throws RangeError `ERR_OUT_OF_RANGE` where there is no such element */
   get(index: number): Read
+  /** Writes element `index`. @throws RangeError `ERR_OUT_OF_RANGE` where there is no such element, or the value doesn't fit; TypeError */
   set(index: number, value: Write): void
   /** Writes all elements. @throws RangeError `ERR_OUT_OF_RANGE` where there are more or fewer values */
   assign(values: Iterable<Write>): void
@@ -104,7 +118,10 @@ export function array<Read, Write, Key extends string>(
   return { shape: { is: 'array', element: element as FieldType, length: checkLength(length) } }
 }
 
-/** The type of a field that holds an address. */
+/**
+ * The type of a field that holds an address.
+ * @typeParam Target the struct's own name, or a function that gives the struct
+ */
 export interface PointerType<Target> extends FieldType<number, number, 'pointer'> {
   /** For the compiler only. */
   readonly target?: Target
@@ -112,6 +129,7 @@ export interface PointerType<Target> extends FieldType<number, number, 'pointer'
 
 /**
  * The address of a block of the same heap, in 8 bytes; 0 for none. Reads give a number; `record.deref('next')` the record there.
+ * @typeParam Target what the target is, for the compiler
  * @param target the struct's own name, or a function that gives the struct, which may be declared later
  */
 export function pointer<const Target extends string | (() => AnyStruct)>(target: Target): PointerType<Target> {

@@ -34,7 +34,9 @@ export interface TCMallocOptions extends ReservationOptions {
 
 /** What a thread needs to attach to a heap of another one. */
 export interface SharedHeap {
+  /** All blocks: whoever has it reads and writes them. */
   readonly memory: SharedArrayBuffer
+  /** All that the heap knows of its blocks: whoever has it can break the heap. */
   readonly tables: SharedArrayBuffer
   /** The heap's limit, in pages of 8 KiB. */
   readonly limitPages: number

@@ -1,3 +1,4 @@
+import { constants as buffers } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { constants, gunzipSync } from 'node:zlib'
@@ -11,6 +12,11 @@ import { Mtrc } from './format.ts'
 
 /** A slot that is used takes an event. So many may be unused before the header counts as wrong: they take memory here. */
 const MOST_IDLE_SLOTS = 2 ** 20
+
+/** So much of a packed file is unpacked to see its header. */
+const PEEKED_BYTES = 4096
+/** A packed file may go on behind its last event by this much. A megabyte can unpack to a gigabyte: it is refused before. */
+const MOST_TRAILING_BYTES = 2 ** 20
 
 /** What an event asks for. */
 export const enum Operation {
@@ -144,16 +150,26 @@ function unpack(path: string): Buffer {
   const packed = read(path)
   const gzipped = packed[0] === 0x1f && packed[1] === 0x8b
   if (!gzipped) return packed
+  let maxOutputLength = MOST_TRAILING_BYTES
   try {
-    return gunzipSync(packed)
+    const head = gunzipSync(packed.subarray(0, PEEKED_BYTES), { finishFlush: constants.Z_SYNC_FLUSH })
+    maxOutputLength = Math.min(endOfEvents(head) + MOST_TRAILING_BYTES, buffers.MAX_LENGTH)
+    return gunzipSync(packed, { maxOutputLength })
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
+    if (code === 'ERR_BUFFER_TOO_LARGE') throw invalid(path, maxOutputLength, 'it goes on far behind its last event')
     if (code === 'Z_BUF_ERROR') {
-      const whole = gunzipSync(packed, { finishFlush: constants.Z_SYNC_FLUSH }).length
+      const whole = gunzipSync(packed, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength }).length
       throw invalid(path, whole, 'the packed file is cut short')
     }
     throw new AllocatorError('ERR_TRACE_INVALID', `${path}: it can't be unpacked (${message})`, { cause })
   }
+}
+
+/** Where a trace that begins like this ends, by its header; 0 where it is none. */
+function endOfEvents(head: Buffer): number {
+  const hasHeader = head.length >= Mtrc.HeaderWords * 4 && head.readUInt32LE(0) === Mtrc.Magic
+  return hasHeader ? (Mtrc.HeaderWords + head.readUInt32LE(16) * Mtrc.RecordWords) * 4 : 0
 }
 
 function invalid(path: string, offset: number, message: string): AllocatorError {

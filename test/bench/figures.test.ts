@@ -29,6 +29,7 @@ test('a median is told with its interval, and that it is noise', (t) => {
   const noisy = resultOf([100, 150, 80, 130, 100]).suites[0]!.measurements[1]!
   t.regex(estimated(noisy, 'ns'), /^100 ns ±\d\d %, noise$/)
   t.is(estimated(resultOf([100]).suites[0]!.measurements[1]!, 'ns'), '100 ns')
+  t.is(estimated({ ...noisy, median: 0, low: 0, high: 3 }, 'count'), '0 to 3, noise')
 })
 
 test('a table has a line for each row and contender, rows in order, and a dash where nothing was measured', (t) => {

@@ -8,6 +8,7 @@ import { isAddon, loadAddon } from '../../lib/os/addon.ts'
 import { type LedgerOptions, NativeMapper } from '../../lib/os/native-mapper.ts'
 import type { HalvingReport } from '../children/halving.ts'
 import { childScript, reportOf, run } from '../support/child.ts'
+import { collectGarbage } from '../support/garbage.ts'
 
 const KIB = 1024
 const MIB = 2 ** 20
@@ -182,6 +183,30 @@ test('the ledger file has a line of JSON for every call, also for one that faile
   )
   t.is(entries.length, 4)
 })
+
+for (const memory of ['shared', 'private'] as const) {
+  test(`${memory}: a heap’s ledger file is complete when it is closed, and then has what unmaps the addresses`, async (t) => {
+    const file = join(temporaryFolder(t), 'ledger')
+    const calls = () => {
+      const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+      return lines.map((line) => JSON.parse(line) as { call: string; address: string; length: number })
+    }
+    const countOf = (name: string) => calls().filter(({ call }) => call === name).length
+    ;(() => {
+      const heap = new Heap({ memory, ledger: { file } })
+      heap.malloc(MIB)
+      heap.close()
+      const { syscalls } = heap.stats()
+      t.deepEqual({ mmap: countOf('mmap'), munmap: 0, madvise: countOf('madvise') }, syscalls)
+    })()
+    const reserved = calls().slice(0, 2)
+    await collectGarbage()
+    const unmapped = calls().filter(({ call }) => call === 'munmap')
+    const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
+    const ranges = (of: typeof reserved) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
+    t.deepEqual(ranges(unmapped), ranges(reserved))
+  })
+}
 
 test('a ledger file that can’t be written is an error that names it', (t) => {
   const file = join(temporaryFolder(t), 'no such folder', 'ledger')

@@ -12,10 +12,16 @@ export interface Ended {
   stderr: string
 }
 
+/** Where a program runs: by default at the root of the package, in this process's environment. */
+export interface Place {
+  cwd?: string
+  env?: NodeJS.ProcessEnv
+}
+
 /** Runs a program to its end. One that takes longer than `seconds` is killed, which `signal` then tells. */
-export function run(command: string, args: readonly string[], seconds = 60): Promise<Ended> {
+export function run(command: string, args: readonly string[], seconds = 60, place: Place = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: ROOT, timeout: seconds * 1000, killSignal: 'SIGKILL' })
+    const child = spawn(command, args, { cwd: ROOT, ...place, timeout: seconds * 1000, killSignal: 'SIGKILL' })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

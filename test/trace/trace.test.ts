@@ -127,6 +127,16 @@ for (const { name, bytes, offset } of FAULTS) {
   })
 }
 
+test('a packed file is unpacked as far as its header goes and little further', (t) => {
+  const trace = words({ records: [[MALLOC, 0, 10]] })
+  t.is(readTrace(fileOf(gzipSync(Buffer.concat([trace, Buffer.alloc(2 ** 20)])))).events, 1)
+  const bombs = [Buffer.concat([trace, Buffer.alloc(2 ** 20 + 1)]), Buffer.alloc(2 ** 26)]
+  for (const bomb of bombs) {
+    const error = t.throws(() => readTrace(fileOf(gzipSync(bomb))), { code: 'ERR_TRACE_INVALID' })
+    t.regex(error.message, /at offset 10\d{5}: it goes on far behind its last event/)
+  }
+})
+
 test('a packed file that is cut short, or damaged, is refused', (t) => {
   const packed = readFileSync(recorded('sqlite'))
   const damaged = Buffer.from(packed)

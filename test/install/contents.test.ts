@@ -1,0 +1,85 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { ROOT, run } from '../support/child.ts'
+import { Installation } from '../support/installation.ts'
+
+const installation = new Installation()
+let tarball: string
+let files: string[]
+
+test.before(async (t) => {
+  t.timeout(120_000)
+  tarball = await installation.pack({ prebuilt: true })
+  const listed = await run('tar', ['-tzf', tarball])
+  files = listed.stdout
+    .trim()
+    .split('\n')
+    .map((name) => name.replace(/^package\//, ''))
+    .sort()
+})
+
+test.after.always(() => installation.remove())
+
+const inFolder = (folder: string) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .map((name) => `${folder}/${name}`)
+    .filter((name) => statSync(join(ROOT, name)).isFile())
+
+/** The compiled file of a source, and its types. */
+const compiled = (source: string) => `dist/${source.replace(/ts$/, 'js')}`
+const types = (source: string) => source.replace(/\.(c?)ts$/, '.d.$1ts')
+
+test('the package holds what is needed, and nothing else', (t) => {
+  const library = inFolder('lib')
+  const ofTheCommandOnly = /^lib\/(trace|record|advise|cli)\//
+  const expected = [
+    ...library.map(compiled),
+    ...library.filter((source) => !ofTheCommandOnly.test(source)).map((source) => `dist/${types(source)}`),
+    ...inFolder('bench')
+      .filter((name) => /^bench\/(?!report\/).*\.ts$/.test(name))
+      .map(compiled),
+    'dist/bench/report/charts.js',
+    'bench/report/style.css',
+    ...['bench/native', 'native', 'recorder', 'traces', 'docs', 'examples'].flatMap(inFolder),
+    'binding.gyp',
+    'scripts/install.mjs',
+    'package.json',
+    'README.md',
+    'LICENSE',
+    'ARCHITECTURE.md',
+    'CHANGELOG.md',
+  ].sort()
+  const prebuilt = files.filter((name) => name.startsWith('prebuilds/'))
+  t.regex(prebuilt.join(), /^prebuilds\/[a-z]+-\w+(-musl)?\/node-\d+\/spanheap\.node$/)
+  t.deepEqual(
+    files.filter((name) => !prebuilt.includes(name)),
+    expected
+  )
+})
+
+test('no file that is packed refers to a source map, since none is', (t) => {
+  for (const name of files.filter((file) => /\.c?js$/.test(file))) {
+    t.false(readFileSync(join(ROOT, name), 'utf8').includes('sourceMappingURL'), name)
+  }
+})
+
+test('every document that a packed document links to is packed', (t) => {
+  for (const name of files.filter((file) => file.endsWith('.md'))) {
+    const text = readFileSync(join(ROOT, name), 'utf8')
+    for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      const target = join(name, '..', link!)
+      if (target !== 'CONTRIBUTING.md') t.true(files.includes(target), `${name}: ${link}`)
+    }
+  }
+})
+
+for (const [tool, args] of [
+  ['publint', ['--strict']],
+  ['attw', ['--profile', 'esm-only']],
+] as const) {
+  test(`${tool} finds nothing`, async (t) => {
+    const { status, stdout, stderr } = await run(join(ROOT, 'node_modules/.bin', tool), [tarball, ...args])
+    t.is(status, 0, stdout + stderr)
+  })
+}

@@ -1,0 +1,84 @@
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join, relative } from 'node:path'
+import { prebuiltPath } from '../../lib/os/prebuilt.ts'
+import { type Ended, ROOT, run } from './child.ts'
+
+/** Of the project: what git doesn't have and a package is not made of. */
+const NOT_COPIED = ['.git', 'build', 'node_modules', 'prebuilds']
+const INSTALL_SECONDS = 180
+/** The command's longest takes ten seconds; a busy machine more. */
+const RUN_SECONDS = 150
+
+/** The addon that was built for the Node that runs the tests. */
+export const BUILT_ADDON = join(ROOT, 'build/Release/spanheap.node')
+
+/** Packs the package, and installs it into projects that have nothing else, all in one temporary folder. */
+export class Installation {
+  readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'spanheap-install-')))
+  private readonly env: NodeJS.ProcessEnv
+
+  constructor() {
+    // Node, npm and the shell by which npm runs scripts, and nothing else: no compiler, make or Python.
+    const programs = join(this.folder, 'bin')
+    mkdirSync(programs)
+    symlinkSync(process.execPath, join(programs, 'node'))
+    for (const name of ['npm', 'sh']) symlinkSync(programNamed(name), join(programs, name))
+    // What npm tells the scripts that it runs, as it did this one, is of the outer project.
+    const outer = /^npm_(package|lifecycle|command|node_execpath|config_(local|global)_prefix)/
+    const kept = Object.entries(process.env).filter(([name]) => !outer.test(name))
+    this.env = { ...Object.fromEntries(kept), PATH: programs }
+  }
+
+  /** Makes the tarball as `npm publish` would, with the running Node's addon as the only prebuilt binary, or without any. */
+  async pack({ prebuilt }: { prebuilt: boolean }): Promise<string> {
+    const copy = join(this.folder, prebuilt ? 'with-prebuilt' : 'without-prebuilt')
+    cpSync(ROOT, copy, { recursive: true, filter: (from) => !NOT_COPIED.includes(relative(ROOT, from)) })
+    if (prebuilt) {
+      const binary = join(copy, relative(ROOT, prebuiltPath()))
+      mkdirSync(dirname(binary), { recursive: true })
+      cpSync(BUILT_ADDON, binary)
+    }
+    const packed = await this.npm(copy, 'pack', '--ignore-scripts', '--silent')
+    if (packed.status !== 0) throw new Error(packed.stderr)
+    return join(copy, packed.stdout.trim())
+  }
+
+  /** A project with nothing in it but a package.json. */
+  project(name: string): string {
+    const folder = join(this.folder, name)
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'package.json'), '{}')
+    return folder
+  }
+
+  /** Runs `npm install` of a tarball where there is no compiler. */
+  install(project: string, tarball: string, ...flags: string[]): Promise<Ended> {
+    return this.npm(project, 'install', tarball, '--prefer-offline', '--no-audit', '--no-fund', ...flags)
+  }
+
+  /** Runs Node in a project. */
+  node(project: string, ...args: string[]): Promise<Ended> {
+    return run(process.execPath, args, RUN_SECONDS, { cwd: project })
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  private npm(cwd: string, ...args: string[]): Promise<Ended> {
+    return run(join(this.folder, 'bin/npm'), args, INSTALL_SECONDS, { cwd, env: this.env })
+  }
+}
+
+/** The file of a program in PATH, behind all links. */
+function programNamed(name: string): string {
+  for (const folder of process.env.PATH!.split(delimiter)) {
+    try {
+      return realpathSync(join(folder, name))
+    } catch {
+      // Not in this one.
+    }
+  }
+  throw new Error(`there is no ${name} in PATH`)
+}
