@@ -26,11 +26,6 @@ export class TraceWriter {
     return this.threadCount
   }
 
-  /** Slots so far: one more than the highest number. */
-  get slots(): number {
-    return this.slotCount
-  }
-
   /**
    * Adds an event. What a record can't hold becomes the most that it can: a thread above 255, an alignment above 64 MiB, a
    * size from 4 GiB on. REQUIRES: the slot is empty for what allocates, and full for a free and a realloc.

@@ -97,6 +97,7 @@ const wrongUsages: [title: string, args: string[]][] = [
   ['an unknown kind of memory', ['replay', packed, '--allocator', 'tcmalloc', '--memory', 'public']],
   ['no rounds', ['replay', packed, '--allocator', 'tcmalloc', '--rounds', '0']],
   ['half an event', ['replay', packed, '--allocator', 'tcmalloc', '--events', '0.5']],
+  ['a suite that isn’t there', ['bench', '--only', 'weather']],
 ]
 
 for (const [title, args] of wrongUsages) {

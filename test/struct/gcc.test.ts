@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import test from 'ava'
 import type { Layout } from '../../lib/index.ts'
 import { type Ended, run } from '../support/child.ts'
-import { Random, randomStruct } from '../support/random-struct.ts'
+import { Random } from '../support/random.ts'
+import { randomStruct } from '../support/random-struct.ts'
 
 const STRUCTS = 2000
 

@@ -2,7 +2,8 @@ import test from 'ava'
 import { type AnyHeap, type FieldLayout, type Fields, Heap, type MemoryKind, type Struct } from '../../lib/index.ts'
 import type { Shape } from '../../lib/struct/types.ts'
 import { ROOT, run } from '../support/child.ts'
-import { Random, randomStruct } from '../support/random-struct.ts'
+import { Random } from '../support/random.ts'
+import { randomStruct } from '../support/random-struct.ts'
 
 type Holder = Record<string, unknown>
 

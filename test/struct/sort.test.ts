@@ -17,7 +17,7 @@ import {
   u32,
   u64,
 } from '../../lib/index.ts'
-import { Random } from '../support/random-struct.ts'
+import { Random } from '../support/random.ts'
 
 const FIELDS = {
   place: u32,
