@@ -159,3 +159,39 @@ test('where the lock can’t be had, nothing is taken and nothing released', (t)
   t.is(busy.release(1), 0)
   t.is(busy.normalPages, 128)
 })
+
+test('a rebuild touches nothing of the spans beside what it makes free', (t) => {
+  const { tiers, starts } = openSpans(10, 20, 98)
+  const { pageHeap, tables } = tiers
+  const [before, struck, behind] = starts as [number, number, number]
+  for (const start of [before, behind]) setWord(tiers, start, Span.Location, Location.Central)
+  tables.states.fill(ObjectState.Live, Page.First * Page.Granules, pageHeap.endPage * Page.Granules)
+  tables.pageClass.fill(5, Page.First, pageHeap.endPage)
+  // The slot of these tiers, which took the span.
+  pageHeap.rebuild((slot) => slot === 0)
+  t.deepEqual(freeSpans(tiers), [`normal ${struck}+20`])
+  for (const page of [before, struck - 1, behind, pageHeap.endPage - 1]) {
+    t.is(tables.states[page * Page.Granules], ObjectState.Live)
+    t.is(tables.states[page * Page.Granules + Page.Granules - 1], ObjectState.Live)
+    t.is(tables.pageClass[page], 5)
+  }
+})
+
+test('only a live block is made longer or shorter in its place', (t) => {
+  const { tiers, starts } = openSpans(10, 20, 98)
+  const { pageHeap, tables } = tiers
+  const [block, next] = starts as [number, number]
+  freeSpan(tiers, next)
+  setWord(tiers, block, Span.Location, Location.Large)
+  for (const state of [ObjectState.None, ObjectState.Free, ObjectState.Pooled]) {
+    tables.states[block * Page.Granules] = state
+    t.false(pageHeap.extend(block, 15))
+    pageHeap.shrink(block, 5)
+    t.deepEqual(freeSpans(tiers), [`normal ${next}+20`])
+  }
+  tables.states[block * Page.Granules] = ObjectState.Live
+  t.true(pageHeap.extend(block, 15))
+  pageHeap.shrink(block, 5)
+  t.deepEqual(freeSpans(tiers), [`normal ${block + 5}+25`])
+  t.is(spanWord(tiers, block, Span.Location), Location.Large)
+})
