@@ -44,9 +44,10 @@ class Arguments {
     return info_[index].IsBoolean() ? info_[index].As<Napi::Boolean>().Value() : Refuse<bool>(index, "a boolean");
   }
 
+  // A string that the system takes as it is: it would end at a NUL.
   std::string Text(size_t index) {
-    return info_[index].IsString() ? info_[index].As<Napi::String>().Utf8Value()
-                                   : Refuse<std::string>(index, "a string");
+    const std::string text = info_[index].IsString() ? info_[index].As<Napi::String>().Utf8Value() : std::string(1, 0);
+    return text.find('\0') == std::string::npos ? text : Refuse<std::string>(index, "a string without NUL");
   }
 
   // What a value from `Hold` holds.

@@ -94,9 +94,10 @@ test('ArrayBuffers that are transferred keep their block', async (t) => {
 
 test('a CommonJS program sees nothing of the recorder', async (t) => {
   const script = childScript('record-commonjs').replace(/\.js$/, '.cjs')
-  const plain = await run(process.execPath, [script])
+  const args = [script, String(Buffer.poolSize)]
+  const plain = await run(process.execPath, args)
   t.is(plain.stdout, '[]', plain.stderr)
-  const { ended } = await record([], [process.execPath, script])
+  const { ended } = await record([], [process.execPath, ...args])
   t.is(ended.stdout, '[]', ended.stderr)
   t.is(ended.status, 0)
 })

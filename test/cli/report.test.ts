@@ -111,7 +111,8 @@ test('--ledger has a line of JSON for every call that the report counts', async 
       t.regex(line, /^\{"call":"(mmap|munmap|madvise)","address":"0x[0-9a-f]+","length":\d+,"ns":\d+\}$/)
       counts[(JSON.parse(line) as { call: keyof typeof counts }).call]++
     }
-    t.deepEqual(syscalls, counts)
+    // A heap's addresses may be unmapped before the process ends, which is after the close and so not in the report.
+    t.deepEqual(syscalls, allocator === 'direct' ? counts : { ...counts, munmap: 0 })
   }
 })
 

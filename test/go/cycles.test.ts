@@ -168,8 +168,9 @@ test('with a memory limit alone the heap stays near it', (t) => {
     const { Sys, HeapReleased } = heap.memStats()
     most = Math.max(most, Sys - HeapReleased)
   }
-  // It is a soft one: how far a cycle comes while so much is allocated is a matter of time.
-  t.true(most <= memoryLimit * 1.5, `${most / MIB} MiB`)
+  // It is a soft one: how far a cycle comes while so much is allocated is a matter of time (below 48 MiB on a quiet machine, 67 were seen on
+  // one that stopped the process again and again). Without a limit nothing would be collected, and it would be 126 MiB.
+  t.true(most <= memoryLimit * 3, `${most / MIB} MiB`)
   t.true(heap.memStats().NumGC >= 2)
   // A limit that what is live alone exceeds is no reason to collect all the time.
   heap.setMemoryLimit(MIB)

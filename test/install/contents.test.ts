@@ -49,6 +49,7 @@ test('the package holds what is needed, and nothing else', (t) => {
     'LICENSE',
     'ARCHITECTURE.md',
     'CHANGELOG.md',
+    'SECURITY.md',
   ].sort()
   const prebuilt = files.filter((name) => name.startsWith('prebuilds/'))
   t.regex(prebuilt.join(), /^prebuilds\/[a-z]+-\w+(-musl)?\/node-\d+\/spanheap\.node$/)

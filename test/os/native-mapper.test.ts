@@ -127,7 +127,6 @@ test('ranges outside of the reservation, or not made of pages, return an error n
   const { EINVAL } = constants.errno
   const wrong: [number, number][] = [
     [MIB, 4096],
-    [-4096, 4096],
     [0, MIB + 4096],
     [0, 0],
     [100, 4096],
@@ -135,6 +134,10 @@ test('ranges outside of the reservation, or not made of pages, return an error n
   for (const [offset, length] of wrong) {
     t.is(mapping.grow(offset, length), EINVAL, `grow ${offset}+${length}`)
     t.is(mapping.release(offset, length), EINVAL, `release ${offset}+${length}`)
+  }
+  for (const offset of [-4096, 0.5, Number.NaN, 2 ** 53]) {
+    t.throws(() => mapping.grow(offset, 4096), { instanceOf: TypeError })
+    t.throws(() => mapping.release(0, offset), { instanceOf: TypeError })
   }
   t.deepEqual(mapper.syscalls(), before)
 })

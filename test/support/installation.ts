@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, relative } from 'node:path'
 import { prebuiltPath } from '../../lib/os/prebuilt.ts'
@@ -33,7 +33,7 @@ export class Installation {
   /** Makes the tarball as `npm publish` would, with the running Node's addon as the only prebuilt binary, or without any. */
   async pack({ prebuilt }: { prebuilt: boolean }): Promise<string> {
     const copy = join(this.folder, prebuilt ? 'with-prebuilt' : 'without-prebuilt')
-    cpSync(ROOT, copy, { recursive: true, filter: (from) => !NOT_COPIED.includes(relative(ROOT, from)) })
+    cpSync(ROOT, copy, { recursive: true, filter: (from) => isPackedFrom(relative(ROOT, from)) })
     if (prebuilt) {
       const binary = join(copy, relative(ROOT, prebuiltPath()))
       mkdirSync(dirname(binary), { recursive: true })
@@ -69,6 +69,13 @@ export class Installation {
   private npm(cwd: string, ...args: string[]): Promise<Ended> {
     return run(join(this.folder, 'bin/npm'), args, INSTALL_SECONDS, { cwd, env: this.env })
   }
+}
+
+/** Whether a file is there when the package is packed: it is compiled anew then, so that of sources that are gone nothing is left. */
+function isPackedFrom(path: string): boolean {
+  if (NOT_COPIED.includes(path)) return false
+  const compiled = /^dist\/(.*?)(?:\.d)?\.(c?)(?:js|ts)$/.exec(path)
+  return compiled === null || existsSync(join(ROOT, `${compiled[1]}.${compiled[2]}ts`))
 }
 
 /** The file of a program in PATH, behind all links. */
