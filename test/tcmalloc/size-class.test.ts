@@ -43,6 +43,8 @@ for (const leastPages of [1, 2, 8]) {
       if (table.size[sizeClass]! < size || (sizeClass > 1 && table.size[sizeClass - 1]! >= size)) t.fail(`${size}`)
     }
     t.is(table.size[table.count - 1], 262_144)
+    t.is(table.size[1], 16, 'the class of 8 bytes is left out, and no other')
+    t.is(bySize.length, 262_144 / 16 + 1)
   })
 
   test(`with spans of at least ${leastPages} pages little is lost`, (t) => {
