@@ -24,7 +24,7 @@ const [OURS, POOL, THEIRS]: Contender[] = [
   'Buffer.allocUnsafe',
 ] as const
 const QUICK: readonly string[] = [OURS, POOL, THEIRS]
-const MILLISECONDS: Readonly<Record<Scale, number>> = { full: 40, quick: 30 }
+const MILLISECONDS: Readonly<Record<Scale, number>> = { full: 20, quick: 20 }
 const WARM_UP_MS = 10
 const FIRST_WARM_UP_MS = 30
 const WAYS: readonly Way[] = ['at once', 'ring']
