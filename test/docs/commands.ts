@@ -7,7 +7,7 @@ const { scripts, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'ut
   bin: Record<string, string>
 }
 /** What npm does without a script. */
-const OF_NPM = ['ci', 'install', 'rebuild']
+const OF_NPM = ['ci', 'install', 'rebuild', 'pack']
 /** Files that stand for the reader's own. */
 const READERS = /^(\/opt\/|\$node|app\.|run\.|\.\/server|traces\/NAME)/
 const helps = new Map<string, Promise<string>>()
