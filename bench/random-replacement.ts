@@ -1,3 +1,4 @@
+import type { Allocator } from '../lib/allocator.ts'
 import { Heap } from '../lib/heap.ts'
 import { median } from './statistics.ts'
 import type { MeasuredRow } from './suite.ts'
@@ -7,6 +8,8 @@ export type Growing = 'objects' | 'bytes'
 
 export interface ReplacementParameters {
   readonly growing: Growing
+  /** @thi.ng/malloc's pool, and not this package's heap. */
+  readonly isPool?: boolean
   /** Numbers of objects, or of bytes; rising, since the blocks of a row stay for the next. */
   readonly rows: readonly number[]
   /** Of each round; a multiple of {@link CHUNK}. */
@@ -22,6 +25,8 @@ const LEAST_BYTES = 16
 const SMALL_SIZES = 113
 /** What a block of all sizes has on average: 16 doublings of 16 bytes, each as likely, and in the middle of each. */
 const MEAN_BYTES = 98304
+/** What the pool gets: many times what ten thousand small objects take. */
+const POOL_BYTES = 2 ** 24
 /** Operations of one call: entered often, so that V8 compiles it whole. */
 export const CHUNK = 1000
 /** For what is mapped: as much as a heap can have, since blocks that are replaced at random leave gaps. */
@@ -31,8 +36,10 @@ const MOST_LIMIT_BYTES = 32 * 2 ** 30
  * Blocks of which one at random is freed and another allocated, which is one operation, in ever more of them. Nanoseconds of an
  * operation: the median of five rounds.
  */
-export function measureReplacement({ growing, rows, operations }: ReplacementParameters): MeasuredRow[] {
-  const replacement = new Replacement(growing, countOf(growing, rows.at(-1)!))
+export async function measureReplacement(parameters: ReplacementParameters): Promise<MeasuredRow[]> {
+  const { growing, rows, operations, isPool = false } = parameters
+  const heap = isPool ? await openPool() : new Heap(growing === 'bytes' ? { limitBytes: MOST_LIMIT_BYTES } : {})
+  const replacement = new Replacement(growing, countOf(growing, rows.at(-1)!), heap)
   return rows.map((row, at) => {
     replacement.grow(countOf(growing, row))
     for (let warmUp = 0; warmUp < (at === 0 ? FIRST_WARM_UPS : WARM_UPS); warmUp++) replacement.run(operations)
@@ -43,6 +50,15 @@ export function measureReplacement({ growing, rows, operations }: ReplacementPar
     })
     return { row, values: { nsPerOperation: median(times), checksum: replacement.checksum >>> 0 } }
   })
+}
+
+type Replaced = Pick<Allocator, 'malloc' | 'free'> & { readonly buffer: ArrayBufferLike }
+
+async function openPool(): Promise<Replaced> {
+  const { MemPool } = await import('@thi.ng/malloc')
+  const buffer = new ArrayBuffer(POOL_BYTES)
+  const pool = new MemPool({ buf: buffer, align: LEAST_BYTES })
+  return { buffer, malloc: (size) => pool.malloc(size), free: (address) => void pool.free(address) }
 }
 
 function countOf(growing: Growing, row: number): number {
@@ -64,16 +80,16 @@ class Replacement {
   /** By which a test tells that two programs did the same: the sum of all places and sizes, modulo 2^32. */
   checksum = 0
   private readonly growing: Growing
-  private readonly heap: Heap
+  private readonly heap: Replaced
   /** Addresses of small objects are below 2 GiB. */
   private readonly blocks: Int32Array | Float64Array
   private live = 0
   private seed = 1
   private readonly sizeOf: (random: number) => number
 
-  constructor(growing: Growing, most: number) {
+  constructor(growing: Growing, most: number, heap: Replaced) {
     this.growing = growing
-    this.heap = growing === 'bytes' ? new Heap({ limitBytes: MOST_LIMIT_BYTES }) : new Heap()
+    this.heap = heap
     this.blocks = growing === 'bytes' ? new Float64Array(most) : new Int32Array(most)
     this.sizeOf = growing === 'bytes' ? anySize : smallSize
   }

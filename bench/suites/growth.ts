@@ -1,10 +1,15 @@
 import { digits, figure } from '../figures.ts'
+import { packageIsThere } from '../packages.ts'
 import { type Growing, measureReplacement, type ReplacementParameters } from '../random-replacement.ts'
 import { geometricMean } from '../statistics.ts'
 import type { Bench, Configuration, MeasuredRow, Medians, Scale, Suite, Verdict } from '../suite.ts'
 
 const [MIB, GIB] = [2 ** 20, 2 ** 30]
 const OURS = 'spanheap'
+const POOL = '@thi.ng/malloc'
+/** The pool searches lists from their start: with more objects it takes seconds. */
+const POOL_ROWS: Readonly<Record<Scale, readonly number[]>> = { full: [1e3, 1e4], quick: [1e3] }
+const POOL_OPERATIONS = 1000
 const OBJECTS: Readonly<Record<Scale, readonly number[]>> = {
   full: [1e3, 1e4, 1e5, 1e6, 1e7],
   quick: [1e3, 1e6],
@@ -19,6 +24,8 @@ const BYTES: Readonly<Record<Scale, readonly number[]>> = {
 const OPERATIONS: Readonly<Record<Growing, number>> = { objects: 100_000, bytes: 20_000 }
 /** How many times as much as the native allocators' cost this project's may grow. */
 const MOST_GROWTH = 1.3
+/** How many times as fast as the pool it is with ten thousand objects. */
+const LEAST_OVER_POOL = 20
 
 const METRICS = [
   { name: 'nsPerOperation', title: 'a free and a malloc', unit: 'ns', better: 'less' },
@@ -37,8 +44,21 @@ function configurations({ peers }: Bench, growing: Growing, rows: readonly numbe
   ]
 }
 
-/** How many times as much our costs grow as those of the native allocators do; none where a run hadn't both ends of the scale. */
 function verdicts(medians: Medians): Verdict[] {
+  return [...ofNative(medians), ...ofPool(medians)]
+}
+
+/** How many times as fast as the pool this heap is; none where the pool wasn't there. */
+function ofPool(medians: Medians): Verdict[] {
+  const row = POOL_ROWS.full.at(-1)!
+  const [ours, theirs] = [OURS, POOL].map((contender) => medians.of(row, contender, METRICS[0].name))
+  if (ours === undefined || theirs === undefined) return []
+  const claim = `with ${digits(row)} live objects an operation is so many times as fast as ${POOL}'s`
+  return [{ claim, value: theirs / ours, bar: { least: LEAST_OVER_POOL } }]
+}
+
+/** How many times as much our costs grow as those of the native allocators do; none where a run hadn't both ends of the scale. */
+function ofNative(medians: Medians): Verdict[] {
   const [from, to] = [OBJECTS.full[0]!, OBJECTS.full.at(-1)!]
   const all = medians.contenders.flatMap((contender) => {
     const [first, last] = [from, to].map((row) => medians.of(row, contender, METRICS[0].name))
@@ -60,7 +80,7 @@ function verdicts(medians: Medians): Verdict[] {
   ]
 }
 
-const measure: (parameters: ReplacementParameters) => readonly MeasuredRow[] = measureReplacement
+const measure: (parameters: ReplacementParameters) => Promise<readonly MeasuredRow[]> = measureReplacement
 
 /** Ever more small objects. */
 export const growth: Suite<ReplacementParameters> = {
@@ -75,11 +95,10 @@ export const growth: Suite<ReplacementParameters> = {
   ],
   configurations: (bench) => {
     const { memoryBytes } = bench.machine
-    return configurations(
-      bench,
-      'objects',
-      OBJECTS[bench.scale].filter((count) => count * OBJECT_BYTES <= memoryBytes)
-    )
+    const rows = OBJECTS[bench.scale].filter((count) => count * OBJECT_BYTES <= memoryBytes)
+    const parameters = { growing: 'objects', isPool: true, rows: POOL_ROWS[bench.scale], operations: POOL_OPERATIONS }
+    const pool: Configuration = { contender: POOL, process: { kind: 'own', parameters } }
+    return [...configurations(bench, 'objects', rows), ...(packageIsThere(POOL) ? [pool] : [])]
   },
   measure,
   verdicts,

@@ -33,6 +33,10 @@ test('both programs replace the same blocks by blocks of the same sizes', async 
       const theirs = JSON.parse(output) as MeasuredRow[]
       const checksums = (some: readonly MeasuredRow[]) => some.map(({ row, values }) => [row, values.checksum])
       t.deepEqual(checksums(ours), checksums(theirs), growing)
+      if (growing === 'objects') {
+        const pool = await suite.measure({ growing, isPool: true, rows, operations: 2000 })
+        t.deepEqual(checksums(pool), checksums(ours))
+      }
       t.not(ours[0]!.values.checksum, ours[1]!.values.checksum)
       for (const { values } of [...ours, ...theirs]) t.true(values.nsPerOperation! > 0)
     }
@@ -48,7 +52,7 @@ test('a machine measures what it has memory for', (t) => {
       return rows.map(Number)
     })
   const expected = [1e3, 1e4, 1e5, 1e6, 1e7]
-  t.deepEqual(rowsOf(growth, benchOf('full', 8 * 2 ** 30)), [expected, expected])
+  t.deepEqual(rowsOf(growth, benchOf('full', 8 * 2 ** 30)), [expected, expected, [1e3, 1e4]])
   t.is(rowsOf(growth, benchOf('full', 2 ** 30))[0]!.at(-1), 1e6)
   t.is(rowsOf(mapped, benchOf('full', 24 * 2 ** 30))[1]!.at(-1), 16 * 2 ** 30)
   t.is(rowsOf(mapped, benchOf('full', 8 * 2 ** 30))[1]!.at(-1), 4 * 2 ** 30)
@@ -75,4 +79,20 @@ test("growth is judged by the geometric mean of the native allocators' own", (t)
   t.regex(verdict!.detail!, /spanheap 13\.0 times, to 130 ns, glibc 20\.0 times, to 400 ns, jemalloc 5\.0 times/)
   t.deepEqual(growth.verdicts!(mediansOf(measurements.filter(({ contender }) => contender !== 'spanheap'))), [])
   t.deepEqual(growth.verdicts!(mediansOf(measurements.filter(({ row }) => row === 1e3))), [])
+})
+
+test('the pool is held against with ten thousand objects, where it was measured', (t) => {
+  const of = (...times: [string, number][]) =>
+    growth.verdicts!(
+      mediansOf(
+        times.map(([contender, median]) => ({
+          ...{ row: 1e4, contender, median, low: median, high: median },
+          ...{ metric: 'nsPerOperation', samples: [median], isNoisy: false },
+        }))
+      )
+    )
+  t.deepEqual(of(['spanheap', 10]), [])
+  const [verdict] = of(['spanheap', 10], ['@thi.ng/malloc', 500])
+  t.is(verdict!.value, 50)
+  t.deepEqual(verdict!.bar, { least: 20 })
 })
