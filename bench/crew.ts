@@ -61,6 +61,11 @@ export class Crew {
     return crew
   }
 
+  /** Ends all threads. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.terminate()))
+  }
+
   /** The threads of these numbers do it at the same time, the others wait for messages. */
   async run(threads: readonly number[], order: Omit<Order, 'parties'>): Promise<Report[]> {
     new Int32Array(this.words).fill(0, 0, Word.Stop + 1)

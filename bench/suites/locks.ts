@@ -25,7 +25,7 @@ export interface LocksParameters {
 }
 
 async function measure({ threadCache, pattern, workers, seconds }: LocksParameters): Promise<MeasuredRow[]> {
-  const crew = await Crew.of(Math.max(...workers), new Heap({ threadCache }))
+  await using crew = await Crew.of(Math.max(...workers), new Heap({ threadCache }))
   const rows: MeasuredRow[] = []
   for (const count of workers) {
     const threads = Array.from({ length: count }, (_, thread) => thread)

@@ -77,9 +77,9 @@ export function playsOf(scale: Bench['scale']): Play[] {
 
 async function play({ pattern, threads, chunks }: Play): Promise<Played> {
   const all = Array.from({ length: threads }, (_, thread) => thread)
-  const crew = await Crew.of(threads, new Heap({ limitBytes: LIMIT_BYTES }))
+  await using crew = await Crew.of(threads, new Heap({ limitBytes: LIMIT_BYTES }))
   for (let warmUp = 0; warmUp < WARM_UPS; warmUp++) await crew.run(all, { pattern, chunks: Math.ceil(chunks / 2) })
-  if (threads === 1) return crew.time(all, { pattern, chunks })
+  if (threads === 1) return await crew.time(all, { pattern, chunks })
   const control = { pattern: 'control', chunks: CONTROL_CHUNKS }
   for (const some of [[0], [1], all]) await crew.run(some, control)
   const [alone, both] = [await crew.time([0], control), await crew.time(all, control)]
