@@ -40,6 +40,7 @@ test('the package holds what is needed, and nothing else', (t) => {
       .filter((name) => /^bench\/(?!report\/).*\.ts$/.test(name))
       .map(compiled),
     'dist/bench/report/charts.js',
+    'bench/README.md',
     'bench/report/style.css',
     ...['bench/native', 'native', 'recorder', 'traces', 'docs', 'examples'].flatMap(inFolder),
     'binding.gyp',
