@@ -73,7 +73,8 @@ export class Installation {
 
 /** Whether a file is there when the package is packed: it is compiled anew then, so that of sources that are gone nothing is left. */
 function isPackedFrom(path: string): boolean {
-  if (NOT_COPIED.includes(path)) return false
+  // Maps are left of a measurement of coverage: what is compiled for packing has none.
+  if (NOT_COPIED.includes(path) || path.endsWith('.map')) return false
   const compiled = /^dist\/(.*?)(?:\.d)?\.(c?)(?:js|ts)$/.exec(path)
   return compiled === null || existsSync(join(ROOT, `${compiled[1]}.${compiled[2]}ts`))
 }
