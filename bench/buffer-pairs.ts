@@ -1,3 +1,4 @@
+import type { BufferOptions } from '../lib/buffers/heap-buffers.ts'
 import type { LeakLevel } from '../lib/buffers/leak-watch.ts'
 import { Heap } from '../lib/heap.ts'
 import type { MemoryKind } from '../lib/os/mapper.ts'
@@ -44,7 +45,7 @@ export function openSide(side: Side): (way: Way, size: number) => Pairs {
     case 'unwatched':
       return pairsOf(new Heap({ leaks: 'off' }))
     case 'zeroed':
-      return zeroedPairsOf(new Heap())
+      return pairsOf(new Heap(), { zero: true })
     case 'pool':
       return pooledPairsOf(new Heap())
     case 'private pool':
@@ -67,51 +68,27 @@ function liveOf(size: number): number {
 }
 
 /** Calls are written out here and below, as a program has them: no function between is to be inlined or not. */
-function pairsOf<Kind extends MemoryKind>(heap: Heap<Kind>): (way: Way, size: number) => Pairs {
+function pairsOf<Kind extends MemoryKind>(
+  heap: Heap<Kind>,
+  options?: BufferOptions
+): (way: Way, size: number) => Pairs {
   return (way, size) => {
     const perTurn = liveOf(size)
     if (way === 'at once')
       return {
         perTurn,
         turn() {
-          for (let i = 0; i < perTurn; i++) heap.freeBuffer(heap.allocBuffer(size))
+          for (let i = 0; i < perTurn; i++) heap.freeBuffer(heap.allocBuffer(size, options))
         },
         end() {},
       }
-    const ring = Array.from({ length: perTurn }, () => heap.allocBuffer(size))
+    const ring = Array.from({ length: perTurn }, () => heap.allocBuffer(size, options))
     return {
       perTurn,
       turn() {
         for (let at = 0; at < perTurn; at++) {
           heap.freeBuffer(ring[at]!)
-          ring[at] = heap.allocBuffer(size)
-        }
-      },
-      end() {
-        for (const buffer of ring) heap.freeBuffer(buffer)
-      },
-    }
-  }
-}
-
-function zeroedPairsOf(heap: Heap): (way: Way, size: number) => Pairs {
-  return (way, size) => {
-    const perTurn = liveOf(size)
-    if (way === 'at once')
-      return {
-        perTurn,
-        turn() {
-          for (let i = 0; i < perTurn; i++) heap.freeBuffer(heap.allocBuffer(size, { zero: true }))
-        },
-        end() {},
-      }
-    const ring = Array.from({ length: perTurn }, () => heap.allocBuffer(size, { zero: true }))
-    return {
-      perTurn,
-      turn() {
-        for (let at = 0; at < perTurn; at++) {
-          heap.freeBuffer(ring[at]!)
-          ring[at] = heap.allocBuffer(size, { zero: true })
+          ring[at] = heap.allocBuffer(size, options)
         }
       },
       end() {

@@ -1,39 +1,24 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { ROOT } from './peers.ts'
+import { isInstalled, Programs } from './programs.ts'
 
 /** The programs in Go in bench/native, by the name of their source. */
 export type GoProgram = 'collector'
 
-/** Builds programs for the time of a run, each when it is first asked for. */
-export class GoPrograms {
-  private readonly folder: string
-  private readonly built = new Map<GoProgram, string>()
-
-  constructor(folder: string) {
-    this.folder = folder
-  }
+/** Those in Go. */
+export class GoPrograms extends Programs<GoProgram> {
+  protected readonly suffix = '-go'
 
   /** Whether Go is installed (Debian: golang-go). */
   static areAvailable(): boolean {
-    try {
-      execFileSync('go', ['version'], { stdio: 'ignore' })
-      return true
-    } catch {
-      return false
-    }
+    return isInstalled('go', 'version')
   }
 
-  /** Where the executable is. */
-  path(program: GoProgram): string {
-    const known = this.built.get(program)
-    if (known !== undefined) return known
-    const path = join(this.folder, `${program}-go`)
+  protected build(program: GoProgram, path: string): void {
     // A file outside of any module; it needs the standard library only.
     const env = { ...process.env, GO111MODULE: 'off', GOFLAGS: '' }
     const source = join(ROOT, 'bench/native', `${program}.go`)
     execFileSync('go', ['build', '-o', path, source], { stdio: ['ignore', 'ignore', 'inherit'], env })
-    this.built.set(program, path)
-    return path
   }
 }

@@ -34,6 +34,11 @@ export function findPeers(): Peer[] {
   return peers
 }
 
+/** The environment in which a program's malloc is that of the peer. */
+export function environmentOf({ library }: Peer): NodeJS.ProcessEnv {
+  return library === undefined ? process.env : { ...process.env, LD_PRELOAD: library }
+}
+
 /** The yardstick, built from a source in bench/native, and traces unpacked for it; gone when the process ends. */
 export class Yardstick {
   private readonly folder = mkdtempSync(join(tmpdir(), 'spanheap-bench-'))
@@ -48,8 +53,7 @@ export class Yardstick {
 
   /** Runs the yardstick on a peer's malloc; its figures. */
   run(peer: Peer, ...args: string[]): Figures {
-    const env = peer.library === undefined ? process.env : { ...process.env, LD_PRELOAD: peer.library }
-    return JSON.parse(execFileSync(this.program, args, { env, encoding: 'utf8' })) as Figures
+    return JSON.parse(execFileSync(this.program, args, { env: environmentOf(peer), encoding: 'utf8' })) as Figures
   }
 
   unpack(trace: string): string {

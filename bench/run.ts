@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { GoPrograms } from './go-programs.ts'
 import { thisMachine } from './machine.ts'
 import { NativePrograms } from './native-programs.ts'
-import { findPeers, LIBRARIES } from './peers.ts'
+import { environmentOf, findPeers, LIBRARIES } from './peers.ts'
 import { type BenchResult, SuiteRecorder } from './result.ts'
 import type { Bench, Configuration, MeasuredRow, Scale, Suite } from './suite.ts'
 
@@ -123,8 +123,7 @@ async function measure(
   } else if (what.kind === 'go') {
     output = (await run(programs.go.path(what.program), what.arguments, options)).stdout
   } else {
-    const { library } = what.peer
-    const env = library === undefined ? process.env : { ...process.env, LD_PRELOAD: library }
+    const env = environmentOf(what.peer)
     output = (await run(programs.native.path(what.program), what.arguments, { ...options, env })).stdout
   }
   const found = JSON.parse(output) as MeasuredRow[] | MeasuredRow['values']

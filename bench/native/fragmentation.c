@@ -8,8 +8,8 @@
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
+#include "clock.h"
 #include "process-memory.h"
 
 typedef struct {
@@ -28,12 +28,6 @@ enum {
   PAGE_BYTES = 4096,
   LEAST_MEAN_BYTES = 96,
 };
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static size_t target, live, replaced;
 static long operations;

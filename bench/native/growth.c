@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "clock.h"
 
 enum { ROUNDS = 5, FIRST_WARM_UPS = 20, WARM_UPS = 3, LEAST_BYTES = 16, SMALL_SIZES = 113, MEAN_BYTES = 98304 };
 
@@ -17,17 +18,6 @@ typedef enum { OBJECTS, BYTES } Kind;
 static void **blocks;
 static size_t live;
 static uint32_t seed = 1, checksum;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static inline uint32_t next(void) {
   seed ^= seed << 13;
@@ -92,9 +82,8 @@ int main(int argc, char **argv) {
       run(operations);
       times[round] = (now() - start) / (double)operations;
     }
-    qsort(times, ROUNDS, sizeof *times, compare);
     printf("%s{\"row\":%zu,\"values\":{\"nsPerOperation\":%.3f,\"checksum\":%u}}", i == 3 ? "[" : ",", row,
-           times[ROUNDS / 2], checksum);
+           median(times, ROUNDS), checksum);
   }
   printf("]\n");
   return 0;

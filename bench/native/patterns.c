@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 enum {
   MOST_THREADS = 2,
@@ -69,12 +70,6 @@ static _Alignas(64) void *_Atomic transfer[LIVE];
 static _Alignas(64) void *_Atomic exchanged[SH_HALF];
 static _Alignas(64) void *ring[BATCHES][BATCH];
 static struct { _Alignas(64) void *_Atomic block; } given[MOST_THREADS];
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static inline uint32_t next(Player *p) {
   uint32_t seed = p->seed;

@@ -2,7 +2,7 @@ import { digits, figure } from '../figures.ts'
 import { packageIsThere } from '../packages.ts'
 import { type Growing, measureReplacement, type ReplacementParameters } from '../random-replacement.ts'
 import { geometricMean } from '../statistics.ts'
-import type { Bench, Configuration, MeasuredRow, Medians, Scale, Suite, Verdict } from '../suite.ts'
+import type { Bench, Configuration, Medians, Scale, Suite, Verdict } from '../suite.ts'
 
 const [MIB, GIB] = [2 ** 20, 2 ** 30]
 const OURS = 'spanheap'
@@ -80,8 +80,6 @@ function ofNative(medians: Medians): Verdict[] {
   ]
 }
 
-const measure: (parameters: ReplacementParameters) => Promise<readonly MeasuredRow[]> = measureReplacement
-
 /** Ever more small objects. */
 export const growth: Suite<ReplacementParameters> = {
   name: 'growth',
@@ -100,7 +98,7 @@ export const growth: Suite<ReplacementParameters> = {
     const pool: Configuration = { contender: POOL, process: { kind: 'own', parameters } }
     return [...configurations(bench, 'objects', rows), ...(packageIsThere(POOL) ? [pool] : [])]
   },
-  measure,
+  measure: measureReplacement,
   verdicts,
 }
 
@@ -123,5 +121,5 @@ export const mapped: Suite<ReplacementParameters> = {
       BYTES[bench.scale].filter((bytes) => bytes < memoryBytes)
     )
   },
-  measure,
+  measure: measureReplacement,
 }

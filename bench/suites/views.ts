@@ -24,7 +24,7 @@ const [OURS, POOL, THEIRS]: Contender[] = [
   'Buffer.allocUnsafe',
 ] as const
 const QUICK: readonly string[] = [OURS, POOL, THEIRS]
-const MILLISECONDS: Readonly<Record<Scale, number>> = { full: 20, quick: 20 }
+const MILLISECONDS = 20
 const WARM_UP_MS = 10
 const FIRST_WARM_UP_MS = 30
 const WAYS: readonly Way[] = ['at once', 'ring']
@@ -120,7 +120,7 @@ export const views: Suite<ViewsParameters> = {
     Object.entries(SIDES)
       .filter(([contender]) => scale === 'full' || QUICK.includes(contender))
       .map(([contender, side]) => {
-        const parameters: ViewsParameters = { side, sizes: SIZES[scale], milliseconds: MILLISECONDS[scale] }
+        const parameters: ViewsParameters = { side, sizes: SIZES[scale], milliseconds: MILLISECONDS }
         return { contender, process: { kind: 'own', parameters, nodeArguments: ['--expose-gc'] } }
       }),
   measure,
