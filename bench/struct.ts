@@ -289,7 +289,7 @@ function sums(name: string, count: number): unknown {
     for (let i = 0; i < count; i++)
       objects.push({ id: i + 0.5, price: i + 0.25, total: i + 0.5, fee: 0.5, qty: i, side: 1 })
     return sumOf(() => {
-      let sum = 0
+      let sum = 0.5
       for (let i = 0; i < count; i++) sum += objects[i]!.price
       return sum
     })
@@ -300,7 +300,7 @@ function sums(name: string, count: number): unknown {
   for (let i = 0; i < count; i++)
     cursor.move(i).assign({ id: i + 0.5, price: i + 0.25, total: i + 0.5, fee: 0.5, qty: i, side: 1 })
   return sumOf(() => {
-    let sum = 0
+    let sum = 0.5
     for (let i = 0; i < count; i++) sum += cursor.move(i).price
     return sum
   })

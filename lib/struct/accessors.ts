@@ -1,7 +1,7 @@
 import { outOfRange, wrongType } from '../errors.ts'
 import { checkBits, checkPointer, checkSafe, FITS, numberError, unsafe } from './checks.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
-import { type Access, type Body, bodyOf } from './emit.ts'
+import { type Access, type Body, bodyOf, never } from './emit.ts'
 import { NUMBERS } from './kinds.ts'
 import type { FieldLayout } from './layout.ts'
 import { CursorBase, checkedIndex, RecordBase, wrongIndex } from './record.ts'
@@ -94,7 +94,7 @@ export class StructAccessors {
    */
   compiledAt(): ((index: number) => RecordBase) | undefined {
     const text = `return function at(x) {
-      if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.length)
+      if (${NO_INDEX}) throw wrongIndex(this.$v, x, this.length)
       return new Part(this.$v, (this.$s >> ${this.unitShift}) + Math.imul(x, ${this.size / this.alignment}) | 0, 0)
     }`
     return compile({ Part: this.Part }, text) as ((index: number) => RecordBase) | undefined
@@ -195,21 +195,23 @@ export interface ClassCode {
 }
 
 /**
- * How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function.
- *
- * `$a` has as many elements as there are records. What V8 compiles of a load from it is the check of the index alone, one comparison;
- * and since what it throws at isn't a part of the loop then, V8 can move what doesn't change before the loop, from Node 22 on. A
- * branch that throws prevents that: with one, each access took twice as long.
+ * Code for whether `x` is no index. `$a` has as many elements as there are records. What V8 compiles of a load from it is the check of
+ * the index alone, one comparison; and since what it throws at isn't a part of a loop then, V8 can move what doesn't change before the
+ * loop, from Node 22 on. A branch that throws prevents that: with one, each access took twice as long, and in loops that are compiled
+ * while they run each sum of doubles was an object.
  */
+const NO_INDEX = `${never("typeof x !== 'number'")} || this.$a[x] === undefined`
+
+/** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
 export const MOVE = `
   move(x) {
-    if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.$a.length)
+    if (${NO_INDEX}) throw wrongIndex(this.$v, x, this.$a.length)
     this.$i = x | 0
     return this
   }
   get index() { return this.$i }
   set index(x) {
-    if (typeof x !== 'number' || this.$a[x] === undefined) throw wrongIndex(this.$v, x, this.$a.length)
+    if (${NO_INDEX}) throw wrongIndex(this.$v, x, this.$a.length)
     this.$i = x | 0
   }`
 

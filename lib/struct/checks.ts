@@ -2,8 +2,9 @@ import { outOfRange, wrongType } from '../errors.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 
 /**
- * One element, for checks of values in accessors: `FITS[wrong ? 1 : 0]` is undefined where the value is wrong. A branch that throws
- * would do, but V8 takes nothing out of a loop that has one, and a load outside of a typed array is none to it until it has seen one.
+ * One element, for checks in accessors: `FITS[wrong ? 1 : 0]` is undefined where something is wrong. A branch that throws would do, but
+ * V8 takes nothing out of a loop that has one, and makes an object of each sum of doubles where it compiles the loop while it runs; a
+ * load outside of a typed array is no branch to it until it has seen one.
  */
 export const FITS = new Int8Array(new ArrayBuffer(1))
 

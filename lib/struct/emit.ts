@@ -26,9 +26,14 @@ const WRONG: Readonly<Record<NumberKind, string>> = {
   f64: '',
 }
 
-/** The rest of a condition: see {@link FITS}. */
-function isWrong(wrong: string): string {
-  return wrong && ` || FITS[${wrong} ? 1 : 0] === undefined`
+/** Code for a condition that is never true unless the program is wrong: see {@link FITS}. */
+export function never(condition: string): string {
+  return `FITS[${condition} ? 1 : 0] === undefined`
+}
+
+/** Code for whether `x` isn't of a type, or is, and wrong for another reason. */
+function isNo(type: string, wrong = ''): string {
+  return never(`typeof x !== '${type}'${wrong && ` || ${wrong}`}`)
 }
 
 /**
@@ -42,7 +47,7 @@ export function bodyOf(field: FieldLayout, alignment: number, checked: boolean, 
   switch (shape.is) {
     case 'bool': {
       const element = access('u8', offset)
-      const check = checked ? `if (typeof x !== 'boolean') throw wrongType(${name}, 'a boolean', x); ` : ''
+      const check = checked ? `if (${isNo('boolean')}) throw wrongType(${name}, 'a boolean', x); ` : ''
       return { get: `return ${element} !== 0`, set: `${check}${element} = x ? 1 : 0` }
     }
     case 'number': {
@@ -51,9 +56,7 @@ export function bodyOf(field: FieldLayout, alignment: number, checked: boolean, 
       if (shape.safe) return wideBody(name, kind, offset, access, checked ? 'checkSafe' : undefined)
       const element = access(kind, offset)
       const type = isBig(kind) ? 'bigint' : 'number'
-      const check = checked
-        ? `if (typeof x !== '${type}'${isWrong(WRONG[kind])}) throw numberError(${name}, '${kind}', x); `
-        : ''
+      const check = checked ? `if (${isNo(type, WRONG[kind])}) throw numberError(${name}, '${kind}', x); ` : ''
       return { get: `return ${element}`, set: `${check}${element} = x` }
     }
     case 'pointer':
@@ -85,9 +88,9 @@ function wideBody(
   const checks =
     check === undefined
       ? ''
-      : `if (typeof x !== 'number' || !Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}) ${check}(${name}, '${kind}', x); `
+      : `if (${isNo('number', `!Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}`)}) ${check}(${name}, '${kind}', x); `
   return {
-    get: `const y = ${high} * 4294967296 + ${low}; if (y > 9007199254740991 || y < -9007199254740991) throw unsafe(${name}, '${kind}', y); return y`,
+    get: `const y = ${high} * 4294967296 + ${low}; if (${never('y > 9007199254740991 || y < -9007199254740991')}) throw unsafe(${name}, '${kind}', y); return y`,
     set: `${checks}const y = x >>> 0; ${low} = y; ${high} = (x - y) / 4294967296`,
   }
 }
@@ -121,9 +124,7 @@ function bitsBody(
       : width === 32
         ? 'x >>> 0 !== x'
         : `(x & ${mask}) !== x`
-    const check = checked
-      ? `if (typeof x !== 'number'${isWrong(wrong)}) checkBits(${name}, '${shape.kind}', ${width}, x); `
-      : ''
+    const check = checked ? `if (${isNo('number', wrong)}) checkBits(${name}, '${shape.kind}', ${width}, x); ` : ''
     return {
       get: `return ${value}`,
       set: `${check}${element} = ${element} & ${~(mask << shift)} | (x & ${mask}) << ${shift}`,

@@ -1,0 +1,44 @@
+/**
+ * Prints how many garbage collections three million moves of a cursor bring on in loops that run long and seldom, which V8 compiles
+ * while they run, or as many small objects.
+ */
+import { PerformanceObserver } from 'node:perf_hooks'
+import { f64, Heap, i32, struct } from '../../lib/index.ts'
+
+const LENGTH = 300_000
+const ROUNDS = 10
+const Order = struct({ price: f64, qty: i32 }, { name: 'Order' })
+const cursor = Order.array(new Heap(), LENGTH).cursor()
+const kept: { address: number }[] = []
+
+const loops: Record<string, () => unknown> = {
+  move: () => {
+    let sum = 0.5
+    for (let i = 0; i < LENGTH; i++) sum += cursor.move(i).price
+    return sum
+  },
+  index: () => {
+    for (let i = 0; i < LENGTH; i++) {
+      cursor.index = i
+      cursor.price = i + 0.5
+      cursor.qty = i
+    }
+    return 0
+  },
+  objects: () => {
+    for (let i = 0; i < LENGTH; i++) kept[i & 15] = { address: i }
+    return 0
+  },
+}
+
+const run = loops[process.argv[2]!]!
+for (let i = 0; i < 5; i++) run() // compiled by then
+let collections = 0
+new PerformanceObserver((list) => {
+  collections += list.getEntries().length
+}).observe({ entryTypes: ['gc'] })
+await new Promise((resolve) => setTimeout(resolve, 20))
+collections = 0
+for (let i = 0; i < ROUNDS; i++) run()
+await new Promise((resolve) => setTimeout(resolve, 100))
+process.stdout.write(String(collections))
