@@ -45,7 +45,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   readonly buffer: BufferOf<Kind>
   private readonly mapper: Mapper
   private readonly tiers: TCMalloc
-  private readonly bytes: BlockBytes
+  /** @internal */ readonly bytes: BlockBytes
   private readonly buffers: HeapBuffers
   /** @internal */
   readonly arenas: ArenaRegistry

@@ -2,6 +2,7 @@ import { constants } from 'node:buffer'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions } from '../arguments.ts'
 import { outOfMemory, outOfRange, wrongType } from '../errors.ts'
+import type { BlockBytes } from '../memory/block-bytes.ts'
 import { ObjectState } from '../memory/object-state.ts'
 import { Granule } from '../memory/page.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
@@ -68,6 +69,7 @@ export interface DetailedStats extends HeapStats {
 /** The heap whose blocks buffers are over. */
 export interface BufferHeap extends Allocator {
   readonly buffer: ArrayBufferLike
+  readonly bytes: BlockBytes
   readonly isOpen: boolean
 }
 
@@ -188,7 +190,7 @@ export class HeapBuffers {
       this.heap.free(address)
       throw error
     }
-    if (zero && alignment !== undefined) new Uint8Array(this.heap.buffer, address, size).fill(0)
+    if (zero && alignment !== undefined) this.heap.bytes.zero(address, size)
     if (isWatched) this.watchBlock(view, address, size, tag, noted)
     return view
   }

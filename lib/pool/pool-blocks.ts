@@ -97,9 +97,15 @@ export class PoolBlocks {
   /** Makes a slot in the state `Trimming` free, filled with zeros. */
   clear(slot: number): void {
     const { slots } = this
-    this.viewOf(slot).fill(0)
+    this.zero(slot)
     slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
     this.isAtWork = false
+  }
+
+  /** Fills the buffer of a slot with zeros: not through its view, since V8 takes 25 times as long over shared memory. */
+  zero(slot: number): void {
+    const { slots, heap } = this
+    heap.bytes.zero(slots.blockOf(slot), slots.shape.size)
   }
 
   /** This thread's view of a slot. */
@@ -181,7 +187,7 @@ export class PoolBlocks {
       if (!slots.change(slot, word, slots.own(Slot.Making))) continue
       const address = slots.blockOf(slot)
       if (address !== 0) this.heap.setPooled(address, true)
-      if (address !== 0 && slots.shape.zero === 2) this.viewOf(slot).fill(0)
+      if (address !== 0 && slots.shape.zero === 2) this.zero(slot)
       slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
       freed = true
       publish('death', 'a thread died while a buffer came or went', this.name)
@@ -226,7 +232,7 @@ export class PoolBlocks {
     const { heap } = this
     if (alignment === 0) return zero === 2 ? heap.calloc(1, size) : heap.malloc(size)
     const address = heap.alignedAlloc(alignment, size)
-    if (zero === 2) heap.view(address, size).fill(0)
+    if (zero === 2) heap.bytes.zero(address, size)
     return address
   }
 }

@@ -299,7 +299,8 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     if (slot < 0) return undefined
     const noted = this.nextIsNoted()
     const buffer = noted || this.watch.autoFree ? this.leases.watchBuffer(slot, noted) : this.blocks.viewOf(slot)
-    return this.settings.shape.zero === 1 ? buffer.fill(0) : buffer
+    if (this.settings.shape.zero === 1) this.blocks.zero(slot)
+    return buffer
   }
 
   /** Counts one acquire more, beside those of the usual path. True where its leak is to be reported. */
