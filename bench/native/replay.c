@@ -159,7 +159,7 @@ static void trace(const char *path, int rounds, int touching) {
          peak_resident);
 }
 
-enum { POINTS = 100, LEAST_REPLAYS = 2 };
+enum { POINTS = 100, LEAST_REPLAYS = 1 };
 
 // The best replay after the first: of so many, or of as many as `milliseconds` have room for; nanoseconds per event.
 static double best_replay(const Trace *t, int touching, int replays, double milliseconds) {

@@ -16,7 +16,7 @@ export type ReplayParameters = {
   readonly touch: boolean
 } & Repetition
 
-/** How often a trace is replayed after the first time: so often, or as often as there is time for, but at least twice. */
+/** How often a trace is replayed after the first time: so often, or as often as there is time for, but at least once. */
 export interface Repetition {
   readonly replays: number
   readonly milliseconds: number
@@ -26,7 +26,7 @@ export interface Repetition {
 const POINTS = 100
 /** A heap with a mapping for each block: the system's list of mappings takes long to read, so it is read less often. */
 const DIRECT_POINTS = 10
-const LEAST_REPLAYS = 2
+const LEAST_REPLAYS = 1
 const MIB = 2 ** 20
 
 /**

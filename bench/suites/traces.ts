@@ -34,11 +34,11 @@ const START_TRACES = ['jq', 'node', 'gcc']
  * mimalloc the best of 20 replays of node took half of what the best of 3 did.
  */
 const REPEATED: Readonly<Record<Scale, Repetition>> = {
-  full: { replays: 20, milliseconds: 700 },
+  full: { replays: 20, milliseconds: 450 },
   quick: { replays: 8, milliseconds: 300 },
 }
 /** What no verdict is about. */
-const REPEATED_LITTLE: Repetition = { replays: 20, milliseconds: 100 }
+const REPEATED_LITTLE: Repetition = { replays: 20, milliseconds: 60 }
 /** The start of a trace is short. */
 const REPEATED_START: Repetition = { replays: 400, milliseconds: 150 }
 const QUICK_TRACES = ['sqlite', 'perl', 'gcc']

@@ -24,7 +24,7 @@ const [OURS, POOL, THEIRS]: Contender[] = [
   'Buffer.allocUnsafe',
 ] as const
 const QUICK: readonly string[] = [OURS, POOL, THEIRS]
-const MILLISECONDS = 20
+const MILLISECONDS = 15
 const WARM_UP_MS = 10
 const FIRST_WARM_UP_MS = 30
 const WAYS: readonly Way[] = ['at once', 'ring']
