@@ -13,6 +13,10 @@ import type { Bench, Configuration, MeasuredRow, Scale, Suite } from './suite.ts
 
 /** Rounds, each of which runs every configuration once. */
 const ROUNDS: Readonly<Record<Scale, number>> = { full: 5, quick: 2 }
+/** What a run takes at most, what is compiled and the last round included: a slow machine makes fewer rounds. */
+const MOST_SECONDS: Readonly<Record<Scale, number>> = { full: 14 * 60, quick: 55 }
+/** Fewer say nothing of how steady a figure is. */
+const LEAST_ROUNDS = 2
 /** A process that takes longer is given up. */
 const TIMEOUT_MS = 120_000
 const OUTPUT_BYTES = 64 * 2 ** 20
@@ -42,6 +46,7 @@ export async function runBench(
   report: (progress: Progress) => void
 ): Promise<BenchResult> {
   const startedAt = new Date()
+  const seconds = () => (Date.now() - startedAt.getTime()) / 1000
   const folder = mkdtempSync(join(tmpdir(), 'spanheap-bench-'))
   try {
     const programs = { native: new NativePrograms(folder), go: new GoPrograms(folder) }
@@ -55,7 +60,9 @@ export async function runBench(
     const count = rounds ?? ROUNDS[scale]
     const milliseconds = new Map<Configuration, number>()
     const given = new Set<Configuration>()
-    for (let round = 0; round < count; round++) {
+    let round = 0
+    for (; round < count; round++) {
+      if (rounds === undefined && !isTimeFor(round, scale, seconds(), secondsLeft(turns, milliseconds, 0, 0))) break
       for (const [at, { suite, configuration }] of turns.entries()) {
         const { contender, row } = configuration
         report({
@@ -81,9 +88,9 @@ export async function runBench(
     return {
       schemaVersion: 1,
       startedAt: startedAt.toISOString(),
-      seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
+      seconds: Math.round(seconds()),
       scale,
-      rounds: count,
+      rounds: round,
       machine,
       peers: ['glibc', ...LIBRARIES.map(({ name }) => name)].map((name) => ({ name, isFound: isFound(name) })),
       suites: [...recorders.values()].map((recorder) => recorder.result()),
@@ -91,6 +98,11 @@ export async function runBench(
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Whether another round is made, after so many, which have taken `seconds`; the last one took `lastSeconds`. */
+export function isTimeFor(round: number, scale: Scale, seconds: number, lastSeconds: number): boolean {
+  return round < LEAST_ROUNDS || seconds + lastSeconds <= MOST_SECONDS[scale]
 }
 
 /** The rest of this round, and so many more. */
