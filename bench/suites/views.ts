@@ -1,6 +1,7 @@
 import { isCollected, openSide, round, type Side, type Way } from '../buffer-pairs.ts'
 import { CollectionCounter, totalCount } from '../collections.ts'
 import { figure } from '../figures.ts'
+import { median } from '../statistics.ts'
 import type { MeasuredRow, Medians, Scale, Suite, Verdict } from '../suite.ts'
 
 const SIZES: Readonly<Record<Scale, readonly number[]>> = {
@@ -24,7 +25,9 @@ const [OURS, POOL, THEIRS]: Contender[] = [
   'Buffer.allocUnsafe',
 ] as const
 const QUICK: readonly string[] = [OURS, POOL, THEIRS]
-const MILLISECONDS = 15
+/** Of several rounds the median counts: the collector comes in most of them, the machine's hiccups and V8's compiler in few. */
+const ROUNDS = 5
+const MILLISECONDS = 4
 const WARM_UP_MS = 10
 const FIRST_WARM_UP_MS = 30
 const WAYS: readonly Way[] = ['at once', 'ring']
@@ -62,10 +65,14 @@ async function measure({ side, sizes, milliseconds }: ViewsParameters): Promise<
     // Rows begin alike, without what those before have left.
     global.gc?.()
     const counter = new CollectionCounter()
-    const [atOnce, ring] = WAYS.map((way) => play(way, size, WARM_UP_MS, milliseconds))
+    const [atOnce, ring] = WAYS.map((way) =>
+      play(way, size, WARM_UP_MS, ...Array.from({ length: ROUNDS }, () => milliseconds))
+    )
     const made = [...atOnce!, ...ring!].reduce((sum, { pairs }) => sum + pairs, 0)
     const collections = (totalCount(await counter.end()) * 1e6) / made
-    const [atOnceNs, ringNs] = [atOnce!, ring!].map((rounds) => rounds[1]!.ns / rounds[1]!.pairs)
+    const [atOnceNs, ringNs] = [atOnce!, ring!].map(([, ...rounds]) =>
+      median(rounds.map(({ ns, pairs }) => ns / pairs))
+    )
     rows.push({ row: size, values: { atOnce: atOnceNs!, ring: ringNs!, collections } })
   }
   return rows
