@@ -17,12 +17,15 @@ export interface CompareOptions {
   touch: boolean
 }
 
-/** Designs that take a hundred times as long, by a system call for each event, or by a search of all blocks: no warm-up shows there. */
-const SLOW = ['direct', 'freelist']
-const MOST_SLOW_ROUNDS = 1
-/** A first fit over one list takes minutes for all of a trace: it replays so many events, and others beside it do too. */
-const FREELIST_EVENTS = 20_000
-const BESIDE_FREELIST = ['tcmalloc', 'go', 'freelist', 'direct'] as const
+/**
+ * Designs that take a hundred times as long, by a system call for each event, or by a search of all blocks. They replay the start of a
+ * trace, once: no warm-up shows there, and a whole trace takes up to twenty seconds by system calls, and minutes by searches.
+ */
+const SLOW: readonly AllocatorName[] = ['freelist', 'direct']
+const SLOW_EVENTS = 20_000
+const BESIDE_SLOW: readonly AllocatorName[] = ['tcmalloc', 'go']
+/** The most rounds of a design, where that is fewer than all get. Each round of Node's buffers has collections enough. */
+const MOST_ROUNDS: Partial<Readonly<Record<AllocatorName, number>>> = { buffer: 5, direct: 1, freelist: 1 }
 
 /** `spanheap compare`: every trace on every allocator, each in a process of its own, then one table. */
 export async function runCompare(paths: string[], options: CompareOptions): Promise<void> {
@@ -47,20 +50,24 @@ interface Job {
   events: number | undefined
 }
 
-/** Every trace on every design; then, where a trace is longer than the free-list heap can take, its start on some of them. */
+/** Every trace on the designs that can replay all of it; then, where it is longer than the others can take, its start on those. */
 function jobsFor(traces: string[], { events }: CompareOptions): Job[] {
   const allocators = ALLOCATORS.filter((allocator) => allocator !== 'direct' || isAddon(loadAddon()))
-  const isShort = events !== undefined && events <= FREELIST_EVENTS
+  const isShort = events !== undefined && events <= SLOW_EVENTS
+  const whole = allocators.filter((name) => isShort || !SLOW.includes(name))
+  const starts = allocators.filter((name) => !isShort && (SLOW.includes(name) || BESIDE_SLOW.includes(name)))
   return traces.flatMap((path) => [
-    ...allocators.filter((name) => isShort || name !== 'freelist').map((allocator) => ({ path, allocator, events })),
-    ...allocators
-      .filter((name) => !isShort && (BESIDE_FREELIST as readonly string[]).includes(name))
-      .map((allocator) => ({ path, allocator, events: FREELIST_EVENTS })),
+    ...whole.map((allocator) => ({ path, allocator, events })),
+    ...starts.map((allocator) => ({ path, allocator, events: SLOW_EVENTS })),
   ])
 }
 
 function settingsOf({ allocator, events }: Job, { memory, rounds, touch }: CompareOptions): ChildReplayOptions {
-  return { memory, rounds: SLOW.includes(allocator) ? Math.min(rounds, MOST_SLOW_ROUNDS) : rounds, touch, events }
+  return { memory, rounds: roundsOf(allocator, rounds), touch, events }
+}
+
+function roundsOf(allocator: AllocatorName, rounds: number): number {
+  return Math.min(rounds, MOST_ROUNDS[allocator] ?? rounds)
 }
 
 function ownTraces(): string[] {
@@ -118,10 +125,11 @@ function ratio(value: number | null, { peakLiveBytes, stopped }: ReplayReport): 
 }
 
 function legend({ rounds, touch }: CompareOptions): string {
+  const fewer = (Object.keys(MOST_ROUNDS) as AllocatorName[]).map((name) => `${name}: ${roundsOf(name, rounds)}`)
   return [
-    `Time per event of the best of ${rounds} rounds (direct, freelist: ${Math.min(rounds, MOST_SLOW_ROUNDS)}), and of the first (cold). System calls of all rounds, construction to close.`,
+    `Time per event of the best of ${rounds} rounds (${fewer.join(', ')}), and of the first (cold). System calls of all rounds, construction to close.`,
     `Mapped and resident bytes at their peak over the peak of live bytes; blocks were ${touch ? 'written to' : 'not written to (--touch does)'}.`,
-    'direct: one mmap per allocation. buffer: Buffer.allocUnsafeSlow, garbage collection included.',
-    `freelist: one list of all blocks, first fit. It replays the first ${FREELIST_EVENTS} events of a trace, and the others beside it the same.`,
+    'direct: one mmap per allocation. buffer: Buffer.allocUnsafeSlow, garbage collection included. freelist: one list of all blocks, first fit.',
+    `direct and freelist replay the first ${SLOW_EVENTS} events of a trace, and the others beside them the same.`,
   ].join('\n')
 }
