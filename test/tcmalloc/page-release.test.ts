@@ -1,6 +1,7 @@
 import test from 'ava'
 import { Page } from '../../lib/memory/page.ts'
 import { Span } from '../../lib/memory/span.ts'
+import { Lock } from '../../lib/tcmalloc/control.ts'
 import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
 const RELEASED_PER_WAIT = 1000
@@ -61,6 +62,22 @@ test('each released span is one call to the system, over its own pages', (t) => 
     ]
   )
   t.is(tiers.mapper.pagesReleased * tiers.mapper.systemPageSize, 5 * Page.Bytes)
+})
+
+test('the lock is let go while the system takes pages', (t) => {
+  const tiers = openTiers()
+  freeApart(tiers, [2, 3])
+  const { mapping, pageHeap, locks } = tiers
+  const owners: number[] = []
+  const release = mapping.release.bind(mapping)
+  mapping.release = (offset, length) => {
+    const left = owners.length === 0 ? 3 : 0
+    owners.push(locks.owner(Lock.PageHeap))
+    t.is(pageHeap.release(1), left) // as another thread may meanwhile
+    return release(offset, length)
+  }
+  t.is(pageHeap.release(2), 2)
+  t.deepEqual(owners, [0, 0])
 })
 
 test('a span that the system refuses to take stays backed', (t) => {
