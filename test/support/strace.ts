@@ -93,7 +93,8 @@ export async function straceReplay(folder: string, request: ReplayRequest): Prom
 }
 
 /** The first place where ledger and trace differ, in words; undefined where they are the same, call by call. */
-export function firstDifference({ traced, ledger }: TracedReplay): string | undefined {
+export function firstDifference(replay: TracedReplay): string | undefined {
+  const [traced, ledger] = [ordered(replay.traced), ordered(replay.ledger)]
   const tell = (call: Call | undefined) =>
     call === undefined ? 'nothing' : `${call.call}(${call.address}, ${call.length})`
   for (let i = 0; i < Math.max(traced.length, ledger.length); i++) {
@@ -103,4 +104,19 @@ export function firstDifference({ traced, ledger }: TracedReplay): string | unde
       return `call ${i + 1} failed in one of them`
   }
   return undefined
+}
+
+/**
+ * Calls of munmap side by side in the order of their addresses: when a heap's views are collected, V8 lets its memory go in several
+ * threads at once, and the ledger may have two such calls in another order than strace.
+ */
+function ordered(calls: readonly Call[]): Call[] {
+  const all: Call[] = []
+  for (let i = 0; i < calls.length; ) {
+    let end = i + 1
+    while (calls[i]!.call === 'munmap' && calls[end]?.call === 'munmap') end++
+    all.push(...calls.slice(i, end).sort((a, b) => a.address.localeCompare(b.address) || a.length - b.length))
+    i = end
+  }
+  return all
 }
