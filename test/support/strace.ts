@@ -107,16 +107,10 @@ export function firstDifference(replay: TracedReplay): string | undefined {
 }
 
 /**
- * Calls of munmap side by side in the order of their addresses: when a heap's views are collected, V8 lets its memory go in several
- * threads at once, and the ledger may have two such calls in another order than strace.
+ * The calls of munmap that end a run in the order of their addresses: when a closed heap's views are collected, V8 lets its memory go in
+ * several threads at once, and the ledger may have two such calls in another order than strace.
  */
 function ordered(calls: readonly Call[]): Call[] {
-  const all: Call[] = []
-  for (let i = 0; i < calls.length; ) {
-    let end = i + 1
-    while (calls[i]!.call === 'munmap' && calls[end]?.call === 'munmap') end++
-    all.push(...calls.slice(i, end).sort((a, b) => a.address.localeCompare(b.address) || a.length - b.length))
-    i = end
-  }
-  return all
+  const end = calls.findLastIndex(({ call }) => call !== 'munmap') + 1
+  return [...calls.slice(0, end), ...calls.slice(end).sort((a, b) => Number(a.address) - Number(b.address))]
 }
