@@ -14,7 +14,7 @@ import type { Bench, Configuration, MeasuredRow, Scale, Suite } from './suite.ts
 /** Rounds, each of which runs every configuration once. */
 const ROUNDS: Readonly<Record<Scale, number>> = { full: 5, quick: 2 }
 /** What a run takes at most, what is compiled and the last round included: a slow machine makes fewer rounds. */
-const MOST_SECONDS: Readonly<Record<Scale, number>> = { full: 14 * 60, quick: 55 }
+const MOST_SECONDS = 14 * 60
 /** Fewer say nothing of how steady a figure is. */
 const LEAST_ROUNDS = 2
 /** A process that takes longer is given up. */
@@ -62,7 +62,7 @@ export async function runBench(
     const given = new Set<Configuration>()
     let round = 0
     for (; round < count; round++) {
-      if (rounds === undefined && !isTimeFor(round, scale, seconds(), secondsLeft(turns, milliseconds, 0, 0))) break
+      if (rounds === undefined && !isTimeFor(round, seconds(), secondsLeft(turns, milliseconds, 0, 0))) break
       for (const [at, { suite, configuration }] of turns.entries()) {
         const { contender, row } = configuration
         report({
@@ -101,8 +101,8 @@ export async function runBench(
 }
 
 /** Whether another round is made, after so many, which have taken `seconds`; the last one took `lastSeconds`. */
-export function isTimeFor(round: number, scale: Scale, seconds: number, lastSeconds: number): boolean {
-  return round < LEAST_ROUNDS || seconds + lastSeconds <= MOST_SECONDS[scale]
+export function isTimeFor(round: number, seconds: number, lastSeconds: number): boolean {
+  return round < LEAST_ROUNDS || seconds + lastSeconds <= MOST_SECONDS
 }
 
 /** The rest of this round, and so many more. */

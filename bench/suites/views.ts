@@ -65,9 +65,7 @@ async function measure({ side, sizes, milliseconds }: ViewsParameters): Promise<
     // Rows begin alike, without what those before have left.
     global.gc?.()
     const counter = new CollectionCounter()
-    const [atOnce, ring] = WAYS.map((way) =>
-      play(way, size, WARM_UP_MS, ...Array.from({ length: ROUNDS }, () => milliseconds))
-    )
+    const [atOnce, ring] = WAYS.map((way) => play(way, size, WARM_UP_MS, ...Array(ROUNDS).fill(milliseconds)))
     const made = [...atOnce!, ...ring!].reduce((sum, { pairs }) => sum + pairs, 0)
     const collections = (totalCount(await counter.end()) * 1e6) / made
     const [atOnceNs, ringNs] = [atOnce!, ring!].map(([, ...rounds]) =>
