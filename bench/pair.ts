@@ -5,11 +5,11 @@
  *     node dist/bench/pair.js [--processes N] [--count N]
  */
 import { execFileSync } from 'node:child_process'
-import { PerformanceObserver } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { Heap } from '../lib/heap.ts'
+import { CollectionCounter, totalCount } from './collections.ts'
 import { findPeers, Yardstick } from './peers.ts'
 
 const { values } = parseArgs({
@@ -33,20 +33,14 @@ function pairs(heap: Heap, times: number): void {
 
 async function measure(heap: Heap): Promise<Pair> {
   for (let warmUp = 0; warmUp < 20; warmUp++) pairs(heap, 100_000)
-  let collections = 0
-  const observer = new PerformanceObserver((list) => {
-    collections += list.getEntries().length
-  })
-  observer.observe({ entryTypes: ['gc'] })
+  const counter = new CollectionCounter()
   let best = Number.POSITIVE_INFINITY
   for (let round = 0; round < 7; round++) {
     const start = process.hrtime.bigint()
     pairs(heap, count)
     best = Math.min(best, Number(process.hrtime.bigint() - start) / count)
   }
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  observer.disconnect()
-  return { nsPerEvent: best, collections }
+  return { nsPerEvent: best, collections: totalCount(await counter.end()) }
 }
 
 /** A heap of which the first 2 GiB are taken. */

@@ -5,10 +5,10 @@
  *     node --expose-gc dist/bench/struct.js [--records N] [--objects N] [--sorted N] [--processes N]
  */
 import { execFileSync } from 'node:child_process'
-import { PerformanceObserver } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { f64, Heap, i32, struct, u8 } from '../lib/index.ts'
+import { CollectionCounter, totalCount } from './collections.ts'
 
 const ROUNDS = 15
 
@@ -262,15 +262,9 @@ async function collections(): Promise<number> {
     return all
   }
   for (let i = 0; i < 1000; i++) sum()
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  let count = 0
-  const observer = new PerformanceObserver((list) => {
-    count += list.getEntries().length
-  })
-  observer.observe({ entryTypes: ['gc'] })
+  const counter = new CollectionCounter()
   for (let i = 0; i < 10_000; i++) sum()
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  return count
+  return totalCount(await counter.end())
 }
 
 function sums(name: string, count: number): unknown {

@@ -2,8 +2,8 @@
  * Prints how many garbage collections three million moves of a cursor bring on in loops that run long and seldom, which V8 compiles
  * while they run, or as many small objects.
  */
-import { PerformanceObserver } from 'node:perf_hooks'
 import { f64, Heap, i32, struct } from '../../lib/index.ts'
+import { collectionsDuring } from '../support/collections.ts'
 
 const LENGTH = 300_000
 const ROUNDS = 10
@@ -33,12 +33,7 @@ const loops: Record<string, () => unknown> = {
 
 const run = loops[process.argv[2]!]!
 for (let i = 0; i < 5; i++) run() // compiled by then
-let collections = 0
-new PerformanceObserver((list) => {
-  collections += list.getEntries().length
-}).observe({ entryTypes: ['gc'] })
-await new Promise((resolve) => setTimeout(resolve, 20))
-collections = 0
-for (let i = 0; i < ROUNDS; i++) run()
-await new Promise((resolve) => setTimeout(resolve, 100))
+const collections = await collectionsDuring(() => {
+  for (let i = 0; i < ROUNDS; i++) run()
+})
 process.stdout.write(String(collections))

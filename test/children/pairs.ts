@@ -1,6 +1,6 @@
 /** Prints how many garbage collections ten million pairs of malloc and free bring on, or as many small objects. */
-import { PerformanceObserver } from 'node:perf_hooks'
 import { Heap } from '../../lib/heap.ts'
+import { collectionsDuring } from '../support/collections.ts'
 
 const PAIRS = 10_000_000
 const heap = new Heap({ limitBytes: 2 ** 28 })
@@ -16,12 +16,4 @@ function garbage(count: number): void {
 
 const run = process.argv[2] === 'heap' ? pairs : garbage
 for (let i = 0; i < 50; i++) run(100_000) // compiled by then
-let collections = 0
-new PerformanceObserver((list) => {
-  collections += list.getEntries().length
-}).observe({ entryTypes: ['gc'] })
-await new Promise((resolve) => setTimeout(resolve, 20))
-collections = 0
-run(PAIRS)
-await new Promise((resolve) => setTimeout(resolve, 100))
-process.stdout.write(String(collections))
+process.stdout.write(String(await collectionsDuring(() => run(PAIRS))))
