@@ -57,7 +57,7 @@ test('--json: one object with just the keys that were promised', async (t) => {
 })
 
 test('buffers of one size: a BufferPool of it', async (t) => {
-  const { verdict, settings } = reportOf<Advice>(await advise(large, '--json', '--rounds', '2'))
+  const { verdict, settings } = reportOf<Advice>(await advise(large, '--json', '--rounds', '20'))
   t.is(verdict.use, 'yes', verdict.why)
   t.like(
     settings.find(({ name }) => name.startsWith('BufferPool')),
