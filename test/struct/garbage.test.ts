@@ -3,9 +3,15 @@ import { reportOf, runChild } from '../support/child.ts'
 
 const collections = async (loop: string) => reportOf<number>(await runChild('cursor', [loop]))
 
-// An object of 16 bytes for each of three million moves would bring on three or more collections, whatever the young space's size.
+/**
+ * Three million objects, one for each move, bring on 23 collections, and 11 if a move makes a number. On a busy machine V8 may compile so
+ * late that there are two or three without any fault.
+ */
 test('a cursor makes no objects in loops that are compiled while they run', async (t) => {
-  t.true((await collections('objects')) >= 3)
-  t.true((await collections('move')) <= 1)
-  t.true((await collections('index')) <= 1)
+  const objects = await collections('objects')
+  t.true(objects >= 3, `objects: ${objects}`)
+  for (const loop of ['move', 'index']) {
+    const found = await collections(loop)
+    t.true(found <= objects / 4, `${loop}: ${found} of ${objects}`)
+  }
 })
