@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { checkInteger, checkOptions } from './arguments.ts'
 import { AllocatorError, closedError, invalidToken } from './errors.ts'
 import type { Heap } from './heap.ts'
@@ -31,6 +32,8 @@ const enum Word {
   /** Threads that sleep until something is sent, or until there is room; more where one died asleep. */
   Receivers = 37,
   Senders = 38,
+  /** Tells the channel from others that were or will be here; written once. */
+  Generation = 39,
   /** The tags of threads that have the channel open, or had when they died; 0 in seats that are free. */
   Peers = 64,
   Seats = 249,
@@ -58,6 +61,8 @@ export interface PeerCounts {
 export interface ChannelToken {
   /** Where the channel's words are in the heap. */
   readonly channel: number
+  /** Tells it from other channels that were or will be there: a random number, the same as another's once in two billion times. */
+  readonly generation: number
 }
 
 /**
@@ -81,23 +86,24 @@ export class Channel implements Disposable {
   /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` where the heap's memory is private, `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(heap: Heap, options?: ChannelOptions)
   /** @internal */
-  constructor(heap: Heap, options: ChannelOptions, address: number)
-  constructor(heap: Heap, options: ChannelOptions = {}, address?: number) {
+  constructor(heap: Heap, options: ChannelOptions, token: ChannelToken)
+  constructor(heap: Heap, options: ChannelOptions = {}, token?: ChannelToken) {
     checkOptions(options)
     const capacity = checkInteger('capacity', options.capacity, 1, MOST_CAPACITY, DEFAULT_CAPACITY)
     heap.share() // only what can be shared has anyone to talk to
     this.heap = heap
-    this.address = address ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
+    this.address = token?.channel ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
     const head = new Int32Array(heap.buffer, this.address, Word.Cells)
     const { slots, tag } = heap.thread()
     this.seats = new Seats(head, Word.Peers, Word.Seats, slots)
-    if (address === undefined) {
+    if (token === undefined) {
       head[Word.Capacity] = capacity
+      head[Word.Generation] = randomInt(1, 2 ** 31)
       heap.setPooled(this.address, true)
       // Before it is a channel to others: who has a token of one that was here would join, and close it as the last one.
       this.seat = this.seats.take(tag)
       Atomics.store(head, Word.Magic, MAGIC)
-    } else this.seat = this.join(tag)
+    } else this.seat = this.join(tag, token)
     this.capacity = head[Word.Capacity]!
     this.words = new Int32Array(heap.buffer, this.address, Word.Cells + this.capacity * CELL_WORDS)
     // Nothing needs a mend: a message is in the channel or not by one store.
@@ -106,17 +112,18 @@ export class Channel implements Disposable {
 
   /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
   static attach(heap: Heap, token: ChannelToken): Channel {
-    const address = (token as Partial<ChannelToken> | null | undefined)?.channel
-    if (typeof address !== 'number') throw invalidToken('it is no channel’s')
+    const { channel, generation } = (token ?? {}) as Partial<ChannelToken>
+    if (typeof channel !== 'number' || typeof generation !== 'number') throw invalidToken('it is no channel’s')
     if (!heap.isOpen) throw closedError()
-    if (!isChannel(heap, address)) throw invalidToken('no channel is there')
-    return new Channel(heap, {}, address)
+    const checked = { channel, generation }
+    if (!isChannel(heap, checked)) throw invalidToken('no channel is there')
+    return new Channel(heap, {}, checked)
   }
 
   /** A token by which other threads attach, which have the heap open. */
   share(): ChannelToken {
     this.checkOpen()
-    return { channel: this.address }
+    return { channel: this.address, generation: this.words[Word.Generation]! }
   }
 
   /** Messages that wait to be received. */
@@ -275,9 +282,9 @@ export class Channel implements Disposable {
    * Takes a seat, which keeps the words where they are. The last thread may leave, and free them, while this one is on its way: so nobody
    * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
    */
-  private join(tag: number): number {
-    const { heap, address } = this
-    const seat = heap.exclusively(() => (isChannel(heap, address) ? this.seats.take(tag) : undefined))
+  private join(tag: number, token: ChannelToken): number {
+    const { heap } = this
+    const seat = heap.exclusively(() => (isChannel(heap, token) ? this.seats.take(tag) : undefined))
     if (seat === undefined) throw invalidToken('no channel is there')
     if (seat === 0)
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
@@ -344,14 +351,15 @@ export class Channel implements Disposable {
   }
 }
 
-/** Whether a channel's words are at an address. */
-function isChannel(heap: Heap, address: number): boolean {
+/** Whether a token's channel is still where it was. */
+function isChannel(heap: Heap, { channel, generation }: ChannelToken): boolean {
   try {
-    if (!heap.isPooled(address) || heap.usableSize(address) < Word.Cells * 4) return false
+    if (!heap.isPooled(channel) || heap.usableSize(channel) < Word.Cells * 4) return false
   } catch {
     return false // freed between the two
   }
-  return Atomics.load(new Int32Array(heap.buffer, address, Word.Cells), Word.Magic) === MAGIC
+  const words = new Int32Array(heap.buffer, channel, Word.Cells)
+  return Atomics.load(words, Word.Magic) === MAGIC && words[Word.Generation] === generation
 }
 
 function channelClosed(): AllocatorError {

@@ -19,6 +19,8 @@ import { type WriteOptions, write } from './write.ts'
 export interface PoolToken {
   /** The address of its words, in the heap. */
   readonly pool: number
+  /** Tells it from other pools that were or will be there: a random number, the same as another's once in two billion times. */
+  readonly generation: number
   /** The heap that it is in. */
   readonly heap: HeapToken
 }
@@ -34,14 +36,14 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
    */
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
-    const { pool, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
-    if (typeof pool !== 'number') throw invalidToken("it is no pool's")
+    const { pool, generation, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
+    if (typeof pool !== 'number' || typeof generation !== 'number') throw invalidToken("it is no pool's")
     checkOptions(options)
     if (options.heap !== undefined && !(options.heap instanceof Heap)) throw wrongType('heap', 'a Heap', options.heap)
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
       checkToken(heapToken)
-      const slots = heap.owns(heapToken.memory) ? PoolSlots.attach(heap, pool) : undefined
+      const slots = heap.owns(heapToken.memory) ? PoolSlots.attach(heap, pool, generation) : undefined
       if (slots === undefined) throw invalidToken('no pool is there')
       const { shape } = slots
       const behaviour = checkBehaviour(options, shape.size)
@@ -67,7 +69,8 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     }
     // On its own: this thread may have been struck between the two, in an earlier call.
     if (!this.blocks.slots.isJoined) this.join()
-    return { pool: this.blocks.slots.address, heap }
+    const { address: pool, generation } = this.blocks.slots
+    return { pool, generation, heap }
   }
 
   /** A buffer with a count of those who need it; for `using`. @throws as `acquire` */

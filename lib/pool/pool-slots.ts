@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import type { Heap } from '../heap.ts'
 import { Granule } from '../memory/page.ts'
 import { Seats } from '../memory/seats.ts'
@@ -14,6 +15,7 @@ export const enum Word {
   Alignment = 3,
   Most = 4, // slots that there may be
   Zero = 5, // 0, 1 at acquire, 2 at release
+  Generation = 6, // of a shared pool: tells it from others that were or will be here
   /** Slots that were ever in use: none behind them is. */
   Used = 32,
   /** Counts what waiters wait for; and threads in which somebody waits, or did when they died. */
@@ -75,6 +77,8 @@ export class PoolSlots {
   readonly words: Int32Array
   /** The address of the block that they are in; 0 for an array of this thread's. */
   readonly address: number
+  /** Tells the pool from others at that address; 0 for an array of this thread's. */
+  readonly generation: number
   private readonly threads: ThreadSlots
   private readonly tag: number
   private readonly seats: Seats
@@ -84,9 +88,10 @@ export class PoolSlots {
   /** Where the last look for a free slot ended. */
   private nextLook = 0
 
-  private constructor(heap: Heap<MemoryKind>, words: Int32Array, address: number) {
+  private constructor(heap: Heap<MemoryKind>, words: Int32Array, address = 0, generation = 0) {
     this.words = words
     this.address = address
+    this.generation = generation
     const { slots, tag } = heap.thread()
     this.threads = slots
     this.tag = tag
@@ -94,33 +99,36 @@ export class PoolSlots {
   }
 
   static local(heap: Heap<MemoryKind>, shape: PoolShape): PoolSlots {
-    const slots = new PoolSlots(heap, new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most)), 0)
+    const slots = new PoolSlots(heap, new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most)))
     slots.describe(shape)
     return slots
   }
 
   /** Those that another thread shares; undefined where there are none. */
-  static attach(heap: Heap<MemoryKind>, address: number): PoolSlots | undefined {
+  static attach(heap: Heap<MemoryKind>, address: number, generation: number): PoolSlots | undefined {
     // A closed heap is one thing, and told by `view`; what is no pool's block, another.
     if (heap.isOpen && !heap.isPooled(address)) return undefined
     const bytes = heap.view(address)
     if (bytes.length < Word.Slots * 4) return undefined
     const words = new Int32Array(heap.buffer, address, bytes.length >>> 2)
-    return Atomics.load(words, Word.Magic) === MAGIC ? new PoolSlots(heap, words, address) : undefined
+    const slots = new PoolSlots(heap, words, address, generation)
+    return slots.isThere(heap) ? slots : undefined
   }
 
   /** The same slots with room for twice as many. REQUIRES: they are this thread's own. */
   grown(heap: Heap<MemoryKind>): PoolSlots {
     const room = Math.min(this.words[Word.Most]!, this.capacity * 2)
-    return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room), 0))
+    return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room)))
   }
 
   /** The same slots in a block of the heap, for at most `most` of them. REQUIRES: they are this thread's own. */
   shared(heap: Heap<MemoryKind>, most: number): PoolSlots {
     const length = Word.Slots + 2 * most
     const address = heap.calloc(length, 4)
-    const slots = this.movedTo(new PoolSlots(heap, new Int32Array(heap.buffer, address, length), address))
+    const generation = randomInt(1, 2 ** 31)
+    const slots = this.movedTo(new PoolSlots(heap, new Int32Array(heap.buffer, address, length), address, generation))
     slots.words[Word.Most] = most
+    slots.words[Word.Generation] = generation
     heap.setPooled(address, true)
     return slots
   }
@@ -259,8 +267,7 @@ export class PoolSlots {
    */
   join(heap: Heap<MemoryKind>): boolean | undefined {
     return heap.exclusively(() => {
-      const isThere = heap.isPooled(this.address) && Atomics.load(this.words, Word.Magic) === MAGIC
-      if (!isThere) return undefined
+      if (!this.isThere(heap)) return undefined
       this.seat = this.seats.take(this.tag)
       return this.isJoined
     })
@@ -289,6 +296,13 @@ export class PoolSlots {
       Atomics.store(this.words, Word.Magic, 0)
       return true
     })
+  }
+
+  /** Whether the pool is still where it was. */
+  private isThere(heap: Heap<MemoryKind>): boolean {
+    const { words } = this
+    const isPool = heap.isPooled(this.address) && Atomics.load(words, Word.Magic) === MAGIC
+    return isPool && words[Word.Generation] === this.generation
   }
 
   private describe({ size, alignment, zero, most }: PoolShape): void {

@@ -14,7 +14,7 @@ while (Atomics.load(words, 0) === 0) {
     const open =
       kind === 'table'
         ? HandleTable.attach(heap, { handles: address, generation })
-        : Channel.attach(heap, { channel: address })
+        : Channel.attach(heap, { channel: address, generation })
     attached++
     open.close()
   } catch (error) {

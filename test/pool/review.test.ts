@@ -130,7 +130,7 @@ test('a pool that its last thread has closed takes nobody any more, whatever sta
   const pool = new BufferPool({ heap, size: 100, max: 4 })
   const token = pool.share()
   const { slots } = pool.blocks
-  const late = PoolSlots.attach(heap, token.pool)!
+  const late = PoolSlots.attach(heap, token.pool, token.generation)!
   t.truthy(late)
   pool.close()
   t.is(late.join(heap), undefined)
@@ -141,6 +141,19 @@ test('a pool that its last thread has closed takes nobody any more, whatever sta
   t.throws(() => BufferPool.attach(token, { heap }), { code: 'ERR_HEAP_INVALID_TOKEN' })
   t.true(late.words.every((word) => word === 0x504f_4f01))
   heap.free(address)
+})
+
+test('a token of a pool whose place another has is refused, also when that happens on the way', (t) => {
+  using heap = new Heap()
+  const pool = new BufferPool({ heap, size: 100, max: 4 })
+  const token = pool.share()
+  const late = PoolSlots.attach(heap, token.pool, token.generation)!
+  pool.close()
+  using other = new BufferPool({ heap, size: 200, max: 4 })
+  t.is(other.share().pool, token.pool)
+  t.is(late.join(heap), undefined)
+  t.throws(() => BufferPool.attach(token, { heap }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+  BufferPool.attach(other.share(), { heap }).close()
 })
 
 test('what holds a buffer of a closed pool touches nothing where its slots were', (t) => {

@@ -195,7 +195,12 @@ test('tokens that are none, of pools that are gone, or of other things, are refu
   const block = heap.calloc(1, 10_000)
   for (const address of [0, 48, -1, 1.5, block, block + 16, 2 ** 40, Number.NaN, pool.acquire().byteOffset])
     t.throws(() => BufferPool.attach({ ...token, pool: address }), { code: 'ERR_HEAP_INVALID_TOKEN' }, `${address}`)
-  for (const wrong of [{ pool: token.pool }, { heap: token.heap }, { ...token, heap: {} }])
+  for (const wrong of [
+    { ...token, heap: undefined },
+    { ...token, generation: undefined },
+    { heap: token.heap },
+    { ...token, heap: {} },
+  ])
     t.throws(() => BufferPool.attach(wrong as PoolToken), { code: 'ERR_HEAP_INVALID_TOKEN' })
   for (const options of [null, 7, { heap: {} }, { min: 'x' }, { tag: 1 }])
     t.throws(() => BufferPool.attach(token, options as never), { code: 'ERR_INVALID_ARG_TYPE' })

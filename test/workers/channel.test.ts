@@ -114,11 +114,18 @@ test('the last one to close frees what nobody has received', (t) => {
 
 test('what is no channel, or no block, is refused', (t) => {
   const { heap, there } = open(4)
-  for (const token of [undefined, {}, { channel: 'x' }])
+  const { channel: words, generation } = there.share()
+  for (const token of [
+    undefined,
+    {},
+    { channel: 'x', generation },
+    { channel: words },
+    { channel: words, generation: 1.5 },
+  ])
     t.throws(() => Channel.attach(heap, token as never), { code: 'ERR_HEAP_INVALID_TOKEN' })
-  t.throws(() => Channel.attach(heap, { channel: heap.malloc(64) }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+  t.throws(() => Channel.attach(heap, { channel: heap.malloc(64), generation }), { code: 'ERR_HEAP_INVALID_TOKEN' })
   for (const channel of [16, 0, -1, 1.5, Number.NaN, 2 ** 40])
-    t.throws(() => Channel.attach(heap, { channel }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    t.throws(() => Channel.attach(heap, { channel, generation }), { code: 'ERR_HEAP_INVALID_TOKEN' })
   t.throws(() => there.trySend(Buffer.alloc(10)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
   t.throws(() => new Channel(heap, { capacity: 0 }), { code: 'ERR_OUT_OF_RANGE' })
   t.throws(() => new Channel(new Heap({ memory: 'private' }) as unknown as Heap), { code: 'ERR_HEAP_NOT_SHARED' })
