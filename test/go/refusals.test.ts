@@ -8,6 +8,7 @@ import {
   clearsWhatWasNotTakenBack,
   exhaust,
   fillUp,
+  keepsWhatCantMove,
   OUT_OF_MEMORY,
   tellsLimitFromSystem,
   withOneRetry,
@@ -147,16 +148,7 @@ test('after the system has refused, the limit and an overflow are still told fro
 
 test('a block that realloc has no memory for keeps its place and its bytes', (t) => {
   const mapper = new SimulatedMapper()
-  using heap = new GoHeap({ limitBytes: 64 * MIB, mapper })
-  const blocks = [100, 20_000, 100_000].map((size) => heap.malloc(size))
-  for (const address of blocks) heap.view(address, 100).fill(3)
-  exhaust(mapper)
-  for (const address of blocks) {
-    t.throws(() => heap.realloc(address, 30 * MIB), OUT_OF_MEMORY)
-    t.throws(() => heap.realloc(address, 2 ** 40), OUT_OF_MEMORY)
-    t.true(heap.view(address, 100).every((value) => value === 3))
-  }
-  heap.audit()
+  keepsWhatCantMove(t, new GoHeap({ limitBytes: 64 * MIB, mapper }), mapper)
 })
 
 test('pages that the system does not take back stay, and their contents are no secret of what comes next', (t) => {

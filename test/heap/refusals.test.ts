@@ -1,14 +1,14 @@
 import test from 'ava'
-import type { Address } from '../../lib/allocator.ts'
 import { Heap } from '../../lib/heap.ts'
 import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
 import {
   clearsWhatWasNotTakenBack,
   exhaust,
-  fillUp,
+  goesOnAfterARefusal,
+  keepsWhatCantMove,
   OUT_OF_MEMORY,
+  refusesUntilThereIsSome,
   tellsLimitFromSystem,
-  withOneRetry,
 } from '../support/refusals.ts'
 
 const MIB = 2 ** 20
@@ -16,31 +16,8 @@ const MIB = 2 ** 20
 const SIZES = [64, 5000, 100_000, 400_000, 2 * MIB, 70 * MIB]
 
 test('whichever system call is refused, the heap says so, is as it was, and goes on', (t) => {
-  let refused = 0
-  for (let call = 1; call <= 24; call++) {
-    const mapper = new SimulatedMapper({ refuseCall: call })
-    const heap = withOneRetry(() => new Heap({ limitBytes: 256 * MIB, mapper }))
-    const live: Address[] = []
-    for (const size of SIZES) {
-      const address = withOneRetry(() => heap.calloc(1, size))
-      const view = heap.view(address, size)
-      view[0] = view[size - 1] = 0x2e
-      live.push(address)
-    }
-    heap.audit()
-    for (const [i, address] of live.entries()) {
-      const view = heap.view(address, SIZES[i]!)
-      if (view[0] !== 0x2e || view.at(-1) !== 0x2e) t.fail(`the block at ${address} has changed`)
-      heap.free(address)
-    }
-    heap.releaseFreeMemory()
-    heap.releaseFreeMemory()
-    t.is(heap.stats().liveBytes, 0)
-    t.is(heap.stats().pageHeapReleasedBytes, heap.stats().mappedBytes, `call ${call} refused`)
-    heap.audit()
-    refused += mapper.ring().filter(({ errno }) => errno !== undefined).length
-  }
-  t.true(refused >= 15, `only ${refused} calls were refused`)
+  const open = (mapper: SimulatedMapper) => new Heap({ limitBytes: 256 * MIB, mapper })
+  goesOnAfterARefusal(t, { open, sizes: SIZES, calls: 24, leastRefused: 15, keptBytes: 0 })
 })
 
 test('a refused call is not in the counts', (t) => {
@@ -58,20 +35,14 @@ for (const size of [64, 100_000, 400_000, 3 * MIB]) {
     const mapper = new SimulatedMapper()
     const heap = new Heap({ limitBytes: 64 * MIB, mapper })
     heap.malloc(64)
-    exhaust(mapper)
-    const live: Address[] = []
-    fillUp(t, size, () => live.push(heap.malloc(size)))
-    t.throws(() => heap.calloc(1, size), OUT_OF_MEMORY)
-    t.throws(() => heap.realloc(0, size), OUT_OF_MEMORY)
-    t.throws(() => heap.alignedAlloc(4096, size), OUT_OF_MEMORY)
-    heap.audit()
-
-    mapper.limitBytes = Number.POSITIVE_INFINITY
-    for (let i = 0; i < 4; i++) live.push(heap.malloc(size))
-    for (const address of live) heap.free(address)
-    heap.audit()
+    refusesUntilThereIsSome(t, heap, mapper, size)
   })
 }
+
+test('a block that realloc has no memory for keeps its place and its bytes', (t) => {
+  const mapper = new SimulatedMapper()
+  keepsWhatCantMove(t, new Heap({ limitBytes: 64 * MIB, mapper }), mapper)
+})
 
 test('after the system has refused, the limit and an overflow are still told from it', (t) => {
   const mapper = new SimulatedMapper()

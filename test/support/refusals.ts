@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import type { ExecutionContext } from 'ava'
-import { type Allocator, AllocatorError, type SimulatedMapper } from '../../lib/index.ts'
+import { type Address, type Allocator, AllocatorError, SimulatedMapper } from '../../lib/index.ts'
 
 /** What a refused allocation throws. */
 export const OUT_OF_MEMORY = { instanceOf: AllocatorError, code: 'ERR_HEAP_OUT_OF_MEMORY' }
@@ -66,4 +66,91 @@ export function clearsWhatWasNotTakenBack(t: ExecutionContext, heap: Allocator, 
   t.is(Buffer.compare(heap.view(cleared), Buffer.alloc(size)), 0)
   heap.audit()
   return cleared
+}
+
+/** What `goesOnAfterARefusal` plays, and what must come of it. */
+export interface RefusedOnce {
+  open: (mapper: SimulatedMapper) => Allocator
+  sizes: readonly number[]
+  /** The first, second and so on up to this call of the system's is refused, each in a heap of its own; the last ones are never made. */
+  calls: number
+  leastRefused: number
+  /** Bytes that a heap keeps of what is all free. */
+  keptBytes: number
+}
+
+/** Whichever system call is refused, the heap says so, is as it was, and goes on when the call is made again. */
+export function goesOnAfterARefusal(t: ExecutionContext, played: RefusedOnce): void {
+  const { open, sizes, calls, leastRefused, keptBytes } = played
+  let refused = 0
+  for (let call = 1; call <= calls; call++) {
+    const mapper = new SimulatedMapper({ refuseCall: call })
+    const heap = withOneRetry(() => open(mapper))
+    const live: Address[] = []
+    for (const size of sizes) {
+      const address = withOneRetry(() => heap.calloc(1, size))
+      const view = heap.view(address, size)
+      view[0] = view[size - 1] = 0x2e
+      live.push(address)
+    }
+    heap.audit()
+    for (const [i, address] of live.entries()) {
+      const view = heap.view(address, sizes[i]!)
+      if (view[0] !== 0x2e || view.at(-1) !== 0x2e) t.fail(`the block at ${address} has changed`)
+      heap.free(address)
+    }
+    heap.releaseFreeMemory()
+    heap.releaseFreeMemory()
+    const { liveBytes, mappedBytes, pageHeapReleasedBytes } = heap.stats()
+    t.is(liveBytes, 0)
+    t.is(pageHeapReleasedBytes, mappedBytes - keptBytes, `call ${call} refused`)
+    heap.audit()
+    refused += mapper.ring().filter(({ errno }) => errno !== undefined).length
+  }
+  t.true(refused >= leastRefused, `only ${refused} calls were refused`)
+}
+
+/**
+ * A heap with a block, in a system that has no more, refuses whatever `more` and its own calls need until there is some again; `then` is
+ * run when there is.
+ */
+export function refusesUntilThereIsSome(
+  t: ExecutionContext,
+  heap: Allocator,
+  mapper: SimulatedMapper,
+  size: number,
+  more: (() => unknown)[] = [],
+  then: () => void = () => {}
+): void {
+  exhaust(mapper)
+  const live: Address[] = []
+  fillUp(t, size, () => live.push(heap.malloc(size)))
+  for (const call of [
+    () => heap.calloc(1, size),
+    () => heap.realloc(0, size),
+    () => heap.alignedAlloc(4096, size),
+    ...more,
+  ])
+    t.throws(call, OUT_OF_MEMORY, String(call))
+  heap.audit()
+
+  mapper.limitBytes = Number.POSITIVE_INFINITY
+  for (let i = 0; i < 4; i++) live.push(heap.malloc(size))
+  then()
+  for (const address of live) heap.free(address)
+  heap.audit()
+}
+
+/** A block that realloc has no memory for keeps its place and its bytes. */
+export function keepsWhatCantMove(t: ExecutionContext, heap: Allocator, mapper: SimulatedMapper): void {
+  const blocks = [100, 20_000, 100_000].map((size) => heap.malloc(size))
+  heap.malloc(16) // nor is there room behind the last
+  for (const address of blocks) heap.view(address, 100).fill(3)
+  exhaust(mapper)
+  for (const address of blocks) {
+    t.throws(() => heap.realloc(address, 30 * 2 ** 20), OUT_OF_MEMORY)
+    t.throws(() => heap.realloc(address, 2 ** 40), OUT_OF_MEMORY)
+    t.true(heap.view(address, 100).every((value) => value === 3))
+  }
+  heap.audit()
 }
