@@ -75,6 +75,8 @@ export class Installation {
 function isPackedFrom(path: string): boolean {
   // Maps are left of a measurement of coverage: what is compiled for packing has none.
   if (NOT_COPIED.includes(path) || path.endsWith('.map')) return false
+  // Nor is anything packed of the tests, which make folders beside their own, and take them away again.
+  if (/^dist\/(?!(lib|bench)(\/|$))/.test(path)) return false
   const compiled = /^dist\/(.*?)(?:\.d)?\.(c?)(?:js|ts)$/.exec(path)
   return compiled === null || existsSync(join(ROOT, `${compiled[1]}.${compiled[2]}ts`))
 }
