@@ -11,7 +11,7 @@ const MIB = 2 ** 20
 const LIMIT_BYTES = 16 * 2 ** 30
 /** Kills by terminate(); a long run by hand sets more. */
 const KILLS = Number(process.env.SPANHEAP_KILLS ?? 300)
-/** A survivor may wait so long, in milliseconds, for a lock of the dead; a busy machine may keep it waiting longer after one kill of 100. */
+/** A survivor may wait so long, in milliseconds, for a lock of the dead. */
 const MOST_WAIT_MS = 100
 
 const start = (heap: Heap, task: string, options = {}) =>
@@ -34,7 +34,7 @@ function survives(heap: Heap): number {
 test.serial('terminate at any moment: nothing blocks, nothing is lost but what was handed out', async (t) => {
   const heap = new Heap({ limitBytes: LIMIT_BYTES })
   const next = random(1)
-  const waits: number[] = []
+  let worst = 0
   for (let kill = 0; kill < KILLS; kill++) {
     const worker = start(heap, 'churn')
     // A third dies while it starts and attaches, the others at work.
@@ -42,10 +42,10 @@ test.serial('terminate at any moment: nothing blocks, nothing is lost but what w
     const until = performance.now() + (kill % 3 === 0 ? (next() % 400) / 10 : (next() % 100) / 20)
     while (performance.now() < until) churn(heap, kill + 1, 20)
     await worker.terminate()
-    waits.push(survives(heap))
+    worst = Math.max(worst, survives(heap))
   }
-  t.log(`${KILLS} kills, the longest 300 operations after one took ${Math.max(...waits).toFixed(1)} ms`)
-  t.true(waits.filter((wait) => wait >= MOST_WAIT_MS).length <= KILLS / 100)
+  t.log(`${KILLS} kills, the longest 300 operations after one took ${worst.toFixed(1)} ms`)
+  t.true(worst < MOST_WAIT_MS)
   heap.close()
 })
 
