@@ -36,7 +36,7 @@ const enum Word {
   Generation = 39,
   /** The tags of threads that have the channel open, or had when they died; 0 in seats that are free. */
   Peers = 64,
-  Seats = 249,
+  Seats = 240,
   /** A cell for each message: its block's granule, then its length in bytes in two words. */
   Cells = 320,
 }

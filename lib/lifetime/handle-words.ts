@@ -20,7 +20,7 @@ export const enum Word {
   MostChunks = 17,
   /** The tags of threads that have the table open, or had when they died; 0 in seats that are free. */
   Peers = 64,
-  Seats = 249,
+  Seats = 240,
   Count = 320,
 }
 

@@ -12,8 +12,12 @@ export const enum ObjectState {
   Free = 1,
   /** From here on, free in the cache of a thread slot; see {@link slotState}. */
   FirstSlot = 2,
-  /** Slots that there can be: the last one's state is 250 as an unsigned byte. */
-  SlotCount = 249,
+  /** Slots that there can be: the last one's state is 241 as an unsigned byte, which leaves 14 for what isn't in a slot's cache. */
+  SlotCount = 240,
+  /** Handed out in an ArrayBuffer of its own, which nobody frees but V8, or `freeBuffer` by detaching it. */
+  Isolated = -7,
+  /** Given up by `pass`, and nobody's until it is adopted. */
+  Passed = -6,
   /** Handed out as a chunk of an arena: only the registry of arenas writes this state, or takes a block out of it. */
   Chunk = -5,
   /** Handed out, and a pool's: only that may free it. */
@@ -32,7 +36,9 @@ export function isHandedOut(state: number): boolean {
     state === ObjectState.Live ||
     state === ObjectState.Watched ||
     state === ObjectState.Pooled ||
-    state === ObjectState.Chunk
+    state === ObjectState.Chunk ||
+    state === ObjectState.Passed ||
+    state === ObjectState.Isolated
   )
 }
 

@@ -23,7 +23,7 @@ export const enum Word {
   Waiters = 65,
   /** The tags of threads that have the pool open, or had when they died; 0 in seats that are free. */
   Peers = 96,
-  Seats = 249,
+  Seats = 240,
   /** How many wait in the thread of each seat. */
   Waiting = 352,
   /** Two words for each slot: its state, and its block's granule. */

@@ -99,7 +99,7 @@ test('a seat of one that died is taken where no other is free', (t) => {
     heap.threadIdle()
   }
   const { dead } = channel.peers()
-  t.is(dead, 248, 'all but the own one')
+  t.is(dead, 239, 'all but the own one')
   const { theirs, other } = open()
   t.deepEqual(channel.peers(), { live: 2, dead: 247 })
   other.close()
