@@ -83,7 +83,7 @@ export class Channel implements Disposable {
   private readonly capacity: number
   private open = true
 
-  /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` where the heap's memory is private, `ERR_HEAP_OUT_OF_MEMORY` */
+  /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` as of `heap.share`, `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(heap: Heap, options?: ChannelOptions)
   /** @internal */
   constructor(heap: Heap, options: ChannelOptions, token: ChannelToken)
@@ -207,7 +207,7 @@ export class Channel implements Disposable {
     words[Word.Head] = (head + 1) | 0
     locks.release(0)
     this.wake(Word.Head, Word.Senders)
-    return Buffer.from(this.heap.buffer as SharedArrayBuffer & ArrayBuffer, address, length)
+    return Buffer.from(this.heap.memory.current, address, length)
   }
 
   /**

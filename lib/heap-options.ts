@@ -1,8 +1,8 @@
 import { checkBoolean, checkChoice, checkInteger, checkNumber, checkOptions } from './arguments.ts'
 import { defaultLeakLevel, type LeakLevel, LeakWatch } from './buffers/leak-watch.ts'
-import { checkReservation } from './memory/reservation.ts'
+import { checkLimitBytes } from './memory/reservation.ts'
 import { openMapper } from './os/machine.ts'
-import type { Mapper, MemoryKind } from './os/mapper.ts'
+import type { Mapper } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 
@@ -12,9 +12,7 @@ const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
 const MOST_CACHE_BYTES = 2 ** 30
 
 /** How a {@link Heap} is made. */
-export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
-  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer, for APIs that refuse shared memory. */
-  memory?: Kind
+export interface HeapOptions {
   /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
   limitBytes?: number
   /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
@@ -25,6 +23,11 @@ export interface HeapOptions<Kind extends MemoryKind = MemoryKind> {
   releaseRate?: number
   /** What is kept of system calls, beside the counts in `stats()`. */
   ledger?: LedgerOptions
+  /**
+   * Without the addon, whether `share` is to work: the memory is a growable SharedArrayBuffer then, which some APIs refuse. With the addon
+   * every heap can be shared.
+   */
+  shared?: boolean
   /** Where memory comes from. By default the operating system; tests give a simulated one. */
   mapper?: Mapper
   /**
@@ -56,14 +59,16 @@ export class Attachment {
 /** Checks options, and makes a new heap of them. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
 export function createTiers(options: HeapOptions): Attachment {
   checkOptions(options)
-  const reservation = checkReservation(options)
+  const limitBytes = checkLimitBytes(options.limitBytes)
+  const shared = checkBoolean('shared', options.shared, false)
   const threadCache = checkBoolean('threadCache', options.threadCache, true)
   const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
   const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
   const watch = checkWatch(options)
   const mapper = options.mapper ?? openMapper(options.ledger ?? {})
   const tiers = TCMalloc.create(mapper, {
-    ...reservation,
+    limitBytes,
+    shared,
     cacheBytes: threadCache ? cacheBytes : 0,
     releaseRate,
   })

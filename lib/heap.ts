@@ -1,3 +1,4 @@
+import { isSharedArrayBuffer } from 'node:util/types'
 import { type Address, type Allocator, closedStats, type HeapStats } from './allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions, checkSupported, checkViewLength } from './arguments.ts'
 import {
@@ -20,8 +21,9 @@ import { BlockBytes, Loop } from './memory/block-bytes.ts'
 import { isHandedOut, ObjectState } from './memory/object-state.ts'
 import { Address32, Granule, isNatural32 } from './memory/page.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
+import { ViewMemory } from './memory/view-memory.ts'
 import { doorNamed } from './os/machine.ts'
-import type { BufferOf, Mapper, MemoryKind, SystemCall } from './os/mapper.ts'
+import type { Mapper, SystemCall } from './os/mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 import { notOurs, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
@@ -40,9 +42,14 @@ const enum Call {
  * TCMalloc's design: small blocks (up to 256 KiB) from a cache of this thread's own, which a central cache fills from spans
  * of pages; medium (to 1 MiB) and large ones are spans of their own. Every call is checked, always.
  */
-export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
-  /** All of the heap's address space. A block's address is its offset here. For code that one trusts: a write beyond the pages that have grown ends the process. */
-  readonly buffer: BufferOf<Kind>
+export class Heap implements Allocator {
+  /**
+   * All of the heap's address space, for Atomics and for code that one trusts: a write beyond the pages that have grown ends the process. A
+   * block's address is its offset here. Buffers and views of the heap are over an ordinary ArrayBuffer of the same memory. Without the
+   * addon it is a growable SharedArrayBuffer, or a resizable ArrayBuffer where the heap isn't made with the option `shared`.
+   */
+  readonly buffer: SharedArrayBuffer
+  /** @internal What views are over. */ readonly memory: ViewMemory
   private readonly mapper: Mapper
   private readonly tiers: TCMalloc
   /** @internal */ readonly bytes: BlockBytes
@@ -63,18 +70,19 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly endAddress: number
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
-  constructor(options?: HeapOptions<Kind>)
+  constructor(options?: HeapOptions)
   /** @internal One more thread of a heap that exists. */
   constructor(options: Attachment)
-  constructor(options: HeapOptions<Kind> | Attachment = {}) {
+  constructor(options: HeapOptions | Attachment = {}) {
     const { mapper, tiers, watch } = options instanceof Attachment ? options : createTiers(options)
     this.mapper = mapper
     this.tiers = tiers
-    this.buffer = tiers.mapping.buffer as BufferOf<Kind>
-    this.bytes = new BlockBytes(tiers.mapping.unshared)
+    this.buffer = tiers.mapping.buffer as SharedArrayBuffer
+    this.memory = new ViewMemory(tiers.mapping)
+    this.bytes = new BlockBytes(tiers.mapping.unshared())
     this.cache = tiers.cache
     this.classBySize = tiers.classBySize
-    this.endAddress = this.buffer.byteLength
+    this.endAddress = tiers.endAddress
     this.watch = watch
     this.buffers = new HeapBuffers(this, tiers, watch)
     this.arenas = new ArenaRegistry(tiers)
@@ -102,12 +110,15 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   /**
    * A token by which other threads of this process attach: for `workerData` or `postMessage`. It holds the heap's addresses,
    * and so does whoever holds it.
-   * @throws AllocatorError `ERR_HEAP_NOT_SHARED` where the heap's memory is private
+   * @throws AllocatorError `ERR_HEAP_NOT_SHARED` without the addon, of a heap that wasn't made with the option `shared`
    */
   share(): HeapToken {
     this.checkOpen()
-    if (!(this.buffer instanceof SharedArrayBuffer))
-      throw new AllocatorError('ERR_HEAP_NOT_SHARED', 'private memory belongs to one thread')
+    if (!isSharedArrayBuffer(this.buffer))
+      throw new AllocatorError(
+        'ERR_HEAP_NOT_SHARED',
+        'without the addon, only a heap made with { shared: true } can be shared'
+      )
     return { spanheap: TOKEN_VERSION, system: this.mapper.name, ...this.tiers.share() }
   }
 
@@ -130,21 +141,22 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
 
   /**
    * A Buffer of exactly `size` bytes over a block of its own, until `freeBuffer`. Its contents are undefined, as those of
-   * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: who gets hold of it sees and changes everything.
+   * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: code that gets hold of it sees and changes everything.
    * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also where Node can't have such a long Buffer
    */
-  allocBuffer(size: number, options?: BufferOptions): Buffer<BufferOf<Kind>> {
+  allocBuffer(size: number, options?: BufferOptions): Buffer<ArrayBuffer> {
     if (isNatural32(size) && options === undefined && this.watch.untilWatched > 0) {
+      const memory = this.memory.current
       const granule =
         size <= Small.MostBytes
           ? this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
           : this.tiers.takeKept(size)
       if (granule !== 0) {
         this.watch.untilWatched--
-        return HeapView.buffer(this.buffer, granule * Granule.Bytes, size, this, granule)
+        return HeapView.buffer(memory, granule * Granule.Bytes, size, this, granule)
       }
     }
-    return this.buffers.allocate(size, options) as Buffer<BufferOf<Kind>>
+    return this.buffers.allocate(size, options)
   }
 
   /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeArray`. */
@@ -152,28 +164,28 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     type: Class,
     length: number,
     options: BufferOptions = {}
-  ): ArrayOf<Class, BufferOf<Kind>> {
-    return this.buffers.allocateArray(type, length, options) as ArrayOf<Class, BufferOf<Kind>>
+  ): ArrayOf<Class> {
+    return this.buffers.allocateArray(type, length, options) as ArrayOf<Class>
   }
 
   /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
-  alloc(size: number, options?: BufferOptions): Block<BufferOf<Kind>> {
-    return allocateBlock(this, this.buffers, size, options) as Block<BufferOf<Kind>>
+  alloc(size: number, options?: BufferOptions): Block {
+    return allocateBlock(this, this.buffers, size, options)
   }
 
   /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  arena(options: ArenaOptions = {}): Arena<BufferOf<Kind>> {
-    return openArena(this, this.buffers, options) as Arena<BufferOf<Kind>>
+  arena(options: ArenaOptions = {}): Arena {
+    return openArena(this, this.buffers, options)
   }
 
   /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  handles(options?: HandleTableOptions): HandleTable<BufferOf<Kind>> {
-    return new HandleTable<BufferOf<Kind>>(this, options)
+  handles(options?: HandleTableOptions): HandleTable {
+    return new HandleTable(this, options)
   }
 
   /**
-   * Takes back the block that a view starts with: any view, of any thread, also one that came by postMessage. Other views of it see what
-   * comes next in its place. To free a Buffer from `allocBuffer` again is an error even when its block is another's by then.
+   * Takes back the block that a view starts with: any view, in any thread that has the heap open. Other views of it see what comes next
+   * in its place. To free a Buffer from `allocBuffer` again is an error even when its block is another's by then.
    * @throws AllocatorError `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_INVALID_ADDRESS` (a part of a block that doesn't start with it, a
    * pool's buffer, or no memory of this heap)
    */
@@ -197,7 +209,7 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   /**
-   * The address of the block that a view starts with; of any view of this heap's memory, also one that came by postMessage.
+   * The address of the block that a view starts with; of any view of this heap's memory, one of `buffer` too.
    * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` where the block is free
    */
   addressOf(view: ArrayBufferView): Address {
@@ -208,10 +220,10 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
   }
 
   /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
-  bufferAt(address: Address, length?: number): Buffer<BufferOf<Kind>> {
+  bufferAt(address: Address, length?: number): Buffer<ArrayBuffer> {
     const granule = this.liveGranule(address)
     const bytes = checkViewLength(length, this.tiers.usableBytes(granule))
-    return HeapView.buffer(this.buffer, address, bytes, this, granule)
+    return HeapView.buffer(this.memory.current, address, bytes, this, granule)
   }
 
   /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
@@ -240,9 +252,14 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return this.finalStats === undefined
   }
 
-  /** @internal Whether a buffer, which may be another thread's, is this heap's memory. */
+  /** @internal Whether a view's buffer is this heap's memory: what its views are over, or `buffer`, as it is here or came from another thread. */
   owns(buffer: ArrayBufferLike): boolean {
-    return buffer === this.buffer || this.tiers.mapping.isUnder(buffer)
+    return this.memory.isUnder(buffer) || buffer === this.buffer || this.tiers.mapping.isUnder(buffer)
+  }
+
+  /** @internal Whether a token is this heap's. */
+  isOf(token: HeapToken): boolean {
+    return this.tiers.isOf(token)
   }
 
   /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
@@ -331,9 +348,9 @@ export class Heap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return this.tiers.usableBytes(this.liveGranule(address))
   }
 
-  view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
+  view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.tiers.usableBytes(this.liveGranule(address))
-    return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
+    return new Uint8Array(this.memory.current, address, checkViewLength(length, usable))
   }
 
   stats(options?: { detail?: false }): HeapStats

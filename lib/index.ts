@@ -14,7 +14,7 @@ export type { AttachOptions, HeapOptions } from './heap-options.ts'
 export { Arena, type ArenaOptions, type ArenaToken } from './lifetime/arena.ts'
 export { Block } from './lifetime/block.ts'
 export { HandleTable, type HandleTableOptions, type HandleTableToken } from './lifetime/handle-table.ts'
-export type { BufferOf, Mapper, Mapping, MemoryKind, Reservation, SystemCall } from './os/mapper.ts'
+export type { Mapper, Mapping, Reservation, SystemCall } from './os/mapper.ts'
 export type { LedgerOptions } from './os/native-mapper.ts'
 export { SimulatedMapper, type SimulatedSystem } from './os/simulated-mapper.ts'
 export type { Abortable } from './pool/abort.ts'
@@ -31,7 +31,6 @@ export { type ArrayByKind, Column, type ValuesOf } from './struct/column.ts'
 export type { NumberKind } from './struct/kinds.ts'
 export type { BitRange, FieldLayout, Layout, Padding } from './struct/layout.ts'
 export type {
-  AnyHeap,
   AnyRecord,
   AnyStruct,
   ColumnsCursor,

@@ -1,3 +1,4 @@
+import { isSharedArrayBuffer } from 'node:util/types'
 import { invalidToken } from './errors.ts'
 import { MAGIC } from './tcmalloc/control.ts'
 import type { SharedHeap } from './tcmalloc/tcmalloc.ts'
@@ -26,8 +27,8 @@ export function checkToken(value: unknown): asserts value is HeapToken {
     !Number.isInteger(generation) ||
     typeof system !== 'string' ||
     !Number.isInteger(limitPages) ||
-    !(memory instanceof SharedArrayBuffer) ||
-    !(tables instanceof SharedArrayBuffer)
+    !isSharedArrayBuffer(memory) ||
+    !isSharedArrayBuffer(tables)
   )
     throw invalidToken('it is damaged')
 }

@@ -75,16 +75,14 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   return entries;
 }
 
-// reserve(ledger, length, alignment, shared, hugePages): { handle, buffer, unshared, address }, or errno. `unshared` is
-// an ArrayBuffer over the same memory, for whoever holds `buffer` too: V8 copies and fills it four times as fast.
+// reserve(ledger, length, alignment, hugePages): { handle, buffer, address }, or errno.
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments arguments(info);
   auto ledger = arguments.Held<Ledger>(0);
   const size_t length = arguments.Size(1);
   const size_t alignment = arguments.Size(2);
-  const bool shared = arguments.Flag(3);
-  const bool huge_pages = arguments.Flag(4);
+  const bool huge_pages = arguments.Flag(3);
   if (alignment == 0) arguments.Refuse<size_t>(2, "above 0");
   if (arguments.wrong()) return env.Undefined();
   int error = 0;
@@ -92,26 +90,30 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   if (mapping == nullptr) return Napi::Number::New(env, error);
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
-  const Napi::Value buffer = BufferOver(env, mapping, shared);
-  result.Set("buffer", buffer);
-  result.Set("unshared", shared ? BorrowedBuffer(env, mapping->base(), mapping->length()) : buffer);
+  result.Set("buffer", SharedBuffer(env, mapping));
   result.Set("handle", Hold(env, std::move(mapping)));
   return result;
 }
 
-// adopt(buffer): { handle, unshared, address, ledger, heap } of the mapping under a SharedArrayBuffer that came from
-// another thread, or undefined where the shim knows of none. `heap` is the same number for all mappings of one ledger.
+// adopt(buffer): { handle, address, ledger, heap } of the mapping under a SharedArrayBuffer that came from another
+// thread, or undefined where the shim knows of none. `heap` is the same number for all mappings of one ledger.
 Napi::Value Adopt(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::shared_ptr<Mapping> mapping = Mapping::At(BaseOf(info[0]));
   if (mapping == nullptr) return env.Undefined();
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
-  result.Set("unshared", BorrowedBuffer(env, mapping->base(), mapping->length()));
   result.Set("ledger", Hold(env, mapping->ledger()));
   result.Set("heap", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->ledger().get())));
   result.Set("handle", Hold(env, mapping));
   return result;
+}
+
+// unshared(handle): one more ArrayBuffer over the mapping's memory.
+Napi::Value Unshared(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  std::shared_ptr<Mapping> mapping = arguments.Held<Mapping>(0);
+  return arguments.wrong() ? info.Env().Undefined() : UnsharedBuffer(info.Env(), std::move(mapping));
 }
 
 // grow(handle, offset, length), release(handle, offset, length): errno.
@@ -197,6 +199,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("ledgerRing", Napi::Function::New(env, LedgerRing, "ledgerRing"));
   exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
   exports.Set("adopt", Napi::Function::New(env, Adopt, "adopt"));
+  exports.Set("unshared", Napi::Function::New(env, Unshared, "unshared"));
   exports.Set("grow", Napi::Function::New(env, OnRange<&Mapping::Grow>, "grow"));
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));

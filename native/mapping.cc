@@ -31,7 +31,11 @@ napi_value ToNapi(v8::Local<v8::Value> local) {
   return value;
 }
 
-// A private mapping whose buffer object is gone. V8's store may outlive that object: the sweeper runs later, and a
+std::shared_ptr<v8::BackingStore> EmptyStore(char* address, size_t length) {
+  return v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
+}
+
+// A mapping one of whose ArrayBuffers is gone. V8's store may outlive that object: the sweeper runs later, and a
 // program may have transferred the buffer, which moves the store to another one.
 struct Unowned {
   std::shared_ptr<Mapping> mapping;
@@ -129,23 +133,23 @@ int Mapping::Grow(size_t offset, size_t length) {
 
 int Mapping::Release(size_t offset, size_t length) { return system::Release(*ledger_, base_ + offset, length); }
 
-Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool shared) {
+Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
   char* base = mapping->base();
   const size_t length = mapping->length();
-  if (!shared) {
-    std::shared_ptr<v8::BackingStore> store =
-        v8::ArrayBuffer::NewBackingStore(base, length, v8::BackingStore::EmptyDeleter, nullptr);
-    auto* held = new Unowned{std::move(mapping), store};
-    Napi::Value buffer(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
-    // Native work in flight (a read from a file, say) holds the buffer object even when it is detached. So the
-    // address space goes when the object is collected, and not before.
-    buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, Unowned* held) { UnmapLater(held); }, held);
-    return buffer;
-  }
   auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
   std::shared_ptr<v8::BackingStore> store = v8::SharedArrayBuffer::NewBackingStore(
       base, length, [](void*, size_t, void* held) { delete static_cast<std::shared_ptr<Mapping>*>(held); }, owner);
   return Napi::Value(env, ToNapi(v8::SharedArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
+}
+
+Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
+  std::shared_ptr<v8::BackingStore> store = EmptyStore(mapping->base(), mapping->length());
+  auto* held = new Unowned{std::move(mapping), store};
+  Napi::Value buffer(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
+  // Native work in flight (a read from a file, say) holds the buffer object. So the address space goes when the object
+  // is collected, and not before.
+  buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, Unowned* held) { UnmapLater(held); }, held);
+  return buffer;
 }
 
 const void* BaseOf(const Napi::Value& buffer) {
@@ -156,9 +160,7 @@ const void* BaseOf(const Napi::Value& buffer) {
 }
 
 Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length) {
-  std::shared_ptr<v8::BackingStore> store =
-      v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
-  return Napi::Value(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
+  return Napi::Value(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), EmptyStore(address, length))));
 }
 
 }  // namespace spanheap

@@ -56,13 +56,16 @@ class Mapping {
 // From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.
 void KeepMappingsFromNowOn();
 
-// The buffer over a mapping. A shared one is a SharedArrayBuffer, which V8 neither charges for nor detaches; it holds
-// the mapping until the last view of any thread is collected. A private one is an ArrayBuffer with V8's empty deleter,
-// which isn't charged either (Node-API's own external ArrayBuffer would be, in full).
-Napi::Value BufferOver(Napi::Env env, std::shared_ptr<Mapping> mapping, bool shared);
+// A mapping's SharedArrayBuffer, which V8 neither charges for nor detaches; it holds the mapping until the last view of
+// any thread is collected.
+Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping);
+// One more ArrayBuffer over the same memory, with V8's empty deleter: V8 doesn't charge for it (for Node-API's own
+// external ArrayBuffer it would, in full). It holds the mapping until V8 has let go of the memory, also where a program
+// has moved that to another ArrayBuffer.
+Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping);
 // Where the bytes of a SharedArrayBuffer are; nullptr for anything else.
 const void* BaseOf(const Napi::Value& buffer);
-// The same over memory that somebody else unmaps, after having detached the buffer.
+// An ArrayBuffer over memory that somebody else unmaps, after having detached it.
 Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length);
 
 }  // namespace spanheap

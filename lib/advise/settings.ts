@@ -65,20 +65,12 @@ export function verdictOf(profile: TraceProfile, heap: ReplayReport, buffers: Re
 /** What a heap and pools for this program are made with. */
 export function settingsFor(trace: Trace, { profile, allocated }: Profiled, heap: ReplayReport): Setting[] {
   const settings: Setting[] = []
-  const { threads, peakLiveBytes } = trace
+  const { peakLiveBytes } = trace
   const limit = Math.ceil(((heap.peakMappedBytes ?? peakLiveBytes) * LIMIT_ROOM) / LIMIT_STEP) * LIMIT_STEP
   settings.push({
     name: 'limitBytes',
     value: Math.max(LIMIT_STEP, limit),
     why: 'half more than the replay had mapped at its peak; only address space, so more costs nothing but a bound',
-  })
-  settings.push({
-    name: 'memory',
-    value: 'shared',
-    why:
-      threads > 1
-        ? `${threads} threads allocate, and only shared memory can be one heap for all`
-        : "one thread allocates: 'private' does as well, where an API refuses shared memory",
   })
   const cache = Math.max(LEAST_CACHE_BYTES, 2 ** Math.ceil(Math.log2(Math.max(1, peakLiveBytes * CACHE_SHARE))))
   if (cache < CACHE_BYTES) {

@@ -5,6 +5,7 @@ import { outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
 import { ObjectState } from '../memory/object-state.ts'
 import { Granule } from '../memory/page.ts'
+import type { ViewMemory } from '../memory/view-memory.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 import { HeapView } from './heap-view.ts'
 import type { LeakWatch, Watched } from './leak-watch.ts'
@@ -19,26 +20,24 @@ export interface TypedArrayConstructor<T extends ArrayBufferView = ArrayBufferVi
   readonly BYTES_PER_ELEMENT: number
 }
 
-/** JavaScript's typed arrays over one kind of memory, each with its class. */
-type ArrayClasses<Memory extends ArrayBufferLike> =
-  | [Int8ArrayConstructor, Int8Array<Memory>]
-  | [Uint8ArrayConstructor, Uint8Array<Memory>]
-  | [Uint8ClampedArrayConstructor, Uint8ClampedArray<Memory>]
-  | [Int16ArrayConstructor, Int16Array<Memory>]
-  | [Uint16ArrayConstructor, Uint16Array<Memory>]
-  | [Int32ArrayConstructor, Int32Array<Memory>]
-  | [Uint32ArrayConstructor, Uint32Array<Memory>]
-  | [Float32ArrayConstructor, Float32Array<Memory>]
-  | [Float64ArrayConstructor, Float64Array<Memory>]
-  | [BigInt64ArrayConstructor, BigInt64Array<Memory>]
-  | [BigUint64ArrayConstructor, BigUint64Array<Memory>]
+/** JavaScript's typed arrays over an ArrayBuffer, each with its class. */
+type ArrayClasses =
+  | [Int8ArrayConstructor, Int8Array<ArrayBuffer>]
+  | [Uint8ArrayConstructor, Uint8Array<ArrayBuffer>]
+  | [Uint8ClampedArrayConstructor, Uint8ClampedArray<ArrayBuffer>]
+  | [Int16ArrayConstructor, Int16Array<ArrayBuffer>]
+  | [Uint16ArrayConstructor, Uint16Array<ArrayBuffer>]
+  | [Int32ArrayConstructor, Int32Array<ArrayBuffer>]
+  | [Uint32ArrayConstructor, Uint32Array<ArrayBuffer>]
+  | [Float32ArrayConstructor, Float32Array<ArrayBuffer>]
+  | [Float64ArrayConstructor, Float64Array<ArrayBuffer>]
+  | [BigInt64ArrayConstructor, BigInt64Array<ArrayBuffer>]
+  | [BigUint64ArrayConstructor, BigUint64Array<ArrayBuffer>]
 
-/** What a class makes of one kind of memory; one that extends JavaScript's, what it says itself. */
-export type ArrayOf<Class extends TypedArrayConstructor, Memory extends ArrayBufferLike> = [
-  Extract<ArrayClasses<Memory>, [Class, unknown]>,
-] extends [never]
+/** What a class makes of a heap's memory; one that extends JavaScript's, what it says itself. */
+export type ArrayOf<Class extends TypedArrayConstructor> = [Extract<ArrayClasses, [Class, unknown]>] extends [never]
   ? InstanceType<Class>
-  : Extract<ArrayClasses<Memory>, [Class, unknown]>[1]
+  : Extract<ArrayClasses, [Class, unknown]>[1]
 
 /** What a buffer is allocated with. */
 export interface BufferOptions {
@@ -68,7 +67,8 @@ export interface DetailedStats extends HeapStats {
 
 /** The heap whose blocks buffers are over. */
 export interface BufferHeap extends Allocator {
-  readonly buffer: ArrayBufferLike
+  readonly buffer: SharedArrayBuffer
+  readonly memory: ViewMemory
   readonly bytes: BlockBytes
   readonly isOpen: boolean
 }
@@ -105,11 +105,11 @@ export class HeapBuffers {
   }
 
   /** A Buffer of exactly `size` bytes. */
-  allocate(size: number, options: BufferOptions = {}): Buffer {
+  allocate(size: number, options: BufferOptions = {}): Buffer<ArrayBuffer> {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
     return this.place(size, options, (address) =>
-      HeapView.buffer(this.heap.buffer, address, size, this.heap, address / Granule.Bytes)
+      HeapView.buffer(this.heap.memory.current, address, size, this.heap, address / Granule.Bytes)
     )
   }
 
@@ -117,7 +117,7 @@ export class HeapBuffers {
   allocateArray(type: TypedArrayConstructor, length: number, options: BufferOptions): ArrayBufferView {
     const size = checkArrayBytes(type, length)
     return this.place(size, options, (address) => {
-      const array = new type(this.heap.buffer as never, address, length)
+      const array = new type(this.heap.memory.current as never, address, length)
       HeapView.mark(array, this.heap, address / Granule.Bytes)
       return array
     })

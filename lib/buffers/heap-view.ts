@@ -2,13 +2,11 @@
  * The class that Node makes its Buffers of. `new Buffer()` is deprecated and `Buffer.from(buffer, …)` takes twice as long, since it
  * finds out first what it was given; the class itself is what `Buffer[Symbol.species]` has to name, so that `map` makes Buffers.
  */
-const NodeBuffer = (Buffer as unknown as { [Symbol.species]: unknown })[Symbol.species] as new <
-  Memory extends ArrayBufferLike,
->(
-  buffer: Memory,
+const NodeBuffer = (Buffer as unknown as { [Symbol.species]: unknown })[Symbol.species] as new (
+  buffer: ArrayBuffer,
   byteOffset: number,
   length: number
-) => Buffer<Memory>
+) => Buffer<ArrayBuffer>
 
 /** A constructor that gives back what it is given: a class that extends it adds its private fields to any object. */
 const Given = function given(object: object): object {
@@ -36,13 +34,7 @@ export class HeapView extends Given {
   }
 
   /** A Buffer over `length` bytes of `memory`. REQUIRES: they are there. */
-  static buffer<Memory extends ArrayBufferLike>(
-    memory: Memory,
-    address: number,
-    length: number,
-    owner: object,
-    key: number
-  ): Buffer<Memory> {
+  static buffer(memory: ArrayBuffer, address: number, length: number, owner: object, key: number): Buffer<ArrayBuffer> {
     const view = new NodeBuffer(memory, address, length)
     new HeapView(view, owner, key)
     return view

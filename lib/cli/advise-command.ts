@@ -24,7 +24,7 @@ export async function runAdvise(path: string, options: AdviseOptions): Promise<v
   try {
     for (const allocator of ALLOCATORS) {
       bar?.update(reports.length, { job: `on ${allocator}` })
-      reports.push(await replayInChild(path, allocator, { memory: 'shared', rounds, touch: true, events }))
+      reports.push(await replayInChild(path, allocator, { rounds, touch: true, events }))
     }
     bar?.update(ALLOCATORS.length, { job: '' })
   } finally {

@@ -4,14 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { isAddon, loadAddon } from '../os/addon.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import { ALLOCATORS, type AllocatorName, type ReplayReport } from '../trace/replay.ts'
 import { type ChildReplayOptions, replayInChild } from './replay-child.ts'
 import { nanoseconds } from './units.ts'
 
 /** The options of `spanheap compare`, as the command line has checked them. */
 export interface CompareOptions {
-  memory: MemoryKind
   rounds: number
   events?: number
   touch: boolean
@@ -62,8 +60,8 @@ function jobsFor(traces: string[], { events }: CompareOptions): Job[] {
   ])
 }
 
-function settingsOf({ allocator, events }: Job, { memory, rounds, touch }: CompareOptions): ChildReplayOptions {
-  return { memory, rounds: roundsOf(allocator, rounds), touch, events }
+function settingsOf({ allocator, events }: Job, { rounds, touch }: CompareOptions): ChildReplayOptions {
+  return { rounds: roundsOf(allocator, rounds), touch, events }
 }
 
 function roundsOf(allocator: AllocatorName, rounds: number): number {

@@ -39,7 +39,6 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-const memory = () => new Option('--memory <kind>', 'kind of memory').choices(['shared', 'private']).default('shared')
 const rounds = (count: number) =>
   new Option('--rounds <n>', 'rounds; the best one counts').argParser(positiveInteger).default(count)
 const events = () => new Option('--events <n>', 'only the first N events').argParser(positiveInteger)
@@ -56,11 +55,10 @@ program
   .description('replays one trace on one allocator')
   .argument('<trace>', 'a trace file (docs/traces.md)')
   .addOption(new Option('--allocator <name>', 'what to replay on').choices(ALLOCATORS).makeOptionMandatory())
-  .addOption(memory())
   .addOption(rounds(5))
   .addOption(events())
   .addOption(touch())
-  .option('--threads', 'a worker for each thread of the trace, all on one heap (tcmalloc, shared memory)', false)
+  .option('--threads', 'a worker for each thread of the trace, all on one heap (tcmalloc)', false)
   .option('--json', 'print one JSON object', false)
   .option('--ledger <file>', 'write a line of JSON for every system call')
   .action(runReplay)
@@ -69,7 +67,6 @@ program
   .command('compare')
   .description('replays all traces on all allocators, each in a process of its own, and prints a table')
   .argument('[traces...]', 'trace files; by default those of this package')
-  .addOption(memory())
   .addOption(rounds(20))
   .addOption(events())
   .addOption(touch())

@@ -2,12 +2,10 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { AllocatorError } from '../errors.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import type { AllocatorName, ReplayReport } from '../trace/replay.ts'
 
 /** How a replay in a process of its own is made. */
 export interface ChildReplayOptions {
-  memory: MemoryKind
   rounds: number
   touch: boolean
   /** Only the first of them, or all. */
@@ -20,21 +18,10 @@ const run = promisify(execFile)
 export async function replayInChild(
   path: string,
   allocator: AllocatorName,
-  { memory, rounds, touch, events }: ChildReplayOptions
+  { rounds, touch, events }: ChildReplayOptions
 ): Promise<ReplayReport> {
   const main = fileURLToPath(new URL('./main.js', import.meta.url))
-  const args = [
-    main,
-    'replay',
-    path,
-    '--allocator',
-    allocator,
-    '--memory',
-    memory,
-    '--json',
-    '--rounds',
-    String(rounds),
-  ]
+  const args = [main, 'replay', path, '--allocator', allocator, '--json', '--rounds', String(rounds)]
   if (events !== undefined) args.push('--events', String(events))
   if (touch) args.push('--touch')
   try {

@@ -1,6 +1,5 @@
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
-import type { MemoryKind } from '../os/mapper.ts'
 import { type AllocatorName, type ReplayOptions, type ReplayReport, replay } from '../trace/replay.ts'
 import { replayThreads } from '../trace/replay-threads.ts'
 import { readTrace } from '../trace/trace.ts'
@@ -9,7 +8,6 @@ import { bytes, nanoseconds } from './units.ts'
 /** The options of `spanheap replay`, as the command line has checked them. */
 export interface ReplayCommandOptions {
   allocator: AllocatorName
-  memory: MemoryKind
   rounds: number
   events?: number
   touch: boolean
@@ -21,7 +19,6 @@ export interface ReplayCommandOptions {
 /** `spanheap replay`: one trace, one allocator, this process. */
 export async function runReplay(path: string, options: ReplayCommandOptions, command: Command): Promise<void> {
   if (options.threads && options.allocator !== 'tcmalloc') command.error('error: --threads is for tcmalloc only')
-  if (options.threads && options.memory !== 'shared') command.error('error: --threads needs shared memory')
   const trace = readTrace(path, options.events)
   const bar =
     options.json || !process.stderr.isTTY
@@ -30,7 +27,6 @@ export async function runReplay(path: string, options: ReplayCommandOptions, com
   bar?.start(options.rounds, 0)
   const settings: ReplayOptions = {
     allocator: options.allocator,
-    memory: options.memory,
     rounds: options.rounds,
     touch: options.touch,
     ledger: options.ledger,

@@ -11,9 +11,10 @@ import {
 import { AllocatorError, closedError, outOfMemory } from '../errors.ts'
 import { BlockBytes } from '../memory/block-bytes.ts'
 import { Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
-import { checkReservation } from '../memory/reservation.ts'
+import { checkLimitBytes } from '../memory/reservation.ts'
+import { ViewMemory } from '../memory/view-memory.ts'
 import { openMapper } from '../os/machine.ts'
-import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
+import type { Mapper, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import { audit } from './audit.ts'
 import { Collector } from './collector.ts'
@@ -26,9 +27,7 @@ import type { ObjectType } from './object-type.ts'
 const DEFAULT_COLLECT_AFTER_BYTES = 32 * 2 ** 20
 
 /** How a {@link FreeListHeap} is made. */
-export interface FreeListHeapOptions<Kind extends MemoryKind = MemoryKind> {
-  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer, for APIs that refuse shared memory. */
-  memory?: Kind
+export interface FreeListHeapOptions {
   /** The most bytes that the heap may map for blocks, up to 32 GiB. By default the machine's or the cgroup's memory. */
   limitBytes?: number
   /** First fit over `all` blocks (the default), as the textbook heap does it, or over the `free` ones only: faster, and the same blocks. */
@@ -48,9 +47,10 @@ export interface FreeListHeapOptions<Kind extends MemoryKind = MemoryKind> {
  * of all blocks, which every malloc searches from its start. It exists to be compared with: its time grows with the number of
  * blocks. One worker may use it.
  */
-export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
+export class FreeListHeap implements Allocator {
   /** All of the heap's address space, headers included. A block's address is its offset here. */
-  readonly buffer: BufferOf<Kind>
+  readonly buffer: SharedArrayBuffer
+  private readonly memory: ViewMemory
   private readonly mapper: Mapper
   private readonly allocator: ListAllocator
   private readonly collector: Collector
@@ -59,9 +59,9 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
   private finalStats: HeapStats | undefined
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
-  constructor(options: FreeListHeapOptions<Kind> = {}) {
+  constructor(options: FreeListHeapOptions = {}) {
     checkOptions(options)
-    const reservation = checkReservation(options)
+    const limitBytes = checkLimitBytes(options.limitBytes)
     const search = checkChoice('search', options.search, ['all', 'free'])
     const after = checkNumber(
       'collectAfterBytes',
@@ -72,12 +72,14 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
     )
     this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
     const growth = checkGrowth(options.growth, this.mapper.systemPageSize)
-    this.allocator = new ListAllocator(this.mapper, { ...reservation, search, growth })
+    this.allocator = new ListAllocator(this.mapper, { limitBytes, search, growth })
     this.collector = new Collector(this.allocator, after)
-    this.buffer = this.allocator.buffer as BufferOf<Kind>
-    this.bytes = new BlockBytes(this.allocator.unshared)
+    const { mapping } = this.allocator
+    this.buffer = mapping.buffer as SharedArrayBuffer
+    this.memory = new ViewMemory(mapping)
+    this.bytes = new BlockBytes(mapping.unshared())
     this.mutatorHeap = {
-      buffer: this.buffer,
+      memory: this.memory,
       collector: this.collector,
       allocateObject: (type) => this.allocateObject(type),
       checkOpen: () => this.checkOpen(),
@@ -127,9 +129,9 @@ export class FreeListHeap<Kind extends MemoryKind = 'shared'> implements Allocat
     return this.usableBytes(this.liveBlock(address))
   }
 
-  view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
+  view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.usableBytes(this.liveBlock(address))
-    return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
+    return new Uint8Array(this.memory.current, address, checkViewLength(length, usable))
   }
 
   /** What holds objects that the collector looks after. A program may have several: each holds what its handles name. */

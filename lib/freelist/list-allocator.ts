@@ -1,5 +1,5 @@
 import { Granule, Page } from '../memory/page.ts'
-import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
+import { openBeside, reserve } from '../memory/reservation.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { BlockList } from './block-list.ts'
@@ -15,7 +15,8 @@ const LEAST_REST = HeaderSize.Granules + 1
 const KEPT_GRANULES = HeaderSize.Granules + 1
 
 /** What the allocator is made with; a heap has checked it. */
-export interface ListAllocatorOptions extends ReservationOptions {
+export interface ListAllocatorOptions {
+  limitBytes: number
   /** Which blocks a search looks at. */
   search: 'all' | 'free'
   growth: GrowthPolicy
@@ -35,22 +36,17 @@ export class ListAllocator {
   readonly list: BlockList
   readonly search: Search
   readonly tables: SideTables
-  readonly buffer: SharedArrayBuffer | ArrayBuffer
-  /** See {@link Mapping.unshared}. */
-  readonly unshared: SharedArrayBuffer | ArrayBuffer
+  readonly mapping: Mapping
   private readonly mapper: Mapper
-  private readonly mapping: Mapping
   private readonly limitBytes: number
   private readonly growth: GrowthPolicy
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation, or the tables */
-  constructor(mapper: Mapper, { memory, limitBytes, search, growth }: ListAllocatorOptions) {
-    const { mapping, limitPages } = reserve(mapper, { memory, limitBytes })
+  constructor(mapper: Mapper, { limitBytes, search, growth }: ListAllocatorOptions) {
+    const { mapping, limitPages } = reserve(mapper, { limitBytes, shared: false })
     this.tables = openBeside(mapping, () => new SideTables(mapper, Page.First + limitPages))
     this.list = new BlockList(new HeapWords(mapping.buffer), this.tables)
     this.search = search === 'all' ? new AllBlocks(this.list) : new FreeBlocks(this.list)
-    this.buffer = mapping.buffer
-    this.unshared = mapping.unshared
     this.mapper = mapper
     this.mapping = mapping
     this.limitBytes = limitPages * Page.Bytes
@@ -152,7 +148,7 @@ export class ListAllocator {
 
   /** The heap's address space, and that of its tables. */
   get reservedBytes(): number {
-    return this.buffer.byteLength + this.tables.reservedBytes
+    return this.mapping.buffer.byteLength + this.tables.reservedBytes
   }
 
   /** Gives all memory back; nobody may use it from now on. */

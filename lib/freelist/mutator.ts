@@ -2,13 +2,15 @@ import type { Address } from '../allocator.ts'
 import { checkCount } from '../arguments.ts'
 import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import { Granule } from '../memory/page.ts'
+import type { ViewMemory } from '../memory/view-memory.ts'
 import type { Collector } from './collector.ts'
 import { HeaderSize } from './object-header.ts'
 import type { ObjectLayout, ObjectType } from './object-type.ts'
 
 /** What a mutator needs of its heap. */
 export interface MutatorHeap {
-  readonly buffer: SharedArrayBuffer | ArrayBuffer
+  /** What views are over. */
+  readonly memory: ViewMemory
   readonly collector: Collector
   /** The block of a new object, all zero. @throws AllocatorError */
   allocateObject(type: ObjectType): number
@@ -105,7 +107,7 @@ export class Handle implements Disposable {
 
   /** The object's bytes, without a copy; what the program does to its references there is its own affair. */
   view(): Uint8Array {
-    return new Uint8Array(this.heap.buffer, addressOf(this.block()), this.type.size)
+    return new Uint8Array(this.heap.memory.current, addressOf(this.block()), this.type.size)
   }
 
   /** The program doesn't hold the object by this handle any more. May be called again. */

@@ -10,9 +10,10 @@ import {
 import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32, Page } from '../memory/page.ts'
-import { checkReservation } from '../memory/reservation.ts'
+import { checkLimitBytes } from '../memory/reservation.ts'
+import { ViewMemory } from '../memory/view-memory.ts'
 import { openMapper } from '../os/machine.ts'
-import type { BufferOf, Mapper, MemoryKind, SystemCall } from '../os/mapper.ts'
+import type { Mapper, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import type { CycleRecord, GoMemStats } from './mem-stats.ts'
 import { GoSmall } from './size-class.ts'
@@ -36,9 +37,7 @@ const enum Call {
 }
 
 /** How a {@link GoHeap} is made. */
-export interface GoHeapOptions<Kind extends MemoryKind = MemoryKind> {
-  /** `shared` (the default): a SharedArrayBuffer. `private`: an ArrayBuffer. Either way the heap belongs to one thread. */
-  memory?: Kind
+export interface GoHeapOptions {
   /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
   limitBytes?: number
   /** Go's GOGC: what may be allocated before a cycle ends, in per cent of what the last one found live. 100 by default; -1 is off. */
@@ -58,9 +57,10 @@ export interface GoHeapOptions<Kind extends MemoryKind = MemoryKind> {
  * `malloc` are the program's to free, hold no pointers for the collector, and never move or go by themselves. A cycle of the collector
  * advances only inside `collect`, `collectStep` and calls that allocate. One thread only.
  */
-export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
+export class GoHeap implements Allocator {
   /** All of the heap's address space. An address is an offset here. For code that one trusts: a write beyond what has grown ends the process. */
-  readonly buffer: BufferOf<Kind>
+  readonly buffer: SharedArrayBuffer
+  private readonly memory: ViewMemory
   private readonly mapper: Mapper
   private readonly tiers: GoTiers
   private readonly bytes: BlockBytes
@@ -72,17 +72,18 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
   private readonly classBySize16: Int8Array
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
-  constructor(options: GoHeapOptions<Kind> = {}) {
+  constructor(options: GoHeapOptions = {}) {
     checkOptions(options)
-    const reservation = checkReservation(options)
+    const reservation = { limitBytes: checkLimitBytes(options.limitBytes), shared: false }
     const gcPercent = checkInteger('gcPercent', options.gcPercent, -1, MOST_GC_PERCENT, DEFAULT_GC_PERCENT)
     const memoryLimit = checkLimit(options.memoryLimit)
     const { onCycle } = options
     if (onCycle !== undefined && typeof onCycle !== 'function') throw wrongType('onCycle', 'a function', onCycle)
     this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
     this.tiers = new GoTiers(this.mapper, reservation, { gcPercent, memoryLimit, onCycle })
-    this.buffer = this.tiers.mapping.buffer as BufferOf<Kind>
-    this.bytes = new BlockBytes(this.tiers.mapping.unshared)
+    this.buffer = this.tiers.mapping.buffer as SharedArrayBuffer
+    this.memory = new ViewMemory(this.tiers.mapping)
+    this.bytes = new BlockBytes(this.tiers.mapping.unshared())
     this.manual = this.tiers.manual
     this.objects = this.tiers.objects
     this.classBySize16 = this.tiers.classBySize16
@@ -138,9 +139,9 @@ export class GoHeap<Kind extends MemoryKind = 'shared'> implements Allocator {
     return usable
   }
 
-  view(address: Address, length?: number): Uint8Array<BufferOf<Kind>> {
+  view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.usableSize(address)
-    return new Uint8Array(this.buffer, address, checkViewLength(length, usable))
+    return new Uint8Array(this.memory.current, address, checkViewLength(length, usable))
   }
 
   /**

@@ -59,7 +59,7 @@ const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread
  *
  * Only the thread that made it allocates from it.
  */
-export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements Disposable, LocalArena {
+export class Arena implements Disposable, LocalArena {
   /** Whose it is, by the option. */
   readonly tag: string | undefined
   /** @internal */
@@ -103,10 +103,7 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
    * Opens an arena of another thread in this one: to end it, not to allocate from it.
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` where it has ended
    */
-  static attach<Memory extends ArrayBufferLike>(
-    heap: HostHeap & { readonly buffer: Memory },
-    token: ArenaToken
-  ): Arena<Memory> {
+  static attach(heap: HostHeap, token: ArenaToken): Arena {
     const { arenas } = checkHeap(heap)
     const { arena, generation, heap: heapGeneration } = (token ?? {}) as Partial<ArenaToken>
     if (typeof arena !== 'number' || typeof generation !== 'number') throw invalidToken("it is no arena's")
@@ -135,20 +132,20 @@ export class Arena<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
   }
 
   /** A Buffer over `size` bytes more; not to be freed by itself. @throws as `alloc` */
-  allocBuffer(size: number): Buffer<Memory> {
+  allocBuffer(size: number): Buffer<ArrayBuffer> {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
-    return HeapView.buffer(this.heap.buffer as Memory, this.alloc(size), size, this, 1)
+    return HeapView.buffer(this.heap.memory.current, this.alloc(size), size, this, 1)
   }
 
   /** A typed array of `length` elements, of any class. @throws as `alloc` */
-  allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class, Memory> {
+  allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
     const address = this.alloc(checkArrayBytes(type, length))
-    return new type(this.heap.buffer as never, address, length) as unknown as ArrayOf<Class, Memory>
+    return new type(this.heap.memory.current as never, address, length) as unknown as ArrayOf<Class>
   }
 
   /** An arena of its own limit and chunks that ends with this one at the latest. */
-  arena(options: ArenaOptions = {}): Arena<Memory> {
+  arena(options: ArenaOptions = {}): Arena {
     const checked = checkArena(options, this.endsWithThread)
     this.checkOwn()
     const { heap, buffers } = this

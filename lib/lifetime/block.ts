@@ -18,12 +18,12 @@ import { checkIsOpen, type HostHeap } from './host-heap.ts'
  *
  * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
  */
-export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements Disposable {
+export class Block implements Disposable {
   private readonly heap: HostHeap
   /** 0 once it was freed. */
   private at: Address
   private readonly size: number
-  private view: Uint8Array<Memory> | undefined
+  private view: Uint8Array<ArrayBuffer> | undefined
 
   /** @internal */
   constructor(heap: HostHeap, address: Address, size: number) {
@@ -46,10 +46,10 @@ export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
   }
 
   /** Its bytes, exactly `length` of them; the same array each time. */
-  get bytes(): Uint8Array<Memory> {
+  get bytes(): Uint8Array<ArrayBuffer> {
     this.checkLive()
     if (this.view === undefined) {
-      this.view = new Uint8Array(this.heap.buffer as Memory, this.at, this.size)
+      this.view = new Uint8Array(this.heap.memory.current, this.at, this.size)
       // A view keeps its block from being collected, which may be what frees it (see the option `autoFree`).
       HeapView.mark(this.view, this, 1)
     }
@@ -57,22 +57,22 @@ export class Block<Memory extends ArrayBufferLike = ArrayBufferLike> implements 
   }
 
   /** Its bytes as a new Buffer. */
-  buffer(): Buffer<Memory> {
+  buffer(): Buffer<ArrayBuffer> {
     this.checkLive()
-    return HeapView.buffer(this.heap.buffer as Memory, this.at, this.size, this, 1)
+    return HeapView.buffer(this.heap.memory.current, this.at, this.size, this, 1)
   }
 
   /**
    * Its bytes as a typed array of any class: all of them, so the length has to be a multiple of an element's.
    * @throws RangeError `ERR_OUT_OF_RANGE` where it isn't; TypeError `ERR_INVALID_ARG_TYPE` for what is no typed array's class
    */
-  as<Class extends TypedArrayConstructor>(type: Class): ArrayOf<Class, Memory> {
+  as<Class extends TypedArrayConstructor>(type: Class): ArrayOf<Class> {
     this.checkLive()
     const bytes = checkArrayType(type).BYTES_PER_ELEMENT
     if (this.size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.size)
-    const array = new type(this.heap.buffer as never, this.at, this.size / bytes)
+    const array = new type(this.heap.memory.current as never, this.at, this.size / bytes)
     HeapView.mark(array, this, 1)
-    return array as unknown as ArrayOf<Class, Memory>
+    return array as unknown as ArrayOf<Class>
   }
 
   /** Whether it wasn't freed yet. */

@@ -39,7 +39,7 @@ export interface HandleTableToken {
  * once, one is told that it was freed. A thread that dies leaves nothing half done: what it had allocated stays live, and at most a block
  * that it was just allocating or freeing is nobody's. The last thread to close the table frees all that is live in it.
  */
-export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> implements Disposable {
+export class HandleTable implements Disposable {
   private readonly heap: HostHeap
   private readonly base: number
   private readonly words: Int32Array
@@ -57,14 +57,10 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   private kept = 0
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; TypeError, RangeError for wrong options */
-  constructor(heap: HostHeap & { readonly buffer: Memory }, options?: HandleTableOptions)
+  constructor(heap: HostHeap, options?: HandleTableOptions)
   /** @internal */
-  constructor(heap: HostHeap & { readonly buffer: Memory }, options: HandleTableOptions, token: HandleTableToken)
-  constructor(
-    heap: HostHeap & { readonly buffer: Memory },
-    options: HandleTableOptions = {},
-    token?: HandleTableToken
-  ) {
+  constructor(heap: HostHeap, options: HandleTableOptions, token: HandleTableToken)
+  constructor(heap: HostHeap, options: HandleTableOptions = {}, token?: HandleTableToken) {
     checkHeap(heap)
     checkOptions(options)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
@@ -91,10 +87,7 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
-  static attach<Memory extends ArrayBufferLike>(
-    heap: HostHeap & { readonly buffer: Memory },
-    token: HandleTableToken
-  ): HandleTable<Memory> {
+  static attach(heap: HostHeap, token: HandleTableToken): HandleTable {
     checkHeap(heap)
     const { handles, generation } = (token ?? {}) as Partial<HandleTableToken>
     if (typeof handles !== 'number') throw invalidToken("it is no table's")
@@ -138,13 +131,13 @@ export class HandleTable<Memory extends ArrayBufferLike = ArrayBufferLike> imple
   }
 
   /** The bytes of a handle's block, as many as were asked for. @throws as `address` */
-  view(handle: number): Uint8Array<Memory> {
+  view(handle: number): Uint8Array<ArrayBuffer> {
     const at = this.find(handle)
     const words = this.chunks[chunkOf(handle & Handle.IndexMask)]!
     const address = addressIn(words, at)
     const size = words[at + Slot.Size]!
     const length = size >= 0 ? size : this.heap.usableSize(address) + size + 1
-    return new Uint8Array(this.heap.buffer as Memory, address, length)
+    return new Uint8Array(this.heap.memory.current, address, length)
   }
 
   /** Frees a handle's block. Of all threads that do so at once, one does; the others are told. @throws as `address` */

@@ -1,11 +1,14 @@
 import type { Address, Allocator } from '../allocator.ts'
 import { closedError, wrongType } from '../errors.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
+import type { ViewMemory } from '../memory/view-memory.ts'
 import { ArenaRegistry } from './arena-registry.ts'
 
 /** What blocks, handles and arenas need of a heap, which is made of them and so in a layer above. */
 export interface HostHeap extends Allocator {
-  readonly buffer: ArrayBufferLike
+  readonly buffer: SharedArrayBuffer
+  /** What views are over. */
+  readonly memory: ViewMemory
   /** Whether it isn't closed in this thread. */
   readonly isOpen: boolean
   /** The arenas that it has in all threads. */

@@ -1,7 +1,7 @@
-import { checkChoice, checkInteger, MOST_ALIGNMENT } from '../arguments.ts'
+import { checkInteger, MOST_ALIGNMENT } from '../arguments.ts'
 import { AllocatorError } from '../errors.ts'
 import { machineMemory } from '../os/machine.ts'
-import type { Mapper, Mapping, MemoryKind } from '../os/mapper.ts'
+import type { Mapper, Mapping } from '../os/mapper.ts'
 import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
 
 /** A smaller reservation than this isn't tried for. */
@@ -9,23 +9,26 @@ const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 
 /** What a heap's address space is reserved by. */
 export interface ReservationOptions {
-  memory: MemoryKind
   limitBytes: number
+  /** Whether other threads are to attach. Only memory that isn't the system's has to know before it is reserved. */
+  shared: boolean
 }
 
-/** What a heap's constructor was given of it: shared memory by default, and all that the machine or the cgroup has. */
-export function checkReservation(options: { memory?: MemoryKind; limitBytes?: number }): ReservationOptions {
+/** The limit that a heap's constructor was given: by default all that the machine or the cgroup has. */
+export function checkLimitBytes(limitBytes: number | undefined): number {
   const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-  return {
-    memory: checkChoice('memory', options.memory, ['shared', 'private']),
-    limitBytes: checkInteger('limitBytes', options.limitBytes, Page.Bytes, MOST_HEAP_BYTES, most),
-  }
+  return checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
 }
 
-/** Reserves what the limit asks for; where the system refuses (under `ulimit -v`, say) half, until it is too little. */
+let warnedOfGuard = false
+
+/**
+ * Reserves what the limit asks for, and no less than the mapper's guard; where the system refuses (under `ulimit -v`, say) without the guard,
+ * which is told once, and then half, until it is too little.
+ */
 export function reserve(
   mapper: Mapper,
-  { memory, limitBytes }: ReservationOptions
+  { limitBytes, shared }: ReservationOptions
 ): { mapping: Mapping; limitPages: number } {
   // What alignedAlloc promises holds for real addresses too.
   const alignment = Math.min(MOST_ALIGNMENT, mapper.maxAlignment)
@@ -33,10 +36,18 @@ export function reserve(
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
   let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
   limitPages -= limitPages % leastPages
+  const reserveBytes = (byteLength: number) => mapper.reserve({ byteLength, shared, alignment, hugePages: true })
+  if ((Page.First + limitPages) * Page.Bytes < mapper.guardBytes) {
+    const mapping = reserveBytes(mapper.guardBytes)
+    if (typeof mapping !== 'number') return { mapping, limitPages }
+  }
   for (;;) {
     const byteLength = (Page.First + limitPages) * Page.Bytes
-    const mapping = mapper.reserve({ byteLength, kind: memory, alignment, hugePages: true })
-    if (typeof mapping !== 'number') return { mapping, limitPages }
+    const mapping = reserveBytes(byteLength)
+    if (typeof mapping !== 'number') {
+      if (byteLength < mapper.guardBytes) warnOfGuard()
+      return { mapping, limitPages }
+    }
     if (byteLength / 2 < LEAST_RESERVATION_BYTES) {
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to reserve ${byteLength} bytes`, {
         requested: byteLength,
@@ -47,6 +58,15 @@ export function reserve(
     limitPages = Math.floor(limitPages / 2)
     limitPages -= limitPages % leastPages
   }
+}
+
+function warnOfGuard(): void {
+  if (warnedOfGuard) return
+  warnedOfGuard = true
+  process.emitWarning(
+    'the system refused a heap 4 GiB of address space (ulimit -v?): postMessage or structuredClone of a buffer copies the whole heap here, instead of throwing',
+    'SpanheapWarning'
+  )
 }
 
 /** What stands beside something that is open already, as tables do beside a reservation: that is closed where this can't be had. */
@@ -61,7 +81,7 @@ export function openBeside<T>(first: { close(): void }, open: () => T): T {
 
 /** Address space for a heap's tables, and memory for their first `fixedBytes`. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
 export function reserveTables(mapper: Mapper, byteLength: number, fixedBytes: number): Mapping {
-  const mapping = mapper.reserve({ byteLength, kind: 'shared', alignment: 4096, hugePages: false })
+  const mapping = mapper.reserve({ byteLength, shared: true, alignment: 4096, hugePages: false })
   if (typeof mapping === 'number') throw tablesRefused(mapping, byteLength)
   const errno = mapping.grow(0, fixedBytes)
   if (errno === 0) return mapping

@@ -27,16 +27,17 @@ export interface Addon {
     ledger: LedgerHandle,
     length: number,
     alignment: number,
-    shared: boolean,
     hugePages: boolean
-  ): { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number } | number
+  ): { handle: MappingHandle; buffer: SharedArrayBuffer; address: number } | number
   /**
    * What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. `heap` is the same
    * number for all mappings of one ledger.
    */
   adopt(
     buffer: SharedArrayBuffer
-  ): { handle: MappingHandle; unshared: ArrayBuffer; address: number; ledger: LedgerHandle; heap: number } | undefined
+  ): { handle: MappingHandle; address: number; ledger: LedgerHandle; heap: number } | undefined
+  /** One more ArrayBuffer over a mapping's memory. */
+  unshared(mapping: MappingHandle): ArrayBuffer
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */

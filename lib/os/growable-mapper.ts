@@ -1,30 +1,34 @@
 import { constants } from 'node:os'
+import { isArrayBuffer } from 'node:util/types'
+import { markAsUntransferable } from 'node:worker_threads'
 import type { SyscallCounts } from '../allocator.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 
 /**
- * Memory from JavaScript alone, where the shim can't be loaded: a growable SharedArrayBuffer (a resizable ArrayBuffer for
- * private memory). Untouched pages cost nothing here either, but nothing can be given back, and V8 charges for private
- * memory in full.
+ * Memory from JavaScript alone, where the shim can't be loaded: a resizable ArrayBuffer or, where threads are to share it, a growable
+ * SharedArrayBuffer. Untouched pages cost nothing here either, but nothing can be given back, and V8 charges for an ArrayBuffer in full.
  */
 export class GrowableMapper implements Mapper {
   readonly name: string = 'growable'
   readonly systemPageSize: number = 4096
   readonly canRelease: boolean = false
   readonly releaseZeroes: boolean = false
+  /** Of an ArrayBuffer that V8 charges for, more than is needed would be too much. */
+  readonly guardBytes: number = 0
   /** V8 maps such buffers in whole pages; nothing more is known of where they are. */
   readonly maxAlignment = 4096
 
-  reserve({ byteLength, kind }: Reservation): Mapping | number {
+  reserve({ byteLength, shared }: Reservation): Mapping | number {
     try {
       // At its full length from the start: a view of fixed length is fast, one that tracks a growing buffer isn't
       // (14 ns a load against 0.6), and the pages come when they are touched anyway.
       const options = { maxByteLength: byteLength }
       return new GrowableMapping(
-        kind === 'shared' ? new SharedArrayBuffer(byteLength, options) : new ArrayBuffer(byteLength, options)
+        shared ? new SharedArrayBuffer(byteLength, options) : new ArrayBuffer(byteLength, options)
       )
     } catch (error) {
-      if (error instanceof RangeError) return constants.errno.ENOMEM
+      // V8's word for no memory, of whatever realm.
+      if ((error as Error | undefined)?.name === 'RangeError') return constants.errno.ENOMEM
       throw error
     }
   }
@@ -57,11 +61,15 @@ const SLOT_CLAIM = 4
 
 class GrowableMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
-  readonly unshared: SharedArrayBuffer | ArrayBuffer
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
     this.buffer = buffer
-    this.unshared = buffer
+    // Bun has the function, and it throws.
+    if (isArrayBuffer(buffer) && process.versions.bun === undefined) markAsUntransferable(buffer)
+  }
+
+  unshared(): ArrayBuffer {
+    return this.buffer as ArrayBuffer
   }
 
   grow(): number {
@@ -86,12 +94,12 @@ class GrowableMapping implements Mapping {
     Atomics.and(new Int32Array(this.buffer, offset + 4), index, ~SLOT_STATE_MASK)
   }
 
-  /** Nothing tells two buffers apart here that another thread has sent, but their length. */
+  /** Nothing tells where a buffer is that another thread has sent: so there is only this thread's own. */
   isUnder(buffer: ArrayBufferLike): boolean {
-    return buffer instanceof SharedArrayBuffer && buffer.growable && buffer.byteLength === this.buffer.byteLength
+    return buffer === this.buffer
   }
 
   close(): void {
-    if (this.buffer instanceof ArrayBuffer) this.buffer.resize(0)
+    if (isArrayBuffer(this.buffer) && this.buffer.resizable) this.buffer.resize(0)
   }
 }

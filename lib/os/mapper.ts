@@ -1,11 +1,5 @@
 import type { SyscallCounts } from '../allocator.ts'
 
-/** Whether workers can see the memory (a SharedArrayBuffer), or APIs that refuse shared memory take it (an ArrayBuffer). */
-export type MemoryKind = 'shared' | 'private'
-
-/** The buffer that a kind of memory appears as. */
-export type BufferOf<Kind extends MemoryKind> = Kind extends 'shared' ? SharedArrayBuffer : ArrayBuffer
-
 /** One system call as the ledger keeps it. */
 export interface SystemCall {
   /** Which one. */
@@ -24,8 +18,8 @@ export interface SystemCall {
 export interface Reservation {
   /** Bytes, in whole pages of the system. */
   byteLength: number
-  /** What buffer it is to be. */
-  kind: MemoryKind
+  /** Without the addon, whether it is a SharedArrayBuffer, which other threads can attach to. With it, every one is. */
+  shared: boolean
   /** The real address of its first byte is a multiple of this. */
   alignment: number
   /** False for tables that are touched here and there: 2 MiB for one byte would be too much. */
@@ -42,6 +36,11 @@ export interface Mapper {
   readonly canRelease: boolean
   /** Whether pages that were given back read as zeros. */
   readonly releaseZeroes: boolean
+  /**
+   * A reservation for blocks is at least so long, in bytes, where the system has the addresses: V8 refuses to clone an ArrayBuffer of 4 GiB
+   * or more, which `postMessage` of a view would copy whole otherwise.
+   */
+  readonly guardBytes: number
   /** The largest alignment, in bytes, that it can promise for a real address. */
   readonly maxAlignment: number
   /** Sets address space aside. Returns the system's error number where it refuses. */
@@ -60,13 +59,13 @@ export interface Mapper {
 
 /** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
 export interface Mapping {
-  /** All of the reservation, what hasn't grown too. */
+  /** All of the reservation, what hasn't grown too. An ArrayBuffer only where it is V8's own memory, and one thread's. */
   readonly buffer: SharedArrayBuffer | ArrayBuffer
   /**
-   * The same memory as an ArrayBuffer where that can be had, else `buffer`: V8 fills and copies unshared bytes four times
-   * as fast. For bytes that nobody else may touch at the time; whoever holds it holds `buffer` too, which keeps it mapped.
+   * An ordinary ArrayBuffer over the same memory, another one at each call: V8 fills and copies unshared bytes four times as fast and more,
+   * and every API takes them. Without the addon it is `buffer` itself.
    */
-  readonly unshared: SharedArrayBuffer | ArrayBuffer
+  unshared(): ArrayBuffer
   /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
   grow(offset: number, length: number): number
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */
@@ -78,8 +77,8 @@ export interface Mapping {
   claimSlot(offset: number, count: number): number
   /** Gives a slot that this thread claimed back. */
   releaseSlot(offset: number, index: number): void
-  /** Whether `buffer`, which may have come from another thread, is over this very memory. */
+  /** Whether `buffer`, which may have come from another thread, is `buffer` of this very memory. */
   isUnder(buffer: ArrayBufferLike): boolean
-  /** Lets go: views of private memory have length 0 from then on; address space goes when the last view is collected. */
+  /** Lets go. Address space goes when the last view is collected; views of memory of V8's own, and one thread's, have length 0 from then on. */
   close(): void
 }

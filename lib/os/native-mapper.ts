@@ -1,3 +1,5 @@
+import { isSharedArrayBuffer } from 'node:util/types'
+import { markAsUntransferable } from 'node:worker_threads'
 import type { SyscallCounts } from '../allocator.ts'
 import { checkCount } from '../arguments.ts'
 import { AllocatorError, wrongType } from '../errors.ts'
@@ -13,12 +15,16 @@ export interface LedgerOptions {
   file?: string
 }
 
+/** What structured clone writes a length in has 32 bits; V8 refuses what is longer. */
+const GUARD_BYTES = 2 ** 32
+
 /** Real memory from the operating system, through the shim. */
 export class NativeMapper implements Mapper {
   readonly name = 'native'
   readonly systemPageSize: number
   readonly canRelease = true
   readonly releaseZeroes = true
+  readonly guardBytes = GUARD_BYTES
   readonly maxAlignment = Number.MAX_SAFE_INTEGER
   private readonly addon: Addon
   private ledger: LedgerHandle
@@ -31,8 +37,8 @@ export class NativeMapper implements Mapper {
     this.ledger = openLedger(addon, options)
   }
 
-  reserve({ byteLength, kind, alignment, hugePages }: Reservation): Mapping | number {
-    const reserved = this.addon.reserve(this.ledger, byteLength, alignment, kind === 'shared', hugePages)
+  reserve({ byteLength, alignment, hugePages }: Reservation): Mapping | number {
+    const reserved = this.addon.reserve(this.ledger, byteLength, alignment, hugePages)
     if (typeof reserved === 'number') return reserved
     this.ranges.push({ start: reserved.address, end: reserved.address + byteLength })
     return new NativeMapping(this.addon, reserved)
@@ -67,23 +73,25 @@ export class NativeMapper implements Mapper {
 }
 
 class NativeMapping implements Mapping {
-  readonly buffer: SharedArrayBuffer | ArrayBuffer
-  readonly unshared: ArrayBuffer
+  readonly buffer: SharedArrayBuffer
   private readonly addon: Addon
   private readonly handle: MappingHandle
   private readonly address: number
   /** Buffers of other threads that were found to be this one. */
   private readonly known = new WeakSet<ArrayBufferLike>()
 
-  constructor(
-    addon: Addon,
-    reserved: { handle: MappingHandle; buffer: SharedArrayBuffer | ArrayBuffer; unshared: ArrayBuffer; address: number }
-  ) {
+  constructor(addon: Addon, reserved: { handle: MappingHandle; buffer: SharedArrayBuffer; address: number }) {
     this.addon = addon
     this.address = reserved.address
     this.handle = reserved.handle
     this.buffer = reserved.buffer
-    this.unshared = reserved.unshared
+  }
+
+  unshared(): ArrayBuffer {
+    const buffer = this.addon.unshared(this.handle)
+    // What would take all of the memory for one view of it is refused from then on, or (see ViewMemory) not even noticed here.
+    markAsUntransferable(buffer)
+    return buffer
   }
 
   grow(offset: number, length: number): number {
@@ -104,13 +112,13 @@ class NativeMapping implements Mapping {
 
   isUnder(buffer: ArrayBufferLike): boolean {
     if (this.known.has(buffer)) return true
-    if (!(buffer instanceof SharedArrayBuffer) || this.addon.adopt(buffer)?.address !== this.address) return false
+    if (!isSharedArrayBuffer(buffer) || this.addon.adopt(buffer)?.address !== this.address) return false
     this.known.add(buffer)
     return true
   }
 
   close(): void {
-    if (this.buffer instanceof ArrayBuffer) this.addon.detach(this.buffer)
+    // V8 unmaps it with the last view; until then a stale write must find a page to go to.
   }
 }
 

@@ -24,6 +24,7 @@ export class SimulatedMapper implements Mapper {
   readonly systemPageSize: number
   readonly canRelease = true
   readonly releaseZeroes: boolean
+  readonly guardBytes = 0
   readonly maxAlignment: number
   /** May be changed while a heap runs: the memory is back, say. */
   refuseCall: number
@@ -48,7 +49,7 @@ export class SimulatedMapper implements Mapper {
   reserve(reservation: Reservation): Mapping | number {
     const errno = this.record('mmap', 0, reservation.byteLength)
     if (errno !== 0) return errno
-    const inner = this.memory.reserve(reservation)
+    const inner = this.memory.reserve({ ...reservation, shared: true })
     if (typeof inner === 'number') return inner
     const mapping = new SimulatedMapping(this, inner)
     this.mappings.push(mapping)
@@ -93,7 +94,6 @@ export class SimulatedMapper implements Mapper {
 
 class SimulatedMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
-  readonly unshared: SharedArrayBuffer | ArrayBuffer
   private readonly system: SimulatedMapper
   private readonly inner: Mapping
 
@@ -101,7 +101,10 @@ class SimulatedMapping implements Mapping {
     this.system = system
     this.inner = inner
     this.buffer = inner.buffer
-    this.unshared = inner.unshared
+  }
+
+  unshared(): ArrayBuffer {
+    return this.inner.unshared()
   }
 
   grow(offset: number, length: number): number {

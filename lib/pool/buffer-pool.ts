@@ -4,7 +4,6 @@ import type { Writable } from 'node:stream'
 import { checkOptions } from '../arguments.ts'
 import { invalidToken, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import { checkToken, type HeapToken } from '../token.ts'
 import type { Abortable } from './abort.ts'
 import { Lease } from './lease.ts'
@@ -29,7 +28,7 @@ export interface PoolToken {
  * A pool of buffers of one size. Several threads can share it: what one acquires, another may release. Leases count who needs a buffer, and
  * whatever reads into one or writes from one holds it until it is done.
  */
-export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuffers<Kind> {
+export class BufferPool extends RecycledBuffers {
   /**
    * Opens a pool of another thread in this one.
    * @param options what this thread chooses for itself; `heap` where it has the pool's heap open already
@@ -43,7 +42,7 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
       checkToken(heapToken)
-      const slots = heap.owns(heapToken.memory) ? PoolSlots.attach(heap, pool, generation) : undefined
+      const slots = heap.isOf(heapToken) ? PoolSlots.attach(heap, pool, generation) : undefined
       if (slots === undefined) throw invalidToken('no pool is there')
       const { shape } = slots
       const behaviour = checkBehaviour(options, shape.size)
@@ -74,12 +73,12 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
   }
 
   /** A buffer with a count of those who need it; for `using`. @throws as `acquire` */
-  lease(): Lease<PoolBuffer<Kind>> {
+  lease(): Lease<PoolBuffer> {
     return this.leaseOut(this.acquire())
   }
 
   /** The same, once there is one. */
-  async leaseAsync(options?: Abortable): Promise<Lease<PoolBuffer<Kind>>> {
+  async leaseAsync(options?: Abortable): Promise<Lease<PoolBuffer>> {
     const buffer = await this.acquireAsync(options)
     if (this.isOpen) return this.leaseOut(buffer)
     // It was closed when the buffer was on its way already.
@@ -88,9 +87,9 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
   }
 
   /** The lease in whose buffer a view lies; undefined where it is none of this thread's. */
-  leaseOf(view: ArrayBufferView): Lease<PoolBuffer<Kind>> | undefined {
+  leaseOf(view: ArrayBufferView): Lease<PoolBuffer> | undefined {
     const slot = this.isEnded ? -1 : this.blocks.slotUnder(view)
-    return this.leases.of(slot) as Lease<PoolBuffer<Kind>> | undefined
+    return this.leases.of(slot) as Lease<PoolBuffer> | undefined
   }
 
   /**
@@ -113,9 +112,9 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
    *
    * A FileHandle is read into the pool's buffers, and so is a socket of `connect` or `createServer`. What another stream has read is copied.
    */
-  read(source: ReadSource, options: ReadOptions = {}): AsyncGenerator<PoolBuffer<Kind>, void, void> {
+  read(source: ReadSource, options: ReadOptions = {}): AsyncGenerator<PoolBuffer, void, void> {
     checkOptions(options)
-    return read(this, source, options) as AsyncGenerator<PoolBuffer<Kind>, void, void>
+    return read(this, source, options) as AsyncGenerator<PoolBuffer, void, void>
   }
 
   /**
@@ -124,7 +123,7 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
    */
   async write(
     target: Writable | FileHandle,
-    data: Lease<PoolBuffer<Kind>> | ArrayBufferView,
+    data: Lease<PoolBuffer> | ArrayBufferView,
     options: WriteOptions = {}
   ): Promise<void> {
     checkOptions(options)
@@ -154,7 +153,7 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
   }
 
   /** A lease; undefined where all buffers are in use, or the pool is closed. */
-  tryLease(): Lease<PoolBuffer<Kind>> | undefined {
+  tryLease(): Lease<PoolBuffer> | undefined {
     const buffer = this.isOpen ? this.tryAcquire() : undefined
     return buffer === undefined ? undefined : this.leaseOut(buffer)
   }
@@ -164,7 +163,7 @@ export class BufferPool<Kind extends MemoryKind = 'shared'> extends RecycledBuff
     return this.blocks.first(this.blocks.slotUnder(lease.buffer), length)
   }
 
-  private leaseOut(buffer: PoolBuffer<Kind>): Lease<PoolBuffer<Kind>> {
-    return this.leases.leaseOut(this.blocks.slotOf(buffer)) as Lease<PoolBuffer<Kind>>
+  private leaseOut(buffer: PoolBuffer): Lease<PoolBuffer> {
+    return this.leases.leaseOut(this.blocks.slotOf(buffer)) as Lease<PoolBuffer>
   }
 }

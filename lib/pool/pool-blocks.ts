@@ -1,7 +1,6 @@
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, wrongType } from '../errors.ts'
 import type { Heap } from '../heap.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import { publish } from './pool-events.ts'
 import { type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
 
@@ -16,7 +15,7 @@ export class PoolBlocks {
   slots: PoolSlots
   /** Made when they are first needed. A slot that is free in a pool of one thread has one, unless it was watched. */
   readonly views: (Buffer | undefined)[] = []
-  readonly heap: Heap<MemoryKind>
+  readonly heap: Heap
   private readonly name: PoolName
   private readonly owner: object
   private seenDeaths: number
@@ -24,7 +23,7 @@ export class PoolBlocks {
   private isAtWork = false
 
   /** @param owner whom views are remembered to belong to */
-  constructor(heap: Heap<MemoryKind>, slots: PoolSlots, name: PoolName, owner: object) {
+  constructor(heap: Heap, slots: PoolSlots, name: PoolName, owner: object) {
     this.heap = heap
     this.slots = slots
     this.name = name
@@ -102,7 +101,7 @@ export class PoolBlocks {
     this.isAtWork = false
   }
 
-  /** Fills the buffer of a slot with zeros: not through its view, since V8 takes 25 times as long over shared memory. */
+  /** Fills the buffer of a slot with zeros. */
   zero(slot: number): void {
     const { slots, heap } = this
     heap.bytes.zero(slots.blockOf(slot), slots.shape.size)
@@ -124,7 +123,7 @@ export class PoolBlocks {
 
   /** A view of the first bytes of a slot's block. */
   first(slot: number, length: number): Buffer {
-    return HeapView.buffer(this.heap.buffer, this.slots.blockOf(slot), length, this.owner, slot + 1)
+    return HeapView.buffer(this.heap.memory.current, this.slots.blockOf(slot), length, this.owner, slot + 1)
   }
 
   /** Nothing here holds the slot's view any more, and it can't be released again. */
@@ -158,8 +157,9 @@ export class PoolBlocks {
   /** Whether the block of a view that this thread has made is gone. What lies at its address is another's. */
   isGone(view: ArrayBufferView): boolean {
     const key = this.keyOf(view)
-    // Of a heap that is closed nothing can be told: a detached view lies at 0, and so do all blocks.
-    return key < 0 || (key > 0 && this.areThere && this.slots.blockOf(key - 1) !== view.byteOffset)
+    // Of a heap that is closed nothing can be told; and a view whose ArrayBuffer was taken lies at 0, with no bytes.
+    const isElsewhere = key > 0 && this.areThere && view.byteLength > 0
+    return key < 0 || (isElsewhere && this.slots.blockOf(key - 1) !== view.byteOffset)
   }
 
   /** Gives the blocks back of slots that this thread was at work on when it was struck. */

@@ -3,7 +3,6 @@ import { checkAlignment, checkBoolean, checkChoice, checkInteger, checkOptions }
 import { defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
 import { wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import type { PoolShape } from './pool-slots.ts'
 
 /** Buffers that a pool may have at most, whatever it was told. */
@@ -18,13 +17,11 @@ const DEFAULT_TRIM_MS = 1000
 const MOST_SIZE = Math.min(2 ** 35, constants.MAX_LENGTH)
 
 /** How a {@link BufferPool} is made. */
-export interface PoolOptions<Kind extends MemoryKind = MemoryKind> {
+export interface PoolOptions {
   /** The length of its buffers, in bytes. */
   size: number
   /** Whose memory it is. By default the pool has a heap of its own, which is closed with it. */
-  heap?: Heap<Kind>
-  /** The kind of memory of a heap of its own: `shared` (the default) or `private`. */
-  memory?: Kind
+  heap?: Heap
   /** Buffers that there may be at once, acquired and idle; 1 048 576 by default (65 536 of a pool that is shared). */
   max?: number
   /** Idle buffers that are kept when others are given back. 0 by default. */
@@ -50,7 +47,7 @@ export interface PoolOptions<Kind extends MemoryKind = MemoryKind> {
 
 /** What the options come to. */
 export interface CheckedPool {
-  heap: Heap<MemoryKind>
+  heap: Heap
   ownsHeap: boolean
   shape: PoolShape
   /** Slots that there may be once it is shared. */
@@ -70,14 +67,13 @@ export function checkPoolOptions(options: PoolOptions): CheckedPool {
   if (options.size === undefined) throw wrongType('size', 'a number', undefined)
   const size = checkInteger('size', options.size, 1, MOST_SIZE, 0)
   if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
-  const memory = checkChoice('memory', options.memory, ['shared', 'private'])
   const zero = checkZero(options.zero)
   const alignment = options.alignment === undefined ? 0 : checkAlignment(options.alignment)
   const most = checkInteger('max', options.max, 1, MOST_BUFFERS, MOST_BUFFERS)
   const shape = { size, alignment, zero, most }
   const behaviour = checkBehaviour(options, size)
   return {
-    heap: heap ?? new Heap<MemoryKind>({ memory }),
+    heap: heap ?? new Heap(),
     ownsHeap: heap === undefined,
     shape,
     mostWhenShared: options.max === undefined ? SHARED_BUFFERS : most,

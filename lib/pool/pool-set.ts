@@ -1,7 +1,6 @@
 import { checkCount, checkOptions } from '../arguments.ts'
 import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import { generateSizeClasses, Small } from '../tcmalloc/size-class.ts'
 import { BufferPool } from './buffer-pool.ts'
 import type { PoolOptions } from './pool-options.ts'
@@ -35,7 +34,7 @@ const STEP = 1 << STEP_SHIFT
 const MOST_POOLED_BYTES = 64 * 2 ** 20
 
 /** How a {@link PoolSet} is made: as its pools, each of its own size. */
-export interface PoolSetOptions<Kind extends MemoryKind = MemoryKind> extends Omit<PoolOptions<Kind>, 'size'> {
+export interface PoolSetOptions extends Omit<PoolOptions, 'size'> {
   /** The lengths of buffers that there are pools for, up to 64 MiB; by default the heap's size classes from 1 KiB on, and up to 1 MiB in steps of an eighth of a power of two. */
   sizes?: readonly number[]
   /** What may lie idle in all pools together, each having an equal share of it, in bytes; 64 MiB by default. */
@@ -46,11 +45,11 @@ export interface PoolSetOptions<Kind extends MemoryKind = MemoryKind> extends Om
  * Pools of several sizes over one heap, for those who don't know theirs. What is larger than the largest comes from the heap, and
  * goes back there.
  */
-export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
+export class PoolSet implements Disposable {
   /** Whose memory it is. */
-  readonly heap: Heap<Kind>
+  readonly heap: Heap
   private readonly ownsHeap: boolean
-  private readonly pools: readonly BufferPool<Kind>[]
+  private readonly pools: readonly BufferPool[]
   private isOpen = true
   private havePoolsEnded = false
   /** Addresses of the buffers that are out and too large for any pool. */
@@ -61,9 +60,9 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
   private readonly firstByStep: Int32Array
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  constructor(options: PoolSetOptions<Kind> = {}) {
+  constructor(options: PoolSetOptions = {}) {
     checkOptions(options)
-    const { sizes = defaultSizes(), heap, memory, idleBytes = DEFAULT_IDLE_BYTES, ...rest } = options
+    const { sizes = defaultSizes(), heap, idleBytes = DEFAULT_IDLE_BYTES, ...rest } = options
     if (!Array.isArray(sizes)) throw wrongType('sizes', 'an array of numbers', sizes)
     if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
@@ -76,9 +75,9 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
       sorted.findIndex((size) => size > (step - 1) * STEP)
     )
     this.ownsHeap = heap === undefined
-    this.heap = heap ?? new Heap<Kind>(memory === undefined ? {} : { memory })
+    this.heap = heap ?? new Heap()
     try {
-      this.pools = sorted.map((size) => new BufferPool<Kind>({ ...rest, heap: this.heap, size, idleBytes: idleShare }))
+      this.pools = sorted.map((size) => new BufferPool({ ...rest, heap: this.heap, size, idleBytes: idleShare }))
     } catch (error) {
       if (this.ownsHeap) this.heap.close()
       throw error
@@ -89,7 +88,7 @@ export class PoolSet<Kind extends MemoryKind = 'shared'> implements Disposable {
    * A buffer of at least `size` bytes: as long as the buffers of the pool that it is from. For exactly so many, take a `subarray`, and
    * release the whole. @throws AllocatorError `ERR_POOL_EXHAUSTED`, `ERR_POOL_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY`
    */
-  acquire(size: number): PoolBuffer<Kind> {
+  acquire(size: number): PoolBuffer {
     const { pools } = this
     if (typeof size === 'number' && (size | 0) === size && size >= 0 && size <= this.mostBytes) {
       let at = this.firstByStep[(size + (STEP - 1)) >>> STEP_SHIFT]!

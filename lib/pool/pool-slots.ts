@@ -3,7 +3,6 @@ import type { Heap } from '../heap.ts'
 import { Granule } from '../memory/page.ts'
 import { Seats } from '../memory/seats.ts'
 import { Tag, type ThreadSlots } from '../memory/thread-slots.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 
 /** "POOL", and the version of the words' layout. */
 const MAGIC = 0x504f_4f01
@@ -88,7 +87,7 @@ export class PoolSlots {
   /** Where the last look for a free slot ended. */
   private nextLook = 0
 
-  private constructor(heap: Heap<MemoryKind>, words: Int32Array, address = 0, generation = 0) {
+  private constructor(heap: Heap, words: Int32Array, address = 0, generation = 0) {
     this.words = words
     this.address = address
     this.generation = generation
@@ -98,14 +97,14 @@ export class PoolSlots {
     this.seats = new Seats(words, Word.Peers, Word.Seats, slots)
   }
 
-  static local(heap: Heap<MemoryKind>, shape: PoolShape): PoolSlots {
+  static local(heap: Heap, shape: PoolShape): PoolSlots {
     const slots = new PoolSlots(heap, new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most)))
     slots.describe(shape)
     return slots
   }
 
   /** Those that another thread shares; undefined where there are none. */
-  static attach(heap: Heap<MemoryKind>, address: number, generation: number): PoolSlots | undefined {
+  static attach(heap: Heap, address: number, generation: number): PoolSlots | undefined {
     // A closed heap is one thing, and told by `view`; what is no pool's block, another.
     if (heap.isOpen && !heap.isPooled(address)) return undefined
     const bytes = heap.view(address)
@@ -116,13 +115,13 @@ export class PoolSlots {
   }
 
   /** The same slots with room for twice as many. REQUIRES: they are this thread's own. */
-  grown(heap: Heap<MemoryKind>): PoolSlots {
+  grown(heap: Heap): PoolSlots {
     const room = Math.min(this.words[Word.Most]!, this.capacity * 2)
     return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room)))
   }
 
   /** The same slots in a block of the heap, for at most `most` of them. REQUIRES: they are this thread's own. */
-  shared(heap: Heap<MemoryKind>, most: number): PoolSlots {
+  shared(heap: Heap, most: number): PoolSlots {
     const length = Word.Slots + 2 * most
     const address = heap.calloc(length, 4)
     const generation = randomInt(1, 2 ** 31)
@@ -265,7 +264,7 @@ export class PoolSlots {
    * Takes a seat, which keeps the words where they are. False where there is none left, undefined where there is no pool any more: the last
    * one may have left since this thread found the words, and freed them. So nobody joins while another leaves.
    */
-  join(heap: Heap<MemoryKind>): boolean | undefined {
+  join(heap: Heap): boolean | undefined {
     return heap.exclusively(() => {
       if (!this.isThere(heap)) return undefined
       this.seat = this.seats.take(this.tag)
@@ -289,7 +288,7 @@ export class PoolSlots {
   }
 
   /** Leaves the seat. True for the last one that lives. REQUIRES: the heap is open */
-  leave(heap: Heap<MemoryKind>): boolean {
+  leave(heap: Heap): boolean {
     return heap.exclusively(() => {
       Atomics.store(this.words, this.seat, 0)
       if (this.seats.count().live > 0) return false
@@ -299,7 +298,7 @@ export class PoolSlots {
   }
 
   /** Whether the pool is still where it was. */
-  private isThere(heap: Heap<MemoryKind>): boolean {
+  private isThere(heap: Heap): boolean {
     const { words } = this
     const isPool = heap.isPooled(this.address) && Atomics.load(words, Word.Magic) === MAGIC
     return isPool && words[Word.Generation] === this.generation

@@ -4,7 +4,6 @@ import { HeapView } from '../buffers/heap-view.ts'
 import type { LeakWatch } from '../buffers/leak-watch.ts'
 import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Heap } from '../heap.ts'
-import type { BufferOf, MemoryKind } from '../os/mapper.ts'
 import { type Abortable, checkSignal } from './abort.ts'
 import { Leases } from './leases.ts'
 import { PoolBlocks } from './pool-blocks.ts'
@@ -15,7 +14,7 @@ import { type PoolStats, poolStats } from './pool-stats.ts'
 import { Waiters } from './waiters.ts'
 
 /** A pool's buffer. */
-export type PoolBuffer<Kind extends MemoryKind> = Buffer<BufferOf<Kind>>
+export type PoolBuffer = Buffer<ArrayBuffer>
 
 /**
  * Buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: no buffer object
@@ -24,11 +23,11 @@ export type PoolBuffer<Kind extends MemoryKind> = Buffer<BufferOf<Kind>>
  * INVARIANT: a slot whose word says Free belongs to nobody; every other that has a block, to the thread that its word names. While the
  * slots are one thread's, every free slot is on the stack. Once they are shared, the stack is a memory of where free slots were.
  */
-export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disposable, AsyncDisposable {
+export class RecycledBuffers implements Disposable, AsyncDisposable {
   /** The length of its buffers, in bytes. */
   readonly size: number
   /** Whose memory they are. */
-  readonly heap: Heap<Kind>
+  readonly heap: Heap
   /** Whose buffers they are, by the option. */
   readonly tag: string | undefined
   /** @internal */
@@ -67,15 +66,15 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   private plainRelease = 0
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses address space for a heap of its own */
-  constructor(options: PoolOptions<Kind>)
+  constructor(options: PoolOptions)
   /** @internal */
   constructor(options: CheckedPool, slots: PoolSlots)
-  constructor(options: PoolOptions<Kind> | CheckedPool, slots?: PoolSlots) {
+  constructor(options: PoolOptions | CheckedPool, slots?: PoolSlots) {
     const checked = slots === undefined ? checkPoolOptions(options as PoolOptions) : (options as CheckedPool)
     const { heap, shape, tag, watch } = checked
     this.settings = checked
     this.size = shape.size
-    this.heap = heap as Heap<Kind>
+    this.heap = heap
     this.tag = tag
     this.watch = watch
     this.leaseWatch = checked.leaseWatch
@@ -94,46 +93,48 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
   }
 
   /** A buffer, which is the caller's until `release`. @throws AllocatorError `ERR_POOL_EXHAUSTED` at `max`, `ERR_HEAP_OUT_OF_MEMORY` */
-  acquire(): PoolBuffer<Kind> {
+  acquire(): PoolBuffer {
     const top = (this.top - 1) | 0
     if (top >= 0 && this.untilSlow > 0) {
       const slot = this.stack[top]!
       const word = Word.Slots + (slot << 1)
-      if (this.words[word] === Slot.Free) {
+      const view = this.views[slot] as PoolBuffer
+      // Of length 0 is one whose ArrayBuffer was taken (see ViewMemory).
+      if (this.words[word] === Slot.Free && view.length > 0) {
         this.words[word] = this.acquired
         this.top = top
         if (top < this.low) this.low = top
         this.untilSlow = (this.untilSlow - 1) | 0
-        return this.views[slot] as PoolBuffer<Kind>
+        return view
       }
     }
     const buffer = this.obtain()
-    if (buffer !== undefined) return buffer as PoolBuffer<Kind>
+    if (buffer !== undefined) return buffer as PoolBuffer
     publish('exhausted', 'acquire found all buffers in use', this)
     throw new AllocatorError('ERR_POOL_EXHAUSTED', `all ${this.max} buffers are in use`)
   }
 
   /** The same; undefined at `max`. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  tryAcquire(): PoolBuffer<Kind> | undefined {
-    return this.obtain() as PoolBuffer<Kind> | undefined
+  tryAcquire(): PoolBuffer | undefined {
+    return this.obtain() as PoolBuffer | undefined
   }
 
   /**
    * The same, once there is one. Those who wait in one thread are served in the order in which they came. Rejects with the signal's
    * reason when it is aborted, and with `ERR_POOL_CLOSED` when the pool is closed first.
    */
-  async acquireAsync(options: Abortable = {}): Promise<PoolBuffer<Kind>> {
+  async acquireAsync(options: Abortable = {}): Promise<PoolBuffer> {
     checkOptions(options)
     const { signal } = options
     checkSignal(signal)
     const buffer = this.waiters.length === 0 ? this.obtain() : undefined
-    if (buffer !== undefined) return buffer as PoolBuffer<Kind>
+    if (buffer !== undefined) return buffer as PoolBuffer
     this.checkOpen()
     publish('wait', 'all buffers are in use', this)
     const waiting = this.waiters.wait(signal)
     this.choosePaths()
     if (this.blocks.slots.isShared) this.watchOthers()
-    return waiting as Promise<PoolBuffer<Kind>>
+    return waiting as Promise<PoolBuffer>
   }
 
   /**
@@ -159,7 +160,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
    * A buffer that another thread has acquired, and has sent here, is this thread's from now on, should either die. Returns this
    * thread's own view of it. @throws AllocatorError as `release`
    */
-  adopt(buffer: ArrayBufferView): PoolBuffer<Kind> {
+  adopt(buffer: ArrayBufferView): PoolBuffer {
     this.checkNotClosed()
     const slot = this.blocks.slotOf(buffer)
     const { slots } = this.blocks
@@ -167,7 +168,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     if (isLeased(word)) throw this.blocks.leased(buffer)
     if (!isOut(word) || !slots.change(slot, word, this.acquired)) throw this.blocks.doubleRelease(buffer)
     this.leases.unwatch(slot)
-    return this.blocks.viewOf(slot) as PoolBuffer<Kind>
+    return this.blocks.viewOf(slot) as PoolBuffer
   }
 
   /**
@@ -450,7 +451,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const { slots } = this.blocks
     this.useWords(slots)
     this.choosePaths()
-    const joined = slots.join(this.heap as Heap<MemoryKind>)
+    const joined = slots.join(this.heap)
     if (joined === undefined) throw invalidToken('the pool was closed')
     if (!joined) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
     slots.noteWaiting(this.waiters.length)
@@ -465,7 +466,7 @@ export class RecycledBuffers<Kind extends MemoryKind = 'shared'> implements Disp
     const onlyLeased = slots.isShared || !this.blocks.areThere
     if (slots.count((word) => (onlyLeased ? word === leased : word !== Slot.Empty)) > 0) return
     this.state = 'closed'
-    if (slots.isShared && this.blocks.areThere && slots.leave(this.heap as Heap<MemoryKind>)) this.blocks.endShared()
+    if (slots.isShared && this.blocks.areThere && slots.leave(this.heap)) this.blocks.endShared()
     this.heap.owners.removeOwner(this)
     if (this.settings.ownsHeap) this.heap.close()
     this.tellClosed()

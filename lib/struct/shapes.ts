@@ -1,11 +1,7 @@
 import type { Heap } from '../heap.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import type { StructAccessors } from './accessors.ts'
 import type { Layout } from './layout.ts'
 import type { FieldType, PointerType } from './types.ts'
-
-/** A heap of either kind. */
-export type AnyHeap = Heap<MemoryKind>
 
 /** The fields of a struct, in the order in which they are in memory. */
 export type Fields = Readonly<Record<string, FieldType>>
@@ -103,5 +99,5 @@ export interface AnyStruct extends FieldType {
   /** @internal How its records are read and written where their offsets are multiples of `alignment`. */
   accessors(alignment: number): StructAccessors
   /** @internal A record over a live block. */
-  at(heap: AnyHeap, address: number): unknown
+  at(heap: Heap, address: number): unknown
 }

@@ -1,11 +1,12 @@
 import { inspect } from 'node:util'
 import { checkChoice, checkCount } from '../arguments.ts'
 import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
+import type { Heap } from '../heap.ts'
 import type { StructAccessors } from './accessors.ts'
 import { Column, type ValuesOf } from './column.ts'
 import { MOST_ARRAY_BYTES } from './kinds.ts'
 import { checkedIndex, Hold } from './record.ts'
-import type { AnyHeap, Fields, ReadOf, StructCursor, StructRecord, WriteOf } from './shapes.ts'
+import type { Fields, ReadOf, StructCursor, StructRecord, WriteOf } from './shapes.ts'
 import { sortRecords } from './sort.ts'
 import { blockViews, freedError, type Views } from './views.ts'
 
@@ -151,7 +152,7 @@ export function arrayOver<F extends Fields, Name extends string>(
 }
 
 /** Checks that a heap is one. */
-export function checkHeap(heap: unknown): asserts heap is AnyHeap {
+export function checkHeap(heap: unknown): asserts heap is Heap {
   if (typeof heap !== 'object' || heap === null || !('owners' in heap)) throw wrongType('heap', 'a Heap', heap)
 }
 
@@ -168,7 +169,7 @@ export function arrayBytes(size: number, length: number): number {
 /** An array in a block of its own, all zeros. */
 export function allocateArray<F extends Fields, Name extends string>(
   accessors: StructAccessors,
-  heap: AnyHeap,
+  heap: Heap,
   length: number
 ): StructArray<F, Name> {
   checkHeap(heap)

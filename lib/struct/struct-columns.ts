@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import type { Heap } from '../heap.ts'
 import { accessIn, entriesOf, isPart, type Member, MOVE, MOVES, makeClass } from './accessors.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { Column, kindOf, type ValuesOf } from './column.ts'
@@ -6,7 +7,7 @@ import { type Access, bodyOf } from './emit.ts'
 import { NUMBERS } from './kinds.ts'
 import { extentOf, type FieldLayout } from './layout.ts'
 import { indexError } from './record.ts'
-import type { AnyHeap, AnyStruct, ColumnsCursor, Fields, ReadOf, WriteOf } from './shapes.ts'
+import type { AnyStruct, ColumnsCursor, Fields, ReadOf, WriteOf } from './shapes.ts'
 import { arrayBytes, checkHeap } from './struct-array.ts'
 import { blockViews, freedError, type Views } from './views.ts'
 
@@ -127,7 +128,7 @@ export class StructColumns<F extends Fields> implements Disposable {
   private readonly starts: readonly number[]
 
   /** @internal A block of its own, all zeros. */
-  constructor(traits: ColumnsTraits, heap: AnyHeap, length: number) {
+  constructor(traits: ColumnsTraits, heap: Heap, length: number) {
     checkHeap(heap)
     const starts: number[] = []
     let end = 0

@@ -1,10 +1,11 @@
 import { inspect } from 'node:util'
 import { checkBoolean, checkChoice, checkCount, checkOptions } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
+import type { Heap } from '../heap.ts'
 import { StructAccessors } from './accessors.ts'
 import { checkFields, type Layout, layOut } from './layout.ts'
 import { Hold } from './record.ts'
-import type { AnyHeap, AnyStruct, Fields, FieldValues, RecordMethods, StructRecord, Values } from './shapes.ts'
+import type { AnyStruct, Fields, FieldValues, RecordMethods, StructRecord, Values } from './shapes.ts'
 import { allocateArray, arrayBytes, arrayOver, checkHeap, type StructArray } from './struct-array.ts'
 import { ColumnsTraits, StructColumns } from './struct-columns.ts'
 import type { Endian, FieldTypes, Shape } from './types.ts'
@@ -60,7 +61,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   }
 
   /** A record in a block of its own, which `free` or `using` gives back. Zeros, but for the values that are given. */
-  alloc(heap: AnyHeap, values?: Values<F>): StructRecord<F, Name> {
+  alloc(heap: Heap, values?: Values<F>): StructRecord<F, Name> {
     checkHeap(heap)
     const address = heap.calloc(1, this.laidOut.size)
     const record = this.record(heap, address, Hold.Own)
@@ -78,19 +79,19 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
    * A record over a block that is there already: another worker has sent its address, say. `using` doesn't give it back, `free` does.
    * @throws AllocatorError where no live block starts at the address; RangeError `ERR_OUT_OF_RANGE` where it is too short
    */
-  at(heap: AnyHeap, address: number): StructRecord<F, Name> {
+  at(heap: Heap, address: number): StructRecord<F, Name> {
     checkHeap(heap)
     this.checkBlock(heap, address, this.laidOut.size)
     return this.record(heap, address, Hold.Start)
   }
 
   /** `length` records in a block of their own: up to 2 GiB, all zeros. */
-  array(heap: AnyHeap, length: number): StructArray<F, Name> {
+  array(heap: Heap, length: number): StructArray<F, Name> {
     return allocateArray(this.mainAccessors(), heap, length)
   }
 
   /** An array over a block that is there already. `using` doesn't give it back, `free` does. @throws as {@link Struct.at} */
-  arrayAt(heap: AnyHeap, address: number, length: number): StructArray<F, Name> {
+  arrayAt(heap: Heap, address: number, length: number): StructArray<F, Name> {
     checkHeap(heap)
     const bytes = arrayBytes(this.laidOut.size, length)
     this.checkBlock(heap, address, bytes)
@@ -98,7 +99,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   }
 
   /** `length` records as columns, in a block of their own: up to 2 GiB, all zeros. */
-  columns(heap: AnyHeap, length: number): StructColumns<F> {
+  columns(heap: Heap, length: number): StructColumns<F> {
     this.columnsTraits ??= new ColumnsTraits(this)
     return new StructColumns(this.columnsTraits, heap, length)
   }
@@ -123,13 +124,13 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     return this.accessors(this.laidOut.alignment)
   }
 
-  private record(heap: AnyHeap, address: number, hold: Hold): StructRecord<F, Name> {
+  private record(heap: Heap, address: number, hold: Hold): StructRecord<F, Name> {
     const views = windowAt(heap, address)
     const { Part, unitShift } = this.mainAccessors()
     return new Part(views, (address - views.base) >> unitShift, hold) as unknown as StructRecord<F, Name>
   }
 
-  private checkBlock(heap: AnyHeap, address: number, bytes: number): void {
+  private checkBlock(heap: Heap, address: number, bytes: number): void {
     const usable = heap.usableSize(checkCount('address', address))
     if (usable < bytes) throw outOfRange('address', `of a block of ${bytes} bytes or more`, `of one of ${usable}`)
   }

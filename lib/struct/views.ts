@@ -1,6 +1,6 @@
 import { AllocatorError, closedError } from '../errors.ts'
+import type { Heap } from '../heap.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'
-import type { AnyHeap } from './shapes.ts'
 
 /** A window starts at a multiple of this, and is twice as long: so what starts in its first half ends in it. */
 const WINDOW_STEP = 2 ** 30
@@ -15,7 +15,7 @@ const WINDOW_BYTES = 2 ** 31
  * are; a single store to any object of this class would end that for all. To take a property away doesn't.
  */
 export class Views {
-  heap: AnyHeap | undefined
+  heap: Heap | undefined
   /** The address of its first byte. */
   readonly base: number
   readonly u8: Buffer
@@ -31,8 +31,8 @@ export class Views {
   /** @internal What it then says. */ gone: () => Error
 
   /** @param length a multiple of 8 */
-  constructor(heap: AnyHeap | undefined, buffer: ArrayBufferLike, base: number, length: number) {
-    this.u8 = Buffer.from(buffer as ArrayBuffer, base, length)
+  constructor(heap: Heap | undefined, buffer: ArrayBuffer, base: number, length: number) {
+    this.u8 = Buffer.from(buffer, base, length)
     this.i8 = new Int8Array(buffer, base, length)
     this.u16 = new Uint16Array(buffer, base, length / 2)
     this.i16 = new Int16Array(buffer, base, length / 2)
@@ -56,7 +56,7 @@ export class Views {
   }
 
   /** The heap. @throws AllocatorError where what it shows is gone */
-  checkedHeap(): AnyHeap {
+  checkedHeap(): Heap {
     if (this.heap === undefined) throw this.gone()
     return this.heap
   }
@@ -94,12 +94,12 @@ FREED.end(freedError)
 
 /** What this thread looks at a heap's memory through. */
 class HeapViews {
-  private readonly heap: AnyHeap
+  private readonly heap: Heap
   private readonly windows: (Views | undefined)[] = []
   private blocks: WeakRef<Views>[] = []
   private nextSweep = 64
 
-  constructor(heap: AnyHeap) {
+  constructor(heap: Heap) {
     this.heap = heap
     if (!heap.isOpen) throw closedError()
     heap.owners.atClose(() => this.close())
@@ -110,18 +110,14 @@ class HeapViews {
     const known = this.windows[index]
     if (known !== undefined) return known
     const base = index * WINDOW_STEP
-    const views = new Views(
-      this.heap,
-      this.heap.buffer,
-      base,
-      Math.min(WINDOW_BYTES, this.heap.buffer.byteLength - base)
-    )
+    const memory = this.heap.memory.current
+    const views = new Views(this.heap, memory, base, Math.min(WINDOW_BYTES, memory.byteLength - base))
     this.windows[index] = views
     return views
   }
 
   block(address: number, length: number): Views {
-    const views = new Views(this.heap, this.heap.buffer, address, length)
+    const views = new Views(this.heap, this.heap.memory.current, address, length)
     if (this.blocks.length >= this.nextSweep) {
       this.blocks = this.blocks.filter((block) => block.deref()?.heap !== undefined)
       this.nextSweep = Math.max(64, 2 * this.blocks.length)
@@ -139,9 +135,9 @@ class HeapViews {
   }
 }
 
-const byHeap = new WeakMap<AnyHeap, HeapViews>()
+const byHeap = new WeakMap<Heap, HeapViews>()
 
-function viewsOf(heap: AnyHeap): HeapViews {
+function viewsOf(heap: Heap): HeapViews {
   let views = byHeap.get(heap)
   if (views === undefined) {
     views = new HeapViews(heap)
@@ -151,11 +147,11 @@ function viewsOf(heap: AnyHeap): HeapViews {
 }
 
 /** The window that an address is in the first half of: all records of a heap share them. */
-export function windowAt(heap: AnyHeap, address: number): Views {
+export function windowAt(heap: Heap, address: number): Views {
   return viewsOf(heap).window(address)
 }
 
 /** Typed arrays over a block. @param length at most 2 GiB; rounded up to a multiple of 8, which a block's end is */
-export function blockViews(heap: AnyHeap, address: number, length: number): Views {
+export function blockViews(heap: Heap, address: number, length: number): Views {
   return viewsOf(heap).block(address, Math.ceil(length / 8) * 8)
 }

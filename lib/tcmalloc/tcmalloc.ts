@@ -87,7 +87,7 @@ export class TCMalloc {
     const mapping = mapper.adopt(memory)
     const tableMapping = mapper.adopt(tables)
     if (mapping === undefined || tableMapping === undefined) throw invalidToken('no heap of this process is there')
-    const isHeap = memory.byteLength === (Page.First + limitPages) * Page.Bytes
+    const isHeap = memory.byteLength >= (Page.First + limitPages) * Page.Bytes
     // Before a slot is claimed: what stands in its place might be anything.
     if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
       throw invalidToken('the heap is closed, or is none')
@@ -166,7 +166,17 @@ export class TCMalloc {
     this.tables.releaseSlot(this.slot)
   }
 
-  /** What another thread attaches by. */
+  /** Whether a token is of this very heap. */
+  isOf({ generation }: SharedHeap): boolean {
+    return generation === this.tables.control[HeapWord.Generation]
+  }
+
+  /** The first address behind the heap's limit. */
+  get endAddress(): number {
+    return (Page.First + this.limitPages) * Page.Bytes
+  }
+
+  /** What another thread attaches by. REQUIRES: the memory is shared. */
   share(): SharedHeap {
     const { control, mapping } = this.tables
     return {

@@ -13,11 +13,11 @@ import { Turns } from './turns.ts'
 /**
  * Replays a trace with a worker for each of its threads, on one heap, each slot's events in the trace's order. A round's time
  * is from the common start to the last worker's end; the first is stopped, for samples, as that of `replay` is. At the end the
- * heap has to be empty, and is audited. REQUIRES: the options name tcmalloc and shared memory.
+ * heap has to be empty, and is audited. REQUIRES: the options name tcmalloc.
  * @throws AllocatorError a worker's error: all have ended by then; `ERR_HEAP_CORRUPT`
  */
 export async function replayThreads(trace: Trace, options: ReplayOptions): Promise<ReplayReport> {
-  const { options: settings, small } = heapOptions(trace, options)
+  const { options: settings, small } = heapOptions(trace, options.ledger)
   const heap = new Heap(settings)
   const slots = openSlots(trace.slots, small)
   const crew = new Crew(heap.share(), trace, slots, options.touch)
@@ -135,7 +135,7 @@ function openSlots(slots: number, small: boolean): Slots {
 }
 
 /** @throws AllocatorError `ERR_HEAP_CORRUPT` where a block is left, or the audit finds anything */
-function checkedStats(heap: Heap<'shared' | 'private'>) {
+function checkedStats(heap: Heap) {
   const stats = heap.stats()
   if (stats.liveBytes !== 0) {
     throw new AllocatorError('ERR_HEAP_CORRUPT', `after the last round's frees ${stats.liveBytes} bytes are live`)
@@ -144,7 +144,7 @@ function checkedStats(heap: Heap<'shared' | 'private'>) {
   return stats
 }
 
-function closeQuietly(heap: Heap<'shared' | 'private'>): void {
+function closeQuietly(heap: Heap): void {
   try {
     heap.close()
   } catch (error) {

@@ -4,7 +4,6 @@ import { FreeListHeap } from '../freelist/free-list-heap.ts'
 import { GoHeap } from '../go/go-heap.ts'
 import { Heap } from '../heap.ts'
 import type { HeapOptions } from '../heap-options.ts'
-import type { MemoryKind } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import { bufferPlayer, heapPlayer, type Player, type Stop, touchThrough } from './player.ts'
 import type { Trace } from './trace.ts'
@@ -15,7 +14,6 @@ export type AllocatorName = (typeof ALLOCATORS)[number]
 
 export interface ReplayOptions {
   allocator: AllocatorName
-  memory: MemoryKind
   rounds: number
   /** Write one byte in every 64 of each block, as a program would. */
   touch: boolean
@@ -27,11 +25,10 @@ export interface ReplayOptions {
 
 /** What a replay measured: bytes, and nanoseconds per event. Null is what an allocator can't tell. */
 export interface ReplayReport {
-  schemaVersion: 1
+  schemaVersion: 2
   node: string
   trace: string
   allocator: AllocatorName
-  memory: MemoryKind
   events: number
   rounds: number
   /** The best round. */
@@ -111,11 +108,10 @@ export function reportOf(
   figures: Figures
 ): ReplayReport {
   return {
-    schemaVersion: 1,
+    schemaVersion: 2,
     node: process.versions.node,
     trace: trace.name,
     allocator: options.allocator,
-    memory: options.memory,
     events: trace.events,
     rounds: times.length,
     nsPerEvent: Math.min(...times),
@@ -132,18 +128,12 @@ export function reportOf(
 }
 
 /** What a heap is made with for a trace, and whether its addresses fit in 32 bits. */
-export function heapOptions(
-  trace: Trace,
-  { memory, ledger }: Pick<ReplayOptions, 'memory' | 'ledger'>
-): { options: HeapOptions; small: boolean } {
+export function heapOptions(trace: Trace, ledger: ReplayOptions['ledger']): { options: HeapOptions; small: boolean } {
   const small = trace.peakLiveBytes <= SMALL_TRACE_BYTES
-  return { options: { memory, ledger: ledgerOf(ledger), ...(small ? { limitBytes: SMALL_HEAP_BYTES } : {}) }, small }
+  return { options: { ledger: ledgerOf(ledger), ...(small ? { limitBytes: SMALL_HEAP_BYTES } : {}) }, small }
 }
 
-export function openStage(
-  trace: Trace,
-  options: Pick<ReplayOptions, 'allocator' | 'memory' | 'touch' | 'ledger'>
-): Stage {
+export function openStage(trace: Trace, options: Pick<ReplayOptions, 'allocator' | 'touch' | 'ledger'>): Stage {
   const { touch } = options
   if (options.allocator === 'buffer') {
     const nothing = { syscalls: null, peakMappedBytes: null, endMappedBytes: null }
@@ -160,16 +150,13 @@ export function openStage(
     const touchBlock = touch ? (address: number, size: number) => heap.touch(address, size, 64) : undefined
     return stageOf(heap, heapPlayer(trace, heap, touchBlock, false))
   }
-  const { options: settings, small } = heapOptions(trace, options)
+  const { options: settings, small } = heapOptions(trace, options.ledger)
   const heap = openHeap(options.allocator, settings)
   const touchBlock = touch ? touchThrough(heap, heap.buffer) : undefined
   return stageOf(heap, heapPlayer(trace, heap, touchBlock, small))
 }
 
-function openHeap(
-  name: AllocatorName,
-  settings: HeapOptions
-): Heap<MemoryKind> | GoHeap<MemoryKind> | FreeListHeap<MemoryKind> {
+function openHeap(name: AllocatorName, settings: HeapOptions): Heap | GoHeap | FreeListHeap {
   if (name === 'go') return new GoHeap(settings)
   return name === 'freelist' ? new FreeListHeap(settings) : new Heap(settings)
 }

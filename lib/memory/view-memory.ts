@@ -1,0 +1,50 @@
+import { AllocatorError } from '../errors.ts'
+import type { Mapping } from '../os/mapper.ts'
+
+let warned = false
+
+/**
+ * The ArrayBuffer that this thread's views of a heap are over.
+ *
+ * A program can't take it away by accident: it is too long to be cloned, and marked untransferable. But on Node 20 and 22 the mark doesn't
+ * keep byte streams and `ArrayBuffer.prototype.transfer` from it. What they take is one object, not the memory: views that were made before
+ * have length 0 from then on, and whoever needs the next view gets one over another ArrayBuffer.
+ */
+export class ViewMemory {
+  private readonly mapping: Mapping
+  private arrayBuffer: ArrayBuffer
+  /** Its length is 0 once the ArrayBuffer was taken: one load tells. `byteLength` of the buffer would be a call. */
+  private probe: Int8Array
+
+  constructor(mapping: Mapping) {
+    this.mapping = mapping
+    this.arrayBuffer = mapping.unshared()
+    this.probe = new Int8Array(this.arrayBuffer, 0, 1)
+  }
+
+  /** What the next view is made over. @throws AllocatorError `ERR_HEAP_CORRUPT` where it was taken and was all that there is: without the addon */
+  get current(): ArrayBuffer {
+    return this.probe.length !== 0 ? this.arrayBuffer : this.renewed()
+  }
+
+  /** Whether a view's buffer is the present one. */
+  isUnder(buffer: ArrayBufferLike): boolean {
+    return buffer === this.arrayBuffer
+  }
+
+  private renewed(): ArrayBuffer {
+    const next = this.mapping.unshared()
+    if (next.byteLength === 0)
+      throw new AllocatorError('ERR_HEAP_CORRUPT', 'the program has transferred the heap’s memory to somewhere else')
+    if (!warned) {
+      warned = true
+      process.emitWarning(
+        'a byte stream or ArrayBuffer.prototype.transfer has taken the ArrayBuffer of a heap’s buffers: those made before have length 0 now. Give it a copy, or an isolated buffer',
+        'SpanheapWarning'
+      )
+    }
+    this.arrayBuffer = next
+    this.probe = new Int8Array(next, 0, 1)
+    return next
+  }
+}
