@@ -5,6 +5,7 @@
       "sources": [
         "native/addon.cc",
         "native/direct.cc",
+        "native/isolated.cc",
         "native/ledger.cc",
         "native/mapping.cc",
         "native/system.cc",

@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "direct.h"
+#include "isolated.h"
 #include "ledger.h"
 #include "mapping.h"
 #include "system.h"
@@ -154,16 +155,6 @@ Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), released);
 }
 
-// detach(buffer): every view of it has length 0 from now on.
-void Detach(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  if (info[0].IsArrayBuffer()) {
-    info[0].As<Napi::ArrayBuffer>().Detach();
-  } else {
-    arguments.Refuse<bool>(0, "an ArrayBuffer");
-  }
-}
-
 // For the main thread: its end is the process's, and unmapping is then the kernel's job. V8's last sweep may come
 // after it, and may read what a deleter would have unmapped.
 void KeepMappingsAtExit(const Napi::CallbackInfo& info) {
@@ -204,9 +195,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));
   exports.Set("releaseSlot", Napi::Function::New(env, ReleaseSlot, "releaseSlot"));
-  exports.Set("detach", Napi::Function::New(env, Detach, "detach"));
   exports.Set("keepMappingsAtExit", Napi::Function::New(env, KeepMappingsAtExit, "keepMappingsAtExit"));
   ExportDirect(env, exports);
+  ExportIsolated(env, exports);
   return exports;
 }
 

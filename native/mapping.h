@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "isolated.h"
 #include "ledger.h"
 #include "napi_headers.h"
 
@@ -34,6 +35,8 @@ class Mapping {
   int Grow(size_t offset, size_t length);     // returns errno
   int Release(size_t offset, size_t length);  // returns errno
 
+  IsolatedBlocks& isolated() { return isolated_; }
+
  private:
   Mapping(std::shared_ptr<Ledger> ledger, char* raw, size_t raw_length, char* base, size_t length, bool huge_pages)
       : ledger_(std::move(ledger)),
@@ -51,6 +54,7 @@ class Mapping {
   const bool huge_pages_;  // false: every part that grows is asked to come in plain pages
   std::mutex mutex_;
   std::map<size_t, size_t> grown_;  // the ends of what has grown, by starts, with gaps between; guarded by the mutex
+  IsolatedBlocks isolated_;
 };
 
 // From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.
