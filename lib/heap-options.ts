@@ -36,12 +36,10 @@ export interface HeapOptions {
    * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (some 30 microseconds for each).
    */
   leaks?: LeakLevel
-  /** True: buffers that are collected without having been freed are freed then. Not for buffers that go to other threads by postMessage. */
-  autoFree?: boolean
 }
 
 /** How a thread attaches to a heap. */
-export type AttachOptions = Pick<HeapOptions, 'mapper' | 'leaks' | 'autoFree'>
+export type AttachOptions = Pick<HeapOptions, 'mapper' | 'leaks'>
 
 /** What a heap is in one thread, of its own making or another's. */
 export class Attachment {
@@ -78,5 +76,5 @@ export function createTiers(options: HeapOptions): Attachment {
 /** How a thread watches its buffers. */
 export function checkWatch(options: AttachOptions): LeakWatch {
   const level = checkChoice('leaks', options.leaks, [defaultLeakLevel(), 'off', 'sampled', 'all'])
-  return new LeakWatch(level, checkBoolean('autoFree', options.autoFree, false))
+  return new LeakWatch(level)
 }

@@ -26,7 +26,7 @@ import { doorNamed } from './os/machine.ts'
 import type { Mapper, SystemCall } from './os/mapper.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
-import { notOurs, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
+import { isolated, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
 import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
 
 /** The calls that have a slow path. */
@@ -195,7 +195,7 @@ export class Heap implements Allocator {
       if (!this.cache.push(key)) this.slow(Call.Free, key * Granule.Bytes)
       HeapView.giveBack(view)
     } else if (key === 0) {
-      this.free(this.addressOf(view))
+      this.freeOther(view)
     } else {
       this.checkOpen()
       const address = -key * Granule.Bytes
@@ -215,7 +215,7 @@ export class Heap implements Allocator {
   addressOf(view: ArrayBufferView): Address {
     if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
     this.checkOpen()
-    if (!this.owns(view.buffer)) throw notOurs(view.byteOffset)
+    if (!this.owns(view.buffer)) return this.buffers.isolated.addressOf(view)
     return this.liveGranule(view.byteOffset) * Granule.Bytes
   }
 
@@ -507,7 +507,15 @@ export class Heap implements Allocator {
     const granule = this.liveGranule(address)
     const state = this.tiers.stateOf(granule)
     if (state === ObjectState.Pooled || state === ObjectState.Chunk) throw notYours(address)
+    if (state === ObjectState.Isolated) throw isolated(address)
     return granule
+  }
+
+  /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */
+  private freeOther(view: ArrayBufferView): void {
+    this.checkOpen()
+    if (ArrayBuffer.isView(view) && !this.owns(view.buffer)) this.buffers.isolated.free(view)
+    else this.free(this.addressOf(view))
   }
 
   private checkOpen(): void {

@@ -1,14 +1,7 @@
 #include "mapping.h"
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wall"
-#pragma GCC diagnostic ignored "-Wextra"
-#include <v8.h>
-#pragma GCC diagnostic pop
-
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -16,20 +9,13 @@
 #include <vector>
 
 #include "system.h"
+#include "v8_values.h"
 
 namespace spanheap {
 
 namespace {
 
 std::atomic<bool> keep_mappings{false};
-
-// A v8::Local is one pointer, and so is a napi_value; Node-API makes the one from the other in this way itself.
-napi_value ToNapi(v8::Local<v8::Value> local) {
-  static_assert(sizeof(napi_value) == sizeof(local), "a handle is one pointer");
-  napi_value value;
-  std::memcpy(&value, &local, sizeof value);
-  return value;
-}
 
 std::shared_ptr<v8::BackingStore> EmptyStore(char* address, size_t length) {
   return v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
@@ -153,9 +139,7 @@ Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
 }
 
 const void* BaseOf(const Napi::Value& buffer) {
-  v8::Local<v8::Value> local;
-  const napi_value value = buffer;
-  std::memcpy(static_cast<void*>(&local), &value, sizeof value);
+  const v8::Local<v8::Value> local = ToV8(buffer);
   return local->IsSharedArrayBuffer() ? local.As<v8::SharedArrayBuffer>()->Data() : nullptr;
 }
 

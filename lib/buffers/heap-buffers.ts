@@ -8,6 +8,7 @@ import { Granule } from '../memory/page.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 import { HeapView } from './heap-view.ts'
+import { IsolatedBuffers } from './isolated.ts'
 import type { LeakWatch, Watched } from './leak-watch.ts'
 
 /** What a block that is watched is longer by: its number, at the end of its usable bytes. */
@@ -47,6 +48,20 @@ export interface BufferOptions {
   alignment?: number
   /** Whose it is, for `stats({ detail: true })` and for reports of leaks. Such a buffer is watched, which costs about a microsecond. */
   tag?: string
+  /**
+   * True: an ArrayBuffer of the block alone, for `transfer`, `structuredClone` and code that isn't to see the whole heap. `freeBuffer`
+   * detaches it, and every view of it has length 0 then. V8 frees it if it is collected first, with its last view, slice and operation:
+   * so it is never a leak, and may be left to V8. It takes about a microsecond, and isn't watched.
+   */
+  isolated?: boolean
+}
+
+/** Where a new buffer's bytes are, and what its view is remembered by. */
+interface Place {
+  readonly memory: ArrayBuffer
+  readonly offset: number
+  readonly owner: object
+  readonly key: number
 }
 
 /** What buffers with one tag come to. */
@@ -89,6 +104,7 @@ export interface BufferOwner {
  */
 export class HeapBuffers {
   readonly watch: LeakWatch
+  readonly isolated: IsolatedBuffers
   private readonly heap: BufferHeap
   private readonly tiers: TCMalloc
   private readonly tag: number
@@ -101,6 +117,7 @@ export class HeapBuffers {
     this.heap = heap
     this.tiers = tiers
     this.watch = watch
+    this.isolated = new IsolatedBuffers(tiers)
     this.tag = tiers.thread().tag
   }
 
@@ -108,17 +125,17 @@ export class HeapBuffers {
   allocate(size: number, options: BufferOptions = {}): Buffer<ArrayBuffer> {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
-    return this.place(size, options, (address) =>
-      HeapView.buffer(this.heap.memory.current, address, size, this.heap, address / Granule.Bytes)
+    return this.place(size, options, ({ memory, offset, owner, key }) =>
+      HeapView.buffer(memory, offset, size, owner, key)
     )
   }
 
   /** A typed array of `length` elements. */
   allocateArray(type: TypedArrayConstructor, length: number, options: BufferOptions): ArrayBufferView {
     const size = checkArrayBytes(type, length)
-    return this.place(size, options, (address) => {
-      const array = new type(this.heap.memory.current as never, address, length)
-      HeapView.mark(array, this.heap, address / Granule.Bytes)
+    return this.place(size, options, ({ memory, offset, owner, key }) => {
+      const array = new type(memory as never, offset, length)
+      HeapView.mark(array, owner, key)
       return array
     })
   }
@@ -167,37 +184,45 @@ export class HeapBuffers {
     }
     for (const { tag, bytes } of [...this.watched.values()].filter((watched) => watched.isHeld()))
       add({ tag, buffers: 1, bytes })
+    for (const stats of this.isolated.ownerStats()) add(stats)
     for (const owner of this.owners) add(owner.ownerStats())
     return [...byTag.values()].sort((a, b) => b.bytes - a.bytes)
   }
 
-  /** What `make` makes of the address of a new block, with the options that a buffer has: watched, it is what must be held. */
-  place<T extends object>(size: number, options: BufferOptions, make: (address: Address) => T): T {
+  /** What `make` makes of a new block, with the options that a buffer has: watched, it is what must be held. */
+  place<T extends object>(size: number, options: BufferOptions, make: (place: Place) => T): T {
     checkOptions(options)
     const { tag, alignment } = options
     const zero = checkBoolean('zero', options.zero, false)
+    const isolated = checkBoolean('isolated', options.isolated, false)
     if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
     if (alignment !== undefined) checkAlignment(alignment)
     if (!Number.isSafeInteger(size + NUMBER_BYTES)) throw outOfMemory(size, 0)
+    if (isolated) {
+      this.isolated.check()
+      const memory = this.isolated.isolate(this.block(size, size, alignment, zero), size, tag)
+      return make({ memory, offset: 0, owner: this.isolated, key: 1 })
+    }
     const noted = this.watch.next()
-    const isWatched = noted || this.watch.autoFree || tag !== undefined
-    const bytes = isWatched ? size + NUMBER_BYTES : size
-    const address = this.block(bytes, alignment, zero)
+    const isWatched = noted || tag !== undefined
+    const address = this.block(isWatched ? size + NUMBER_BYTES : size, size, alignment, zero)
     let view: T
     try {
-      view = make(address)
+      view = make({ memory: this.heap.memory.current, offset: address, owner: this.heap, key: address / Granule.Bytes })
     } catch (error) {
       this.heap.free(address)
       throw error
     }
-    if (zero && alignment !== undefined) this.heap.bytes.zero(address, size)
     if (isWatched) this.watchBlock(view, address, size, tag, noted)
     return view
   }
 
-  private block(bytes: number, alignment: number | undefined, zero: boolean): Address {
-    if (alignment !== undefined) return this.heap.alignedAlloc(alignment, bytes)
-    return zero ? this.heap.calloc(1, bytes) : this.heap.malloc(bytes)
+  /** A block of `bytes`, of which the first `size` are the buffer's. */
+  private block(bytes: number, size: number, alignment: number | undefined, zero: boolean): Address {
+    if (alignment === undefined) return zero ? this.heap.calloc(1, bytes) : this.heap.malloc(bytes)
+    const address = this.heap.alignedAlloc(alignment, bytes)
+    if (zero) this.heap.bytes.zero(address, size)
+    return address
   }
 
   private watchBlock(holder: object, address: Address, bytes: number, tag: string | undefined, noted: boolean): void {
@@ -216,9 +241,6 @@ export class HeapBuffers {
       bytes,
       tag,
       isHeld,
-      giveBack: () => {
-        if (this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)) this.heap.free(address)
-      },
       forget: () => {
         this.watched.delete(number)
         // Reported once; from then on it is a block like any other that nobody frees.

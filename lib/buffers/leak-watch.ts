@@ -27,8 +27,6 @@ export interface LeakReport {
   readonly tag: string | undefined
   /** Where it was allocated. */
   readonly stack: string | undefined
-  /** Whether it was given back now (the option `autoFree`). */
-  readonly freed: boolean
 }
 
 /** What is watched: as long as somebody has it, it must be given back. */
@@ -39,8 +37,6 @@ export interface Watched {
   readonly tag: string | undefined
   /** Whether it was not given back, by whatever way or thread. */
   isHeld(): boolean
-  /** Gives it back. */
-  giveBack(): void
   /** Forgets it: it is given back, or will never be. */
   forget(): void
 }
@@ -62,25 +58,19 @@ interface Entry {
 export class LeakWatch {
   /** So many more needn't be looked at; the usual path counts it down. 0 for good where every buffer is watched. */
   untilWatched: number
-  /** Whether all are watched, to be given back when they are collected. */
-  readonly autoFree: boolean
   private readonly level: LeakLevel
-  private untilNoted: number
   private readonly registry: FinalizationRegistry<Entry>
 
-  constructor(level: LeakLevel, autoFree: boolean) {
+  constructor(level: LeakLevel) {
     this.level = level
-    this.autoFree = autoFree
-    this.untilNoted = this.spacing()
-    this.untilWatched = autoFree ? 0 : this.untilNoted
+    this.untilWatched = this.spacing()
     this.registry = new FinalizationRegistry((entry) => this.collected(entry))
   }
 
   /** Counts one more buffer. True where it is one to be reported, and so to be watched. */
   next(): boolean {
-    if (this.autoFree ? this.untilNoted-- > 0 : this.untilWatched-- > 0) return false
-    if (this.autoFree) this.untilNoted = this.spacing()
-    else this.untilWatched = this.spacing()
+    if (this.untilWatched-- > 0) return false
+    this.untilWatched = this.spacing()
     return this.level !== 'off'
   }
 
@@ -100,12 +90,11 @@ export class LeakWatch {
 
   private collected({ watched, allocation }: Entry): void {
     const held = watched.isHeld()
-    if (held && this.autoFree) watched.giveBack()
     watched.forget()
-    // What only stands here to be freed is no leak.
+    // What only stands here to be counted by its tag is no leak.
     if (!held || allocation === undefined) return
     const { kind, address, bytes, tag } = watched
-    tell({ kind, address, bytes, tag, stack: callersOf(allocation.stack), freed: this.autoFree })
+    tell({ kind, address, bytes, tag, stack: callersOf(allocation.stack) })
   }
 }
 
@@ -121,10 +110,10 @@ function tell(report: LeakReport): void {
   }
   if (warnings >= MOST_WARNINGS) return
   warnings++
-  const { kind, address, bytes, tag, stack, freed } = report
+  const { kind, address, bytes, tag, stack } = report
   const what = `a ${kind} of ${bytes} bytes at ${address}${tag === undefined ? '' : ` (${tag})`}`
   const more = warnings === MOST_WARNINGS ? '; further ones are told to the channel spanheap:leak only' : ''
-  process.emitWarning(`${what} was collected, but never given back${freed ? '; it is now' : ''}${more}`, {
+  process.emitWarning(`${what} was collected, but never given back${more}`, {
     type: 'LeakWarning',
     code: 'SPANHEAP_LEAK',
     ...(stack === undefined ? {} : { detail: `allocated\n${stack}` }),

@@ -9,7 +9,7 @@ import {
   type TypedArrayConstructor,
 } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
-import { outOfRange, staleHandle } from '../errors.ts'
+import { AllocatorError, outOfRange, staleHandle } from '../errors.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
 /**
@@ -50,7 +50,7 @@ export class Block implements Disposable {
     this.checkLive()
     if (this.view === undefined) {
       this.view = new Uint8Array(this.heap.memory.current, this.at, this.size)
-      // A view keeps its block from being collected, which may be what frees it (see the option `autoFree`).
+      // A view keeps its block from being collected, and so from being told as a leak.
       HeapView.mark(this.view, this, 1)
     }
     return this.view
@@ -109,5 +109,6 @@ export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number
   }
   if (checkCount('size', size) > constants.MAX_LENGTH)
     throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
-  return buffers.place(size, options === undefined ? {} : options, (address) => new Block(heap, address, size))
+  if (options?.isolated) throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'only buffers and arrays can be isolated')
+  return buffers.place(size, options === undefined ? {} : options, ({ offset }) => new Block(heap, offset, size))
 }

@@ -14,6 +14,8 @@ export const enum ObjectState {
   FirstSlot = 2,
   /** Slots that there can be: the last one's state is 241 as an unsigned byte, which leaves 14 for what isn't in a slot's cache. */
   SlotCount = 240,
+  /** Its ArrayBuffer is gone, and a thread is about to free it: whoever finds it so may. */
+  Collected = -8,
   /** Handed out in an ArrayBuffer of its own, which nobody frees but V8, or `freeBuffer` by detaching it. */
   Isolated = -7,
   /** Given up by `pass`, and nobody's until it is adopted. */
@@ -56,6 +58,13 @@ export function slotOfState(state: number): number {
 export function isCached(state: number): boolean {
   const bits = state & 0xff
   return bits >= ObjectState.FirstSlot && bits < ObjectState.FirstSlot + ObjectState.SlotCount
+}
+
+/** Whether a state is that of a block that isn't handed out, but was once or may be next. */
+export function isFree(state: number): boolean {
+  return (
+    state === ObjectState.Free || state === ObjectState.Transfer || state === ObjectState.Collected || isCached(state)
+  )
 }
 
 /** Writes `state` at the start of each of `count` objects, `stride` granules apart. */

@@ -12,7 +12,7 @@ export type LedgerHandle = { [opaque]: 'ledger' }
 /** A mapping of the shim. */
 export type MappingHandle = { [opaque]: 'mapping' }
 
-/** The shim's exports (native/addon.cc, native/direct.cc). Calls that return a number return an errno unless said otherwise. */
+/** The shim's exports (native/addon.cc, native/direct.cc, native/isolated.cc). Calls that return a number return an errno unless said otherwise. */
 export interface Addon {
   readonly builtForModules: number
   readonly externalMemoryAllowed: boolean
@@ -43,8 +43,24 @@ export interface Addon {
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
   claimSlot(mapping: MappingHandle, offset: number, count: number): number
   releaseSlot(mapping: MappingHandle, offset: number, index: number): boolean
-  detach(buffer: ArrayBuffer): void
   keepMappingsAtExit(): void
+  /** An ArrayBuffer of the bytes at an offset alone. In `tables` are the block's state, and the word that says that blocks wait to be taken. */
+  isolate(
+    memory: MappingHandle,
+    offset: number,
+    length: number,
+    tables: MappingHandle,
+    state: number,
+    flag: number
+  ): ArrayBuffer
+  /** Where the bytes of an ArrayBuffer are in a mapping; -1 if they are elsewhere, -2 if it was detached. */
+  offsetIn(memory: MappingHandle, buffer: ArrayBufferLike): number
+  /** The granule of an isolated block that V8 has let go of, or 0. It is written to the word at `note` in the same moment. */
+  takeCollected(memory: MappingHandle, tables: MappingHandle, note: number): number
+  /** Gives back all pages of a range but those of isolated blocks that V8 still holds; no blocks can be taken any more. */
+  releaseRest(memory: MappingHandle, offset: number, length: number): number
+  /** Makes all views of a buffer have length 0. False if it can't be detached. */
+  detach(buffer: ArrayBuffer): boolean
   /** The address, or minus errno. */
   map(ledger: LedgerHandle, length: number): number
   unmap(ledger: LedgerHandle, address: number, length: number): number

@@ -57,6 +57,27 @@ export interface Mapper {
   flush(): void
 }
 
+/** What the shim can do for isolated blocks: those in ArrayBuffers of their own, which V8 frees. See tcmalloc/isolated-blocks.ts. */
+export interface Isolation {
+  /**
+   * An ArrayBuffer of `length` bytes at `offset` alone. Once V8 has let go of it, the block waits to be taken.
+   * @param state where in `tables` the state of the block is; it says from now on that it is isolated
+   * @param flag where in `tables` the word is that is 1 while blocks wait
+   */
+  isolate(offset: number, length: number, tables: Mapping, state: number, flag: number): ArrayBuffer
+  /** Where in the mapping the bytes of a buffer are; -1 if they are elsewhere, -2 if it was detached and has none. */
+  offsetOf(buffer: ArrayBufferLike): number
+  /**
+   * Takes a block that waits: its granule, or 0 if none does. Its state says so from now on, and the word at `note` in `tables` has the granule:
+   * all in one moment, so that the block isn't lost if the thread is ended in the next. While the word isn't 0, it is that block again.
+   */
+  take(tables: Mapping, note: number): number
+  /** Makes all views of a buffer have length 0. False, and nothing is done, if it can't be detached. */
+  detach(buffer: ArrayBufferLike): boolean
+  /** As `release`, but for the pages of isolated blocks that V8 still holds: they go when it lets go. Nothing can be taken any more. */
+  releaseRest(offset: number, length: number): number
+}
+
 /** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
 export interface Mapping {
   /** All of the reservation, what hasn't grown too. An ArrayBuffer only where it is V8's own memory, and one thread's. */
@@ -66,6 +87,8 @@ export interface Mapping {
    * and every API takes them. Without the addon it is `buffer` itself.
    */
   unshared(): ArrayBuffer
+  /** Undefined where blocks can't be isolated: only the shim's can. */
+  readonly isolation?: Isolation
   /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
   grow(offset: number, length: number): number
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */

@@ -4,7 +4,7 @@ import type { SyscallCounts } from '../allocator.ts'
 import { checkCount } from '../arguments.ts'
 import { AllocatorError, wrongType } from '../errors.ts'
 import type { Addon, LedgerHandle, MappingHandle } from './addon.ts'
-import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
+import type { Isolation, Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 import { residentBytesOf } from './resident.ts'
 
 /** What a ledger keeps beside its counters. */
@@ -74,8 +74,9 @@ export class NativeMapper implements Mapper {
 
 class NativeMapping implements Mapping {
   readonly buffer: SharedArrayBuffer
+  readonly isolation: Isolation
   private readonly addon: Addon
-  private readonly handle: MappingHandle
+  readonly handle: MappingHandle
   private readonly address: number
   /** Buffers of other threads that were found to be this one. */
   private readonly known = new WeakSet<ArrayBufferLike>()
@@ -85,6 +86,7 @@ class NativeMapping implements Mapping {
     this.address = reserved.address
     this.handle = reserved.handle
     this.buffer = reserved.buffer
+    this.isolation = new NativeIsolation(addon, reserved.handle)
   }
 
   unshared(): ArrayBuffer {
@@ -119,6 +121,36 @@ class NativeMapping implements Mapping {
 
   close(): void {
     // V8 unmaps it with the last view; until then a stale write must find a page to go to.
+  }
+}
+
+class NativeIsolation implements Isolation {
+  private readonly addon: Addon
+  private readonly handle: MappingHandle
+
+  constructor(addon: Addon, handle: MappingHandle) {
+    this.addon = addon
+    this.handle = handle
+  }
+
+  isolate(offset: number, length: number, tables: Mapping, state: number, flag: number): ArrayBuffer {
+    return this.addon.isolate(this.handle, offset, length, (tables as NativeMapping).handle, state, flag)
+  }
+
+  offsetOf(buffer: ArrayBufferLike): number {
+    return this.addon.offsetIn(this.handle, buffer)
+  }
+
+  take(tables: Mapping, note: number): number {
+    return this.addon.takeCollected(this.handle, (tables as NativeMapping).handle, note)
+  }
+
+  detach(buffer: ArrayBufferLike): boolean {
+    return this.addon.detach(buffer as ArrayBuffer)
+  }
+
+  releaseRest(offset: number, length: number): number {
+    return this.addon.releaseRest(this.handle, offset, length)
   }
 }
 

@@ -42,8 +42,7 @@ export class Leases {
     slots.change(slot, slots.state(slot), slots.own(Slot.Leased))
     const lease = new Lease(this.lender, slot, blocks.viewOf(slot))
     this.leases.set(slot, new WeakRef(lease))
-    const noted = leaseWatch.next()
-    if (noted || leaseWatch.autoFree) this.watch(slot, lease, 'lease', noted)
+    if (leaseWatch.next()) this.watch(slot, lease, 'lease')
     return lease
   }
 
@@ -80,13 +79,13 @@ export class Leases {
     return true
   }
 
-  /** Gives an acquired slot a view that nobody else has, and watches that. @param noted whether its leak is reported */
-  watchBuffer(slot: number, noted: boolean): Buffer {
+  /** Gives an acquired slot a view that nobody else has, and watches that. */
+  watchBuffer(slot: number): Buffer {
     const { blocks } = this.pool
     blocks.forgetView(slot)
     const view = blocks.newView(slot)
     blocks.slots.change(slot, blocks.slots.own(Slot.Acquired), blocks.slots.own(Slot.Watched))
-    this.watch(slot, view, 'buffer', noted)
+    this.watch(slot, view, 'buffer')
     return view
   }
 
@@ -127,7 +126,7 @@ export class Leases {
     return kind === 'lease' ? this.pool.leaseWatch : this.pool.watch
   }
 
-  private watch(slot: number, holder: object, kind: Watched['kind'], noted: boolean): void {
+  private watch(slot: number, holder: object, kind: Watched['kind']): void {
     const { blocks, size, tag } = this.pool
     const word = blocks.slots.own(kind === 'lease' ? Slot.Leased : Slot.Watched)
     const watched: Watched = {
@@ -139,16 +138,11 @@ export class Leases {
         blocks.heap.isOpen &&
         this.watched.get(slot) === watched &&
         (blocks.slots.state(slot) === word || this.held.has(slot)),
-      giveBack: () => {
-        if (this.releaseHeld(slot)) return
-        this.leases.delete(slot)
-        this.pool.makeFree(slot, word)
-      },
       forget: () => {
         if (this.watched.get(slot) === watched) this.watched.delete(slot)
       },
     }
     this.watched.set(slot, watched)
-    this.watchOf(kind).watch(holder, watched, noted)
+    this.watchOf(kind).watch(holder, watched, true)
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer'
-import { checkAlignment, checkBoolean, checkChoice, checkInteger, checkOptions } from '../arguments.ts'
+import { checkAlignment, checkChoice, checkInteger, checkOptions } from '../arguments.ts'
 import { defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
 import { wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
@@ -41,8 +41,6 @@ export interface PoolOptions {
    * buffers aren't: that they are missing shows in `stats()`, and to watch one takes objects on V8's heap.
    */
   leaks?: LeakLevel
-  /** True: a buffer or a lease that was collected without a release is released. */
-  autoFree?: boolean
 }
 
 /** What the options come to. */
@@ -82,7 +80,7 @@ export function checkPoolOptions(options: PoolOptions): CheckedPool {
 }
 
 /** What each thread may choose for itself. */
-export type PoolBehaviour = Pick<PoolOptions, 'min' | 'idleBytes' | 'trimMs' | 'tag' | 'leaks' | 'autoFree'>
+export type PoolBehaviour = Pick<PoolOptions, 'min' | 'idleBytes' | 'trimMs' | 'tag' | 'leaks'>
 
 /** @throws TypeError, RangeError */
 export function checkBehaviour(
@@ -97,9 +95,8 @@ export function checkBehaviour(
   const idleBytes = checkInteger('idleBytes', options.idleBytes, 0, Number.MAX_SAFE_INTEGER, idle)
   const trimMs = checkInteger('trimMs', options.trimMs, 0, 2 ** 31 - 1, DEFAULT_TRIM_MS)
   const level = (fallback: LeakLevel) => checkChoice('leaks', options.leaks, [fallback, 'off', 'sampled', 'all'])
-  const autoFree = checkBoolean('autoFree', options.autoFree, false)
-  const watch = new LeakWatch(level('off'), autoFree)
-  const leaseWatch = new LeakWatch(level(defaultLeakLevel()), autoFree)
+  const watch = new LeakWatch(level('off'))
+  const leaseWatch = new LeakWatch(level(defaultLeakLevel()))
   return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch, leaseWatch }
 }
 

@@ -298,8 +298,7 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
       if (slot < 0) slot = this.make()
     }
     if (slot < 0) return undefined
-    const noted = this.nextIsNoted()
-    const buffer = noted || this.watch.autoFree ? this.leases.watchBuffer(slot, noted) : this.blocks.viewOf(slot)
+    const buffer = this.nextIsNoted() ? this.leases.watchBuffer(slot) : this.blocks.viewOf(slot)
     if (this.settings.shape.zero === 1) this.blocks.zero(slot)
     return buffer
   }

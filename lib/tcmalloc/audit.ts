@@ -274,7 +274,7 @@ class HeapWalk {
 
   /** Whether a state is that of an object that is handed out, or in a thread's cache. */
   private isInUse(state: number): boolean {
-    return isHandedOut(state) || isCached(state)
+    return isHandedOut(state) || isCached(state) || state === ObjectState.Collected
   }
 
   private check(holds: boolean, message: string): void {

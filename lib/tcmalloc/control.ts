@@ -35,10 +35,12 @@ export const enum HeapWord {
   ReleaseRate = 13,
   /** One more than the highest slot that was ever claimed. Under Clearing. */
   SlotsUsed = 14,
+  /** 1 while isolated blocks wait to be freed. Written by the shim. */
+  Collected = 15,
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
-export const MAGIC = 0x5350_4105
+export const MAGIC = 0x5350_4106
 
 /** The locks, in the order in which a thread may take them: clearing, one class, page heap; or clearing, budget. */
 export const enum Lock {

@@ -66,6 +66,7 @@ export class Repair implements Mender {
   /** This thread was struck on a slow path, and lives: what it holds is repaired and let go of. */
   recover(): void {
     this.settle(this.tag, this.slot)
+    this.tiers.cacheOf(this.slot).freeTaken()
   }
 
   /**
@@ -111,6 +112,7 @@ export class Repair implements Mender {
     // A thread may die before its area has grown: there is nothing in it then, and it must not be written.
     if (isOpen(area)) {
       const cache = this.tiers.cacheOf(slot)
+      cache.freeTaken()
       cache.flush()
       const handedOut = cache.handedOut()
       control[HeapWord.DeadGranules]! += handedOut

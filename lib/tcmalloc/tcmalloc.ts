@@ -16,6 +16,7 @@ import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
 import { ARENA_LINE, ARENA_WORDS, Control, HeapWord, Lock, MAGIC } from './control.ts'
 import { Figures } from './figures.ts'
+import { IsolatedBlocks } from './isolated-blocks.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
 import { Repair } from './repair.ts'
 import { SizeClassTable, Small } from './size-class.ts'
@@ -56,6 +57,8 @@ export class TCMalloc {
   readonly tables: Tables
   /** Words of the control section that the tiers leave to the arenas of the heap's users (lib/lifetime/). */
   readonly arenaWords: Int32Array
+  /** Undefined where the memory can't be isolated: without the addon. */
+  readonly isolated: IsolatedBlocks | undefined
   private readonly classes: SizeClassTable
   private readonly mapper: Mapper
   private readonly locks: Locks
@@ -136,6 +139,7 @@ export class TCMalloc {
     this.cacheOf = (slot) =>
       new ThreadCache(tables, this.classes, stacks, this.transfer, locks, this.budget, slot, tables.slotArea(slot))
     this.cache = this.cacheOf(slot)
+    this.isolated = IsolatedBlocks.over(mapping, tables, this.cache, area)
     const { classes, pageHeap, central, transfer, budget, cacheOf } = this
     const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
     this.figures = new Figures({ tables, pageHeap, central, transfer, cacheOf }, reservedBytes, transfers.end * 4)
@@ -339,7 +343,7 @@ export class TCMalloc {
 
   /** Gives free pages back to the system, what is cached first; returns bytes. Without a number, tables shrink too. */
   release(bytes: number | undefined): number {
-    this.enter()
+    this.enter(true)
     const before = this.pageHeap.releasedPages
     this.flush()
     this.pageHeap.releaseDue() // counts too
@@ -362,6 +366,12 @@ export class TCMalloc {
     this.cache.count((times * this.usableBytes(granule)) / Granule.Bytes)
   }
 
+  /** Frees isolated blocks that V8 has let go of, of whichever thread. */
+  freeCollected(): void {
+    this.enter()
+    this.leave()
+  }
+
   /** Runs `work`, which calls nothing here that takes a lock, while no other thread runs such work. */
   exclusively<T>(work: () => T): T {
     this.enter()
@@ -381,7 +391,7 @@ export class TCMalloc {
 
   /** One consistent picture: nothing moves between tiers while it is taken, and what threads pop and push is in both sums. */
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {
-    this.enter()
+    this.enter(true)
     const figures = this.reading(() => this.figures.read())
     this.leave()
     return figures
@@ -389,7 +399,7 @@ export class TCMalloc {
 
   /** @throws AllocatorError `ERR_HEAP_CORRUPT` */
   audit(): void {
-    this.enter()
+    this.enter(true)
     try {
       this.reading(() => this.auditHeld())
     } finally {
@@ -401,7 +411,7 @@ export class TCMalloc {
   close(): boolean {
     const { tables, locks } = this
     if (!this.cache.open) this.area[Cache.Busy] = 1 // struck in an earlier close
-    this.enter()
+    this.enter(true)
     this.cache.flush()
     this.budget.giveBack(this.area)
     locks.acquire(Lock.Clearing)
@@ -412,7 +422,8 @@ export class TCMalloc {
     if (last) {
       tables.control[HeapWord.Magic] = 0
       const pages = this.pageHeap.mappedPages
-      if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
+      if (this.mapper.canRelease && pages > 0)
+        (this.isolated ?? this.mapping).release(Page.First * Page.Bytes, pages * Page.Bytes)
     }
     // The lock first: it would look abandoned once the slot is free.
     locks.release(Lock.Clearing)
@@ -424,8 +435,12 @@ export class TCMalloc {
     return last
   }
 
-  /** Begins a slow path. @throws AllocatorError `ERR_HEAP_CORRUPT` where a repair has failed */
-  private enter(): void {
+  /**
+   * Begins a slow path.
+   * @param all whether all isolated blocks that V8 has let go of are freed, or a number of them
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` where a repair has failed
+   */
+  private enter(all = false): void {
     const { area, repair } = this
     const { control, slots } = this.tables
     repair.check()
@@ -433,6 +448,7 @@ export class TCMalloc {
     if (area[Cache.Busy] !== 0) repair.recover()
     area[Cache.Busy] = 1
     if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clear()
+    if (control[HeapWord.Collected] !== 0) this.isolated?.free(all)
   }
 
   /** Ends a slow path. */
@@ -479,6 +495,7 @@ export class TCMalloc {
 
   /** Gives back what is cached, since one cached object keeps a whole span. */
   private flush(): void {
+    this.isolated?.free(true)
     this.cache.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       this.locks.acquire(Lock.FirstClass + sizeClass)

@@ -39,7 +39,9 @@ export const enum Cache {
   Lengths = 524, // in pages, those of which a span was freed lately and not kept; four words
   /** Per class, the span from which the slot takes; see CentralCache. Written under the lock of the class. */
   OwnSpan = 528,
-  Stacks = 656,
+  /** The granule of an isolated block that the owner is about to free, or 0. The shim writes it as it takes the block from its list. */
+  Taken = 656,
+  Stacks = 657,
   /** A low-water mark below 0: there were too few. */
   Missed = -1,
 }
@@ -213,6 +215,24 @@ export class ThreadCache {
     }
     this.locks.release(Lock.FirstClass + sizeClass)
     return live
+  }
+
+  /** Frees the isolated block that is noted in `Taken`, unless another thread has. REQUIRES: no lock is held but Clearing */
+  freeTaken(): void {
+    const { area } = this
+    const granule = area[Cache.Taken]!
+    if (granule === 0) return
+    const page = granule >>> Page.GranuleShift
+    const sizeClass = this.pageClass[page]!
+    if (sizeClass === 0) this.transfer.central.pageHeap.freeLarge(page, ObjectState.Collected)
+    else {
+      this.locks.acquire(Lock.FirstClass + sizeClass)
+      // The block may have been freed since it was noted, and its pages carved anew.
+      if (this.pageClass[page] === sizeClass)
+        this.transfer.giveBack(sizeClass, area, Cache.Taken, 1, ObjectState.Collected)
+      this.locks.release(Lock.FirstClass + sizeClass)
+    }
+    area[Cache.Taken] = 0
   }
 
   /**

@@ -1,5 +1,5 @@
 import { AllocatorError } from '../errors.ts'
-import { isCached, isHandedOut, ObjectState } from '../memory/object-state.ts'
+import { isFree, isHandedOut, ObjectState } from '../memory/object-state.ts'
 import { Granule, Page } from '../memory/page.ts'
 import type { TCMalloc } from './tcmalloc.ts'
 
@@ -7,7 +7,7 @@ import type { TCMalloc } from './tcmalloc.ts'
 export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, address: number): AllocatorError {
   const granule = address / Granule.Bytes
   const state = Number.isInteger(granule) ? tiers.stateOf(granule) : ObjectState.None
-  if (state === ObjectState.Free || state === ObjectState.Transfer || isCached(state)) {
+  if (isFree(state)) {
     return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
   }
   // It was live a moment ago, when the caller looked: another thread has freed it since, and it was handed out again.
@@ -26,6 +26,12 @@ export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, addre
 /** The error for a block that only what it is a part of may free. */
 export function notYours(address: number): AllocatorError {
   const message = `the block at ${address} belongs to a pool, an arena or a table of handles`
+  return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })
+}
+
+/** The error for a block that only its own ArrayBuffer leads to. */
+export function isolated(address: number): AllocatorError {
+  const message = `the block at ${address} is an isolated buffer's: freeBuffer frees it, or V8 does`
   return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })
 }
 

@@ -1,0 +1,104 @@
+import type { Address } from '../allocator.ts'
+import { AllocatorError } from '../errors.ts'
+import { Granule } from '../memory/page.ts'
+import { type IsolatedBlocks, NoBlock } from '../tcmalloc/isolated-blocks.ts'
+import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
+import { notOurs } from '../tcmalloc/wrong-address.ts'
+import type { OwnerStats } from './heap-buffers.ts'
+import { HeapView } from './heap-view.ts'
+
+/** So many tagged buffers of a thread, at least, before those are looked for that are gone. */
+const LEAST_PRUNED = 64
+
+/** An isolated buffer that was allocated with a tag. */
+interface Tagged {
+  readonly buffer: WeakRef<ArrayBuffer>
+  readonly stats: OwnerStats
+}
+
+/**
+ * A heap's isolated buffers, as one thread has them: what to a program is an ArrayBuffer with views, and to the tiers a block that only V8
+ * frees. A buffer is found by where its bytes are, in whichever thread it was transferred to.
+ */
+export class IsolatedBuffers {
+  private readonly tiers: TCMalloc
+  private tagged: Tagged[] = []
+  private pruneAt = LEAST_PRUNED
+
+  constructor(tiers: TCMalloc) {
+    this.tiers = tiers
+  }
+
+  /** Checks that there can be any. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` */
+  check(): void {
+    if (this.tiers.isolated === undefined)
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'without the addon there are no isolated buffers')
+  }
+
+  /** Makes a live block an ArrayBuffer of `length` bytes, which V8 frees from then on. REQUIRES: `check` has passed */
+  isolate(address: Address, length: number, tag: string | undefined): ArrayBuffer {
+    const granule = address / Granule.Bytes
+    const buffer = this.blocks.isolate(granule, length)
+    // No thread's any more: nobody's death loses it.
+    this.tiers.countOwned(granule, -1)
+    if (tag !== undefined) this.note({ buffer: new WeakRef(buffer), stats: { tag, buffers: 1, bytes: length } })
+    return buffer
+  }
+
+  /** The address of the block that a view starts with. @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` */
+  addressOf(view: ArrayBufferView): Address {
+    const granule = this.tiers.isolated?.granuleOf(view.buffer) ?? NoBlock.Elsewhere
+    // Only now may the offset be asked for: a DataView throws then if its buffer was detached.
+    if (granule === NoBlock.Detached)
+      throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', 'the buffer was detached: freed already, or transferred')
+    if (granule === NoBlock.Elsewhere) throw notOurs(view.byteOffset)
+    const address = granule * Granule.Bytes
+    if (view.byteOffset === 0) return address
+    throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', "the view doesn't start where its isolated buffer does", {
+      address: address + view.byteOffset,
+    })
+  }
+
+  /**
+   * Frees the block that a view starts with: all views of it have length 0 from now on. If something of the system still needs the
+   * bytes, V8 frees them after that.
+   * @throws as `addressOf`; AllocatorError `ERR_HEAP_UNSUPPORTED` if the buffer was marked untransferable
+   */
+  free(view: ArrayBufferView): void {
+    const key = HeapView.keyOf(view, this)
+    if (key < 0) throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', 'the isolated buffer was freed already')
+    const address = this.addressOf(view)
+    if (!this.blocks.detach(view.buffer)) {
+      const message = 'a buffer that was marked untransferable can only be freed by V8, once it is collected'
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', message, { address })
+    }
+    if (key > 0) HeapView.giveBack(view)
+    this.tiers.freeCollected()
+  }
+
+  /** Those that were allocated with a tag in this thread, and are still here. */
+  ownerStats(): OwnerStats[] {
+    this.prune()
+    return this.tagged.map(({ stats }) => stats)
+  }
+
+  private note(tagged: Tagged): void {
+    if (this.tagged.length >= this.pruneAt) {
+      this.prune()
+      this.pruneAt = 2 * this.tagged.length + LEAST_PRUNED
+    }
+    this.tagged.push(tagged)
+  }
+
+  /** Takes out what was collected, freed, or transferred. */
+  private prune(): void {
+    this.tagged = this.tagged.filter(({ buffer }) => {
+      const held = buffer.deref()
+      return held !== undefined && this.blocks.granuleOf(held) >= 0
+    })
+  }
+
+  private get blocks(): IsolatedBlocks {
+    return this.tiers.isolated!
+  }
+}

@@ -1,0 +1,85 @@
+import { ObjectState } from '../memory/object-state.ts'
+import { Granule } from '../memory/page.ts'
+import type { Tables } from '../memory/tables.ts'
+import type { Isolation, Mapping } from '../os/mapper.ts'
+import { HeapWord } from './control.ts'
+import { Cache, type ThreadCache } from './thread-cache.ts'
+
+/** So many blocks are freed on a slow path at most, which takes it some 50 microseconds: a worker may leave many thousands. */
+const MOST_AT_ONCE = 256
+
+/** What stands for a block where there is none. */
+export const enum NoBlock {
+  /** The buffer's bytes are elsewhere. */
+  Elsewhere = -1,
+  /** It was detached, and has none. */
+  Detached = -2,
+}
+
+/**
+ * Isolated blocks: each in an ArrayBuffer of its own, which V8 frees once nothing needs it. No thread owns them.
+ *
+ * V8 lets go of a block in any thread. The shim then puts it on a list, and sets the word `HeapWord.Collected`; whoever comes by on a slow path
+ * takes blocks from there and frees them, one after the other. The block that a thread has taken is noted in its slot's area
+ * (`Cache.Taken`) and has the state `Collected`, by the native call that takes it. If the thread is ended before the block is free, the one
+ * that clears up behind it frees it; the state tells whether that is still to do, and the lock of its class (or the page heap's) that
+ * only one does it.
+ */
+export class IsolatedBlocks {
+  private readonly isolation: Isolation
+  private readonly tables: Tables
+  private readonly cache: ThreadCache
+  private readonly note: number
+
+  /** @param area the area of this thread's slot */
+  constructor(isolation: Isolation, tables: Tables, cache: ThreadCache, area: Int32Array) {
+    this.isolation = isolation
+    this.tables = tables
+    this.cache = cache
+    this.note = area.byteOffset + Cache.Taken * 4
+  }
+
+  /** Those of a heap whose memory can be isolated. */
+  static over(
+    { isolation }: Mapping,
+    tables: Tables,
+    cache: ThreadCache,
+    area: Int32Array
+  ): IsolatedBlocks | undefined {
+    return isolation === undefined ? undefined : new IsolatedBlocks(isolation, tables, cache, area)
+  }
+
+  /** An ArrayBuffer of the first `length` bytes of a live block, and from now on the only way to it. It is V8's, and no thread's. */
+  isolate(granule: number, length: number): ArrayBuffer {
+    const { mapping, states, control } = this.tables
+    const flag = control.byteOffset + HeapWord.Collected * 4
+    return this.isolation.isolate(granule * Granule.Bytes, length, mapping, states.byteOffset + granule, flag)
+  }
+
+  /** The granule of the isolated block that a buffer is; {@link NoBlock} if it is none. */
+  granuleOf(buffer: ArrayBufferLike): number {
+    const offset = this.isolation.offsetOf(buffer)
+    if (offset < 0) return offset
+    const granule = offset / Granule.Bytes
+    return this.tables.states[granule] === ObjectState.Isolated ? granule : NoBlock.Elsewhere
+  }
+
+  /** Takes a block from its buffer, whose views have length 0 from now on. False if the buffer can't be detached. */
+  detach(buffer: ArrayBufferLike): boolean {
+    return this.isolation.detach(buffer)
+  }
+
+  /** Frees blocks that V8 has let go of: all of them, or as many as a slow path has time for. REQUIRES: no lock is held but Clearing */
+  free(all: boolean): void {
+    const { control, mapping } = this.tables
+    for (let i = 0; control[HeapWord.Collected] !== 0 && (all || i < MOST_AT_ONCE); i++) {
+      this.isolation.take(mapping, this.note)
+      this.cache.freeTaken()
+    }
+  }
+
+  /** Gives pages back at the last close: all but those of blocks that V8 still holds, which go with these. */
+  release(offset: number, length: number): void {
+    this.isolation.releaseRest(offset, length)
+  }
+}
