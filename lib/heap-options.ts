@@ -36,6 +36,13 @@ export interface HeapOptions {
    * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (some 30 microseconds for each).
    */
   leaks?: LeakLevel
+  /**
+   * Debug mode, for tests: what is written past the end of a block or after its free is found, told to the diagnostics channel
+   * `spanheap:misuse` with the stacks of the allocation and of the free, and thrown from the next call that can. Buffers have ArrayBuffers
+   * of their own, of length 0 after their free, and a pool gives a new object at each acquire. It takes microseconds a call. By default
+   * it is on if the environment has `SPANHEAP_DEBUG=1`. All threads of a heap have the mode that it was made with.
+   */
+  debug?: boolean
 }
 
 /** How a thread attaches to a heap. */
@@ -59,6 +66,7 @@ export function createTiers(options: HeapOptions): Attachment {
   checkOptions(options)
   const limitBytes = checkLimitBytes(options.limitBytes)
   const shared = checkBoolean('shared', options.shared, false)
+  const debug = checkBoolean('debug', options.debug, process.env.SPANHEAP_DEBUG === '1')
   const threadCache = checkBoolean('threadCache', options.threadCache, true)
   const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
   const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
@@ -69,6 +77,7 @@ export function createTiers(options: HeapOptions): Attachment {
     shared,
     cacheBytes: threadCache ? cacheBytes : 0,
     releaseRate,
+    debug,
   })
   return new Attachment(mapper, tiers, watch)
 }

@@ -11,6 +11,8 @@ import {
 import { HeapView } from './buffers/heap-view.ts'
 import type { LeakWatch } from './buffers/leak-watch.ts'
 import { Operations } from './buffers/operations.ts'
+import { DebugBlocks } from './debug/debug-blocks.ts'
+import { DebugMemory } from './debug/debug-memory.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
 import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
 import { type Arena, type ArenaOptions, openArena } from './lifetime/arena.ts'
@@ -24,6 +26,7 @@ import type { ThreadSlots } from './memory/thread-slots.ts'
 import { ViewMemory } from './memory/view-memory.ts'
 import { doorNamed } from './os/machine.ts'
 import type { Mapper, SystemCall } from './os/mapper.ts'
+import type { Quarantine } from './tcmalloc/quarantine.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 import { isolated, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
@@ -50,6 +53,9 @@ export class Heap implements Allocator {
    */
   readonly buffer: SharedArrayBuffer
   /** @internal What views are over. */ readonly memory: ViewMemory
+  /** @internal In debug mode: what stands in front of the calls that move blocks. */ readonly debug:
+    | DebugBlocks
+    | undefined
   private readonly mapper: Mapper
   private readonly tiers: TCMalloc
   /** @internal */ readonly bytes: BlockBytes
@@ -78,7 +84,7 @@ export class Heap implements Allocator {
     this.mapper = mapper
     this.tiers = tiers
     this.buffer = tiers.mapping.buffer as SharedArrayBuffer
-    this.memory = new ViewMemory(tiers.mapping)
+    this.memory = tiers.quarantine === undefined ? new ViewMemory(tiers.mapping) : new DebugMemory(tiers.mapping)
     this.bytes = new BlockBytes(tiers.mapping.unshared())
     this.cache = tiers.cache
     this.classBySize = tiers.classBySize
@@ -86,6 +92,7 @@ export class Heap implements Allocator {
     this.watch = watch
     this.buffers = new HeapBuffers(this, tiers, watch)
     this.arenas = new ArenaRegistry(tiers)
+    this.debug = tiers.quarantine === undefined ? undefined : this.debugged(tiers.quarantine)
   }
 
   /**
@@ -215,15 +222,16 @@ export class Heap implements Allocator {
   addressOf(view: ArrayBufferView): Address {
     if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
     this.checkOpen()
-    if (!this.owns(view.buffer)) return this.buffers.isolated.addressOf(view)
-    return this.liveGranule(view.byteOffset) * Granule.Bytes
+    const offset = this.offsetOf(view)
+    return offset < 0 ? this.buffers.isolated.addressOf(view) : this.liveGranule(offset) * Granule.Bytes
   }
 
   /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
   bufferAt(address: Address, length?: number): Buffer<ArrayBuffer> {
-    const granule = this.liveGranule(address)
-    const bytes = checkViewLength(length, this.tiers.usableBytes(granule))
-    return HeapView.buffer(this.memory.current, address, bytes, this, granule)
+    const bytes = checkViewLength(length, this.usableSize(address))
+    const granule = address / Granule.Bytes
+    const { buffer, byteOffset } = this.memory.at(address, bytes)
+    return HeapView.buffer(buffer, byteOffset, bytes, this, granule)
   }
 
   /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
@@ -252,14 +260,44 @@ export class Heap implements Allocator {
     return this.finalStats === undefined
   }
 
-  /** @internal Whether a view's buffer is this heap's memory: what its views are over, or `buffer`, as it is here or came from another thread. */
-  owns(buffer: ArrayBufferLike): boolean {
-    return this.memory.isUnder(buffer) || buffer === this.buffer || this.tiers.mapping.isUnder(buffer)
+  /**
+   * @internal Where in this heap's memory a view begins that is over what views here are over, or over `buffer`, as it is here or came from
+   * another thread; -1 for any other.
+   */
+  offsetOf(view: ArrayBufferView): number {
+    const offset = this.memory.addressOf(view)
+    if (offset >= 0) return offset
+    const { buffer } = view
+    return buffer === this.buffer || this.tiers.mapping.isUnder(buffer) ? view.byteOffset : -1
   }
 
   /** @internal Whether a token is this heap's. */
   isOf(token: HeapToken): boolean {
     return this.tiers.isOf(token)
+  }
+
+  /** Puts debug mode in front of the calls that move blocks: as properties of this heap, so that they cost others nothing. */
+  private debugged(quarantine: Quarantine): DebugBlocks {
+    const { malloc, alignedAlloc, free, freeBuffer } = this
+    const plain = {
+      malloc: malloc.bind(this),
+      alignedAlloc: alignedAlloc.bind(this),
+      free: free.bind(this),
+      freeBuffer: freeBuffer.bind(this),
+    }
+    const debug = new DebugBlocks(this, plain, this.tiers, quarantine, this.mapper)
+    const calls: Partial<Heap> = {
+      malloc: (size) => debug.malloc(size),
+      calloc: (count, size) => debug.calloc(count, size),
+      realloc: (address, size) => debug.realloc(address, size),
+      alignedAlloc: (alignment, size) => debug.alignedAlloc(alignment, size),
+      free: (address) => debug.free(address),
+      freeBuffer: (view) => debug.freeBuffer(view),
+      allocBuffer: (size, options) => this.buffers.allocate(size, options),
+      usableSize: (address) => debug.sizeOf(this.liveGranule(address)),
+    }
+    for (const [name, value] of Object.entries(calls)) Object.defineProperty(this, name, { value, configurable: true })
+    return debug
   }
 
   /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
@@ -349,8 +387,7 @@ export class Heap implements Allocator {
   }
 
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
-    const usable = this.tiers.usableBytes(this.liveGranule(address))
-    return new Uint8Array(this.memory.current, address, checkViewLength(length, usable))
+    return new Uint8Array(this.memory.current, address, checkViewLength(length, this.usableSize(address)))
   }
 
   stats(options?: { detail?: false }): HeapStats
@@ -366,6 +403,7 @@ export class Heap implements Allocator {
   audit(): void {
     this.checkOpen()
     this.tiers.audit()
+    throwFirst(this.debug?.inspect())
   }
 
   /** The caller's thread cache is given back first, since one cached object keeps a span from becoming free. */
@@ -399,10 +437,12 @@ export class Heap implements Allocator {
       this.buffers.closeOwners() // what is out is nothing to wait for any more
     }
     if (this.operations.areUnderWay) return // the last one's end calls this again
+    const found = this.debug?.inspect()
     const last = this.tiers.close()
     this.isClosed = true
     this.finalStats.syscalls = this.mapper.syscalls()
     if (last) this.mapper.flush()
+    throwFirst(found)
   }
 
   /** `close`, for `using`. */
@@ -494,7 +534,8 @@ export class Heap implements Allocator {
   }
 
   /** The same of a block that its owner may free. Nobody watches it any more. */
-  private ownGranule(address: Address): number {
+  /** @internal */
+  ownGranule(address: Address): number {
     const granule = this.unpooledGranule(address)
     // Who is too late here would free what is another's by now.
     if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.release(granule))
@@ -503,7 +544,8 @@ export class Heap implements Allocator {
   }
 
   /** The granule of a live block that isn't a pool's. */
-  private unpooledGranule(address: Address): number {
+  /** @internal */
+  unpooledGranule(address: Address): number {
     const granule = this.liveGranule(address)
     const state = this.tiers.stateOf(granule)
     if (state === ObjectState.Pooled || state === ObjectState.Chunk) throw notYours(address)
@@ -514,11 +556,16 @@ export class Heap implements Allocator {
   /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */
   private freeOther(view: ArrayBufferView): void {
     this.checkOpen()
-    if (ArrayBuffer.isView(view) && !this.owns(view.buffer)) this.buffers.isolated.free(view)
+    if (ArrayBuffer.isView(view) && this.offsetOf(view) < 0) this.buffers.isolated.free(view)
     else this.free(this.addressOf(view))
   }
 
   private checkOpen(): void {
     if (this.finalStats !== undefined) throw closedError()
   }
+}
+
+/** What debug mode has found, in a call that is there to throw from. */
+function throwFirst(found: readonly AllocatorError[] | undefined): void {
+  if (found !== undefined && found.length > 0) throw found[0]
 }

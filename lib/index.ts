@@ -8,6 +8,7 @@ export type {
 } from './buffers/heap-buffers.ts'
 export type { LeakLevel, LeakReport } from './buffers/leak-watch.ts'
 export { Channel, type ChannelOptions, type ChannelToken, type PeerCounts } from './channel.ts'
+export type { MisuseReport } from './debug/misuse.ts'
 export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'
 export { Heap } from './heap.ts'
 export type { AttachOptions, HeapOptions } from './heap-options.ts'

@@ -110,11 +110,18 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// unshared(handle): one more ArrayBuffer over the mapping's memory.
+// unshared(handle): one more ArrayBuffer over the mapping's memory. unshared(handle, offset, length): over a part of it.
 Napi::Value Unshared(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   std::shared_ptr<Mapping> mapping = arguments.Held<Mapping>(0);
-  return arguments.wrong() ? info.Env().Undefined() : UnsharedBuffer(info.Env(), std::move(mapping));
+  const bool is_part = info.Length() > 1;
+  const size_t offset = is_part ? arguments.Size(1) : 0;
+  const size_t length = is_part ? arguments.Size(2) : 0;
+  if (!arguments.wrong() && is_part && !mapping->Contains(offset, length + 1))
+    arguments.Refuse<size_t>(1, "where the mapping is");
+  if (arguments.wrong()) return info.Env().Undefined();
+  const size_t all = mapping->length();
+  return UnsharedBuffer(info.Env(), std::move(mapping), offset, is_part ? length : all);
 }
 
 // grow(handle, offset, length), release(handle, offset, length): errno.

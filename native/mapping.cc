@@ -128,8 +128,8 @@ Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
   return Napi::Value(env, ToNapi(v8::SharedArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
 }
 
-Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
-  std::shared_ptr<v8::BackingStore> store = EmptyStore(mapping->base(), mapping->length());
+Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, size_t length) {
+  std::shared_ptr<v8::BackingStore> store = EmptyStore(mapping->base() + offset, length);
   auto* held = new Unowned{std::move(mapping), store};
   Napi::Value buffer(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
   // Native work in flight (a read from a file, say) holds the buffer object. So the address space goes when the object

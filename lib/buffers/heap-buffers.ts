@@ -85,6 +85,8 @@ export interface BufferHeap extends Allocator {
   readonly buffer: SharedArrayBuffer
   readonly memory: ViewMemory
   readonly bytes: BlockBytes
+  /** In debug mode. */
+  readonly debug: { setTag(granule: number, tag: string): void } | undefined
   readonly isOpen: boolean
 }
 
@@ -205,15 +207,19 @@ export class HeapBuffers {
     }
     const noted = this.watch.next()
     const isWatched = noted || tag !== undefined
-    const address = this.block(isWatched ? size + NUMBER_BYTES : size, size, alignment, zero)
+    // In debug mode every block has room for the number.
+    const bytes = isWatched && this.heap.debug === undefined ? size + NUMBER_BYTES : size
+    const address = this.block(bytes, size, alignment, zero)
     let view: T
     try {
-      view = make({ memory: this.heap.memory.current, offset: address, owner: this.heap, key: address / Granule.Bytes })
+      const { buffer: memory, byteOffset: offset } = this.heap.memory.at(address, size)
+      view = make({ memory, offset, owner: this.heap, key: address / Granule.Bytes })
     } catch (error) {
       this.heap.free(address)
       throw error
     }
     if (isWatched) this.watchBlock(view, address, size, tag, noted)
+    if (tag !== undefined) this.heap.debug?.setTag(address / Granule.Bytes, tag)
     return view
   }
 

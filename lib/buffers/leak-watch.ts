@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { callersIn, callStack } from './call-stack.ts'
 
 /** How many of the buffers are watched: none, one in 8192, or all. */
 export type LeakLevel = 'off' | 'sampled' | 'all'
@@ -7,11 +8,6 @@ export type LeakLevel = 'off' | 'sampled' | 'all'
 const SAMPLE = 8192
 /** Small enough to be a small integer, large enough that nobody counts down from it. */
 const NEVER = 2 ** 30
-/** Frames of a stack that are kept. */
-const FRAMES = 16
-const THIS_FILE = 'buffers/leak-watch.js'
-/** The folder of the library's files, as stacks name it. Bundled with a program the library has none of its own. */
-const LIBRARY = import.meta.url?.endsWith(THIS_FILE) ? import.meta.url.slice(0, -THIS_FILE.length) : undefined
 /** More leaks than this of one thread aren't printed; the channel tells of all. */
 const MOST_WARNINGS = 10
 
@@ -76,7 +72,7 @@ export class LeakWatch {
 
   /** Watches what `holder` stands for. `watched` must not lead to it. @param noted whether its leak is reported */
   watch(holder: object, watched: Watched, noted: boolean): void {
-    this.registry.register(holder, { watched, allocation: noted ? here() : undefined }, watched)
+    this.registry.register(holder, { watched, allocation: noted ? { stack: callStack() } : undefined }, watched)
   }
 
   /** It was given back. */
@@ -94,7 +90,7 @@ export class LeakWatch {
     // What only stands here to be counted by its tag is no leak.
     if (!held || allocation === undefined) return
     const { kind, address, bytes, tag } = watched
-    tell({ kind, address, bytes, tag, stack: callersOf(allocation.stack) })
+    tell({ kind, address, bytes, tag, stack: callersIn(allocation.stack) })
   }
 }
 
@@ -118,24 +114,4 @@ function tell(report: LeakReport): void {
     code: 'SPANHEAP_LEAK',
     ...(stack === undefined ? {} : { detail: `allocated\n${stack}` }),
   })
-}
-
-/**
- * The stack of whoever called the library. Its text is made at once: until then V8 holds on to the `this` of every frame, and an object
- * whose constructor allocates a buffer, and keeps it in a field, would never be collected.
- */
-function here(): { stack: string | undefined } {
-  const holder: { stack?: string } = {}
-  const before = Error.stackTraceLimit
-  Error.stackTraceLimit = FRAMES
-  Error.captureStackTrace(holder, here)
-  const { stack } = holder
-  Error.stackTraceLimit = before
-  return { stack }
-}
-
-/** The lines of a stack that aren't of the library itself. */
-function callersOf(stack: string | undefined): string | undefined {
-  const frames = stack?.split('\n').slice(1)
-  return frames?.filter((frame) => LIBRARY === undefined || !frame.includes(LIBRARY)).join('\n')
 }

@@ -10,6 +10,7 @@ import {
 } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, outOfRange, staleHandle } from '../errors.ts'
+import { Granule } from '../memory/page.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
 /**
@@ -49,7 +50,8 @@ export class Block implements Disposable {
   get bytes(): Uint8Array<ArrayBuffer> {
     this.checkLive()
     if (this.view === undefined) {
-      this.view = new Uint8Array(this.heap.memory.current, this.at, this.size)
+      const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
+      this.view = new Uint8Array(buffer, byteOffset, this.size)
       // A view keeps its block from being collected, and so from being told as a leak.
       HeapView.mark(this.view, this, 1)
     }
@@ -59,7 +61,8 @@ export class Block implements Disposable {
   /** Its bytes as a new Buffer. */
   buffer(): Buffer<ArrayBuffer> {
     this.checkLive()
-    return HeapView.buffer(this.heap.memory.current, this.at, this.size, this, 1)
+    const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
+    return HeapView.buffer(buffer, byteOffset, this.size, this, 1)
   }
 
   /**
@@ -70,7 +73,8 @@ export class Block implements Disposable {
     this.checkLive()
     const bytes = checkArrayType(type).BYTES_PER_ELEMENT
     if (this.size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.size)
-    const array = new type(this.heap.memory.current as never, this.at, this.size / bytes)
+    const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
+    const array = new type(buffer as never, byteOffset, this.size / bytes)
     HeapView.mark(array, this, 1)
     return array as unknown as ArrayOf<Class>
   }
@@ -110,5 +114,9 @@ export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number
   if (checkCount('size', size) > constants.MAX_LENGTH)
     throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
   if (options?.isolated) throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'only buffers and arrays can be isolated')
-  return buffers.place(size, options === undefined ? {} : options, ({ offset }) => new Block(heap, offset, size))
+  return buffers.place(
+    size,
+    options === undefined ? {} : options,
+    ({ key }) => new Block(heap, key * Granule.Bytes, size)
+  )
 }

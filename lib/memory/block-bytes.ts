@@ -37,11 +37,11 @@ export class BlockBytes {
     this.halves = new BigInt64Array(buffer, 0, loopLength / 8)
   }
 
-  /** Clears `length` bytes from a block's address on, and up to 15 more that are the block's too. */
+  /** Clears `length` bytes from a block's address on, and not one more. */
   zero(address: number, length: number): void {
-    const end = Math.ceil((address + length) / 8) * 8
-    if (end > LOW_BYTES) new Float64Array(this.buffer, address, (end - address) / 8).fill(0)
-    else this.doubles.fill(0, address / 8, end / 8)
+    const end = address + length
+    if (end > LOW_BYTES) new Uint8Array(this.buffer, address, length).fill(0)
+    else this.bytes.fill(0, address, end)
   }
 
   /** The same for a short block: at most `Loop.MostCleared` bytes. */

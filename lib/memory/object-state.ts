@@ -14,6 +14,8 @@ export const enum ObjectState {
   FirstSlot = 2,
   /** Slots that there can be: the last one's state is 241 as an unsigned byte, which leaves 14 for what isn't in a slot's cache. */
   SlotCount = 240,
+  /** Freed, and kept back by debug mode: see tcmalloc/quarantine.ts. */
+  Quarantined = -9,
   /** Its ArrayBuffer is gone, and a thread is about to free it: whoever finds it so may. */
   Collected = -8,
   /** Handed out in an ArrayBuffer of its own, which nobody frees but V8, or `freeBuffer` by detaching it. */
@@ -63,7 +65,11 @@ export function isCached(state: number): boolean {
 /** Whether a state is that of a block that isn't handed out, but was once or may be next. */
 export function isFree(state: number): boolean {
   return (
-    state === ObjectState.Free || state === ObjectState.Transfer || state === ObjectState.Collected || isCached(state)
+    state === ObjectState.Free ||
+    state === ObjectState.Transfer ||
+    state === ObjectState.Collected ||
+    state === ObjectState.Quarantined ||
+    isCached(state)
   )
 }
 

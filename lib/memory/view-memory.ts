@@ -1,6 +1,12 @@
 import { AllocatorError } from '../errors.ts'
 import type { Mapping } from '../os/mapper.ts'
 
+/** What a view is made over. */
+export interface ViewPlace {
+  readonly buffer: ArrayBuffer
+  readonly byteOffset: number
+}
+
 let warned = false
 
 /**
@@ -11,7 +17,7 @@ let warned = false
  * have length 0 from then on, and whoever needs the next view gets one over another ArrayBuffer.
  */
 export class ViewMemory {
-  private readonly mapping: Mapping
+  protected readonly mapping: Mapping
   private arrayBuffer: ArrayBuffer
   /** Its length is 0 once the ArrayBuffer was taken: one load tells. `byteLength` of the buffer would be a call. */
   private probe: Int8Array
@@ -27,9 +33,19 @@ export class ViewMemory {
     return this.probe.length !== 0 ? this.arrayBuffer : this.renewed()
   }
 
-  /** Whether a view's buffer is the present one. */
-  isUnder(buffer: ArrayBufferLike): boolean {
-    return buffer === this.arrayBuffer
+  /** Where a view of `length` bytes from an address on is to be made. */
+  at(address: number, _length: number): ViewPlace {
+    return { buffer: this.current, byteOffset: address }
+  }
+
+  /** The address of the first byte of a view over what was handed out here; -1 for any other. */
+  addressOf(view: ArrayBufferView): number {
+    return view.buffer === this.arrayBuffer ? view.byteOffset : -1
+  }
+
+  /** The block at an address is nobody's any more. Here its views stay; debug mode ends them. */
+  end(_address: number): void {
+    // They see what comes next in its place.
   }
 
   private renewed(): ArrayBuffer {

@@ -36,8 +36,8 @@ export interface Addon {
   adopt(
     buffer: SharedArrayBuffer
   ): { handle: MappingHandle; address: number; ledger: LedgerHandle; heap: number } | undefined
-  /** One more ArrayBuffer over a mapping's memory. */
-  unshared(mapping: MappingHandle): ArrayBuffer
+  /** One more ArrayBuffer over a mapping's memory, or over a part of it. */
+  unshared(mapping: MappingHandle, offset?: number, length?: number): ArrayBuffer
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */

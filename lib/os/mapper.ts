@@ -57,8 +57,13 @@ export interface Mapper {
   flush(): void
 }
 
-/** What the shim can do for isolated blocks: those in ArrayBuffers of their own, which V8 frees. See tcmalloc/isolated-blocks.ts. */
+/**
+ * What the shim can do for blocks that have ArrayBuffers of their own: isolated ones, which V8 frees (tcmalloc/isolated-blocks.ts), and those
+ * of debug mode (debug/debug-memory.ts).
+ */
 export interface Isolation {
+  /** An ArrayBuffer of `length` bytes at `offset` alone, whose memory V8 never frees. */
+  window(offset: number, length: number): ArrayBuffer
   /**
    * An ArrayBuffer of `length` bytes at `offset` alone. Once V8 has let go of it, the block waits to be taken.
    * @param state where in `tables` the state of the block is; it says from now on that it is isolated

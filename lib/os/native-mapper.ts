@@ -133,6 +133,10 @@ class NativeIsolation implements Isolation {
     this.handle = handle
   }
 
+  window(offset: number, length: number): ArrayBuffer {
+    return this.addon.unshared(this.handle, offset, length)
+  }
+
   isolate(offset: number, length: number, tables: Mapping, state: number, flag: number): ArrayBuffer {
     return this.addon.isolate(this.handle, offset, length, (tables as NativeMapping).handle, state, flag)
   }

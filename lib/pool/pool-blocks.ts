@@ -1,6 +1,7 @@
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, wrongType } from '../errors.ts'
 import type { Heap } from '../heap.ts'
+import { Granule } from '../memory/page.ts'
 import { publish } from './pool-events.ts'
 import { type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
 
@@ -93,10 +94,11 @@ export class PoolBlocks {
     this.isAtWork = false
   }
 
-  /** Makes a slot in the state `Trimming` free, filled with zeros. */
+  /** Makes a slot in the state `Trimming` free: filled with zeros where the pool is one that does so, or with what debug mode fills it. */
   clear(slot: number): void {
     const { slots } = this
-    this.zero(slot)
+    if (slots.shape.zero === 2) this.zero(slot)
+    if (this.heap.debug !== undefined) this.retire(slot)
     slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
     this.isAtWork = false
   }
@@ -110,7 +112,7 @@ export class PoolBlocks {
   /** This thread's view of a slot. */
   viewOf(slot: number): Buffer {
     const view = this.views[slot]
-    if (view !== undefined && view.byteOffset === this.slots.blockOf(slot)) return view
+    if (view !== undefined && this.isAt(view, slot)) return view
     const made = this.newView(slot)
     this.views[slot] = made
     return made
@@ -123,7 +125,8 @@ export class PoolBlocks {
 
   /** A view of the first bytes of a slot's block. */
   first(slot: number, length: number): Buffer {
-    return HeapView.buffer(this.heap.memory.current, this.slots.blockOf(slot), length, this.owner, slot + 1)
+    const { buffer, byteOffset } = this.heap.memory.at(this.slots.blockOf(slot), length)
+    return HeapView.buffer(buffer, byteOffset, length, this.owner, slot + 1)
   }
 
   /** Nothing here holds the slot's view any more, and it can't be released again. */
@@ -141,7 +144,7 @@ export class PoolBlocks {
     if (this.isGone(buffer)) throw this.doubleRelease(buffer)
     const key = this.keyOf(buffer)
     if (key > 0) return key - 1
-    const slot = this.heap.owns(buffer.buffer) ? this.slots.find(buffer.byteOffset, 1) : -1
+    const slot = this.slots.find(this.heap.offsetOf(buffer), 1)
     if (slot < 0) throw this.misuse('ERR_POOL_FOREIGN_BUFFER', buffer, 'is not of this pool')
     return slot
   }
@@ -151,7 +154,7 @@ export class PoolBlocks {
     if (this.isGone(view)) return -1
     const key = this.keyOf(view)
     if (key > 0) return key - 1
-    return this.heap.owns(view.buffer) ? this.slots.find(view.byteOffset, this.name.size) : -1
+    return this.slots.find(this.heap.offsetOf(view), this.name.size)
   }
 
   /** Whether the block of a view that this thread has made is gone. What lies at its address is another's. */
@@ -159,7 +162,33 @@ export class PoolBlocks {
     const key = this.keyOf(view)
     // Of a heap that is closed nothing can be told; and a view whose ArrayBuffer was taken lies at 0, with no bytes.
     const isElsewhere = key > 0 && this.areThere && view.byteLength > 0
-    return key < 0 || (isElsewhere && this.slots.blockOf(key - 1) !== view.byteOffset)
+    return key < 0 || (isElsewhere && !this.isAt(view, key - 1))
+  }
+
+  /** In debug mode: a buffer goes back to the pool. Its views end, and it is poison until it is acquired. */
+  retire(slot: number): void {
+    const { heap, slots } = this
+    const block = slots.blockOf(slot)
+    this.forgetView(slot)
+    heap.memory.end(block)
+    if (slots.shape.zero !== 2) heap.debug?.retire(block / Granule.Bytes, slots.shape.size)
+  }
+
+  /** In debug mode: the error for a free buffer that was written to since; undefined if it is as it was. */
+  wrongIdle(slot: number): AllocatorError | undefined {
+    const { heap, slots } = this
+    if (slots.shape.zero === 2) return undefined
+    return heap.debug?.checkIdle(slots.blockOf(slot) / Granule.Bytes, slots.shape.size)
+  }
+
+  /** In debug mode. @throws AllocatorError `ERR_HEAP_CORRUPT` where bytes behind a buffer's end were written */
+  checkEnd(slot: number): void {
+    this.heap.debug?.checkEnd(this.slots.blockOf(slot) / Granule.Bytes)
+  }
+
+  private isAt(view: ArrayBufferView, slot: number): boolean {
+    const block = this.slots.blockOf(slot)
+    return view.byteOffset === block || this.heap.memory.addressOf(view) === block
   }
 
   /** Gives the blocks back of slots that this thread was at work on when it was struck. */
@@ -188,6 +217,7 @@ export class PoolBlocks {
       const address = slots.blockOf(slot)
       if (address !== 0) this.heap.setPooled(address, true)
       if (address !== 0 && slots.shape.zero === 2) this.zero(slot)
+      if (address !== 0 && this.heap.debug !== undefined) this.retire(slot)
       slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
       freed = true
       publish('death', 'a thread died while a buffer came or went', this.name)
@@ -217,10 +247,12 @@ export class PoolBlocks {
   }
 
   /** The error for a wrong use of a buffer; whoever listens is told too. */
-  misuse(code: AllocatorError['code'], { byteOffset: address }: ArrayBufferView, what: string): AllocatorError {
+  misuse(code: AllocatorError['code'], view: ArrayBufferView, what: string): AllocatorError {
+    const key = Math.abs(this.keyOf(view))
+    const address = key === 0 ? view.byteOffset : this.slots.blockOf(key - 1)
     const error = new AllocatorError(code, `the buffer at ${address} ${what}`, { address })
     publish('misuse', error.message, this.name)
-    return error
+    return this.heap.debug?.wrongFree(error) ?? error
   }
 
   private keyOf(view: ArrayBufferView): number {

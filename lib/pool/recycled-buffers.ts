@@ -246,7 +246,7 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
     const isWanted = this.state === 'open' || slots.isShared
     if (slots.isShared && this.top >= Math.min(this.settings.idleMost, slots.capacity)) this.compact()
     const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
-    const isFilled = !isSurplus && this.settings.shape.zero === 2
+    const isFilled = !isSurplus && (this.settings.shape.zero === 2 || this.heap.debug !== undefined)
     // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
     if (!(isSurplus || isFilled ? blocks.take(slot, word) : slots.change(slot, word, Slot.Free))) return false
     if (isFilled) blocks.clear(slot)
@@ -254,7 +254,7 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
       blocks.drop(slot)
       publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
     } else if (this.top < slots.capacity) {
-      blocks.viewOf(slot)
+      if (this.heap.debug === undefined) blocks.viewOf(slot)
       this.stack[this.top++] = slot
     }
     this.serve()
@@ -318,9 +318,20 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
     while (this.top > 0) {
       const slot = this.stack[--this.top]!
       if (this.top < this.low) this.low = this.top
-      if (slots.change(slot, Slot.Free, this.acquired)) return slot
+      if (slots.change(slot, Slot.Free, this.acquired)) return this.intact(slot)
     }
-    return slots.isShared ? slots.takeFree(this.acquired, everywhere) : -1
+    return slots.isShared ? this.intact(slots.takeFree(this.acquired, everywhere)) : -1
+  }
+
+  /** A slot that was just taken, or -1. @throws AllocatorError in debug mode, where its buffer was written to while it was free */
+  private intact(slot: number): number {
+    const { blocks } = this
+    const error = slot < 0 ? undefined : blocks.wrongIdle(slot)
+    if (error === undefined) return slot
+    // It is as it should be again, and can be had by the next call.
+    if (blocks.slots.change(slot, this.acquired, Slot.Free) && this.top < this.stack.length)
+      this.stack[this.top++] = slot
+    throw error
   }
 
   /** A slot with a new block, acquired; -1 at `max`. */
@@ -345,6 +356,7 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
       throw isOurs && this.leases.of(slot) === undefined ? blocks.doubleRelease(buffer) : blocks.leased(buffer)
     }
     if (isOut(word)) {
+      blocks.checkEnd(slot)
       this.leases.unwatch(slot)
       if (this.makeFree(slot, word)) return
     }
@@ -431,7 +443,7 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
   private choosePaths(): void {
     const { watch, settings } = this
     watch.untilWatched -= this.untilSlowAtFirst - this.untilSlow
-    const isPlain = this.state === 'open' && !this.blocks.slots.isShared
+    const isPlain = this.state === 'open' && !this.blocks.slots.isShared && this.heap.debug === undefined
     this.untilSlow = isPlain && settings.shape.zero !== 1 ? watch.untilWatched : 0
     this.untilSlowAtFirst = this.untilSlow
     const mayRelease = isPlain && settings.shape.zero !== 2 && this.waiters.length === 0

@@ -18,6 +18,8 @@ export interface AuditedTiers {
   central: CentralCache
   cache: ThreadCache
   transfer: TransferCache
+  /** What waits in the quarantine, in usable bytes. */
+  quarantineBytes: number
   /** Whether no other thread has the heap open, now: nothing moves then while it is walked. */
   isAlone(): boolean
   /** Live blocks and what is in thread caches, by the statistics. Their sum holds still while others run, either doesn't. */
@@ -56,6 +58,7 @@ class HeapWalk {
   private readonly pages_ = { [Location.Normal]: 0, [Location.Released]: 0 }
   private readonly spans_ = { [Location.Normal]: 0, [Location.Released]: 0 }
   private inUseBytes = 0
+  private quarantinedBytes = 0
 
   constructor(tiers: AuditedTiers) {
     this.tiers = tiers
@@ -97,14 +100,16 @@ class HeapWalk {
         if ((location & Location.Mask) === Location.Releasing) this.pages_[Location.Normal] += length
         else this.inUseBytes += length * Page.Bytes
       } else {
+        const state = this.tiers.tables.states[page << Page.GranuleShift]!
         this.check(location === Location.Large, `the span at page ${page} is in no tier (${location})`)
         this.check(
-          this.isInUse(this.tiers.tables.states[page << Page.GranuleShift]!),
+          this.isInUse(state) || state === ObjectState.Quarantined,
           `the large block at page ${page} isn't live, and in no thread's cache`
         )
         this.objects(page, page + length, 1, 0)
         this.check(this.tiers.tables.pageClass[page] === 0, `the large block at page ${page} has a size class`)
-        this.inUseBytes += length * Page.Bytes
+        if (state === ObjectState.Quarantined) this.quarantinedBytes += length * Page.Bytes
+        else this.inUseBytes += length * Page.Bytes
       }
       before = location
       page += length
@@ -112,6 +117,10 @@ class HeapWalk {
     this.check(
       this.inUseBytes === this.tiers.inUseBytes,
       `${this.inUseBytes} bytes are live or in thread caches, but the statistics say ${this.tiers.inUseBytes}`
+    )
+    this.check(
+      this.quarantinedBytes === this.tiers.quarantineBytes,
+      `${this.quarantinedBytes} bytes are in quarantine by their states, but ${this.tiers.quarantineBytes} in its list`
     )
   }
 
@@ -257,7 +266,8 @@ class HeapWalk {
         if (sizeClass !== 0) this.inUseBytes += classes.size[sizeClass]!
         if (state === own) tally.own++
         else if (isCached(state)) tally.others++
-      } else if (state === ObjectState.Free) tally.free++
+      } else if (state === ObjectState.Quarantined) this.quarantinedBytes += classes.size[sizeClass]!
+      else if (state === ObjectState.Free) tally.free++
       else if (state === ObjectState.Transfer) tally.transfer++
       else this.check(false, `the object at granule ${granule} has state ${state}`)
       for (let inner = granule + 1; inner < granule + stride; inner++) {

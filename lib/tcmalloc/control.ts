@@ -37,6 +37,8 @@ export const enum HeapWord {
   SlotsUsed = 14,
   /** 1 while isolated blocks wait to be freed. Written by the shim. */
   Collected = 15,
+  /** 1 in debug mode: every free block is poison, and the one freed last waits in the quarantine. Written once. */
+  Debug = 16,
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */

@@ -6,6 +6,7 @@ import { SlotState } from '../memory/thread-slots.ts'
 import type { CentralCache } from './central-cache.ts'
 import { Control, HeapWord } from './control.ts'
 import type { PageHeap } from './page-heap.ts'
+import type { Quarantine } from './quarantine.ts'
 import { isOpen, type ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
@@ -19,6 +20,8 @@ export interface CountedTiers {
   pageHeap: PageHeap
   central: CentralCache
   transfer: TransferCache
+  /** In debug mode. */
+  quarantine(): Quarantine | undefined
   /** The cache in any slot's area. */
   cacheOf(slot: number): ThreadCache
 }
@@ -80,7 +83,8 @@ export class Figures {
   }
 
   private centralBytes(): number {
-    return this.tiers.central.bytes() + this.tiers.transfer.bytes()
+    const { central, transfer, quarantine } = this.tiers
+    return central.bytes() + transfer.bytes() + (quarantine()?.bytes ?? 0)
   }
 
   /** A slow path has run: when more pages are in use than ever before, what is live may be a new peak. */

@@ -18,6 +18,7 @@ import { ARENA_LINE, ARENA_WORDS, Control, HeapWord, Lock, MAGIC } from './contr
 import { Figures } from './figures.ts'
 import { IsolatedBlocks } from './isolated-blocks.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
+import { QUARANTINE_WORDS, Quarantine } from './quarantine.ts'
 import { Repair } from './repair.ts'
 import { SizeClassTable, Small } from './size-class.ts'
 import { Cache, ThreadCache, threadCacheLayout } from './thread-cache.ts'
@@ -31,6 +32,7 @@ export interface TCMallocOptions extends ReservationOptions {
   /** What all thread caches together may hold. */
   cacheBytes: number
   releaseRate: number
+  debug: boolean
 }
 
 /** What a thread needs to attach to a heap of another one. */
@@ -57,6 +59,9 @@ export class TCMalloc {
   readonly tables: Tables
   /** Words of the control section that the tiers leave to the arenas of the heap's users (lib/lifetime/). */
   readonly arenaWords: Int32Array
+  /** Where blocks that were freed wait, in debug mode. */
+  readonly quarantine: Quarantine | undefined
+  readonly quarantineWords: Int32Array
   /** Undefined where the memory can't be isolated: without the addon. */
   readonly isolated: IsolatedBlocks | undefined
   private readonly classes: SizeClassTable
@@ -80,6 +85,7 @@ export class TCMalloc {
       CacheBudget.initialize(tables.control, options.cacheBytes)
       tables.control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
       tables.control[HeapWord.Generation] = randomInt(1, 2 ** 31)
+      tables.control[HeapWord.Debug] = options.debug ? 1 : 0
       tables.control[Control.PageHeap] = Page.First
       tables.control[HeapWord.Magic] = MAGIC
     })
@@ -116,10 +122,11 @@ export class TCMalloc {
     this.mapping = mapping
     this.limitPages = limitPages
     const arenas = roundUp(transfers.end, ARENA_LINE)
-    const sizes = { pages, controlWords: arenas + ARENA_WORDS, slotBytes: stacks.end * 4 }
+    const sizes = { pages, controlWords: arenas + ARENA_WORDS + QUARANTINE_WORDS, slotBytes: stacks.end * 4 }
     this.tables = openBeside(mapping, () => new Tables(mapper, sizes, adopted))
     const { tables } = this
-    this.arenaWords = tables.control.subarray(arenas)
+    this.arenaWords = tables.control.subarray(arenas, arenas + ARENA_WORDS)
+    this.quarantineWords = tables.control.subarray(arenas + ARENA_WORDS)
     if (adopted === undefined) begin(tables) // nobody else knows of it yet
     probeStack()
     halfOpen?.undo()
@@ -142,8 +149,17 @@ export class TCMalloc {
     this.isolated = IsolatedBlocks.over(mapping, tables, this.cache, area)
     const { classes, pageHeap, central, transfer, budget, cacheOf } = this
     const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
-    this.figures = new Figures({ tables, pageHeap, central, transfer, cacheOf }, reservedBytes, transfers.end * 4)
+    this.figures = new Figures(
+      { tables, pageHeap, central, transfer, cacheOf, quarantine: () => this.quarantine },
+      reservedBytes,
+      transfers.end * 4
+    )
     this.repair.connect({ classes, pageHeap, central, transfer, budget, cacheOf })
+    if (tables.control[HeapWord.Debug] === 1) {
+      const quarantine = new Quarantine(this)
+      this.quarantine = quarantine
+      this.transfer.scrub = (granule) => quarantine.poison(granule)
+    }
     halfOpen = this
     try {
       locks.acquire(Lock.Clearing)
@@ -290,6 +306,7 @@ export class TCMalloc {
   free(granule: number, from: number = ObjectState.Live): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
+    if (from === ObjectState.Chunk) this.transfer.scrub?.(granule)
     if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page, from)) return true
     this.enter()
     let taken: boolean
@@ -302,6 +319,13 @@ export class TCMalloc {
     }
     this.leave()
     return taken
+  }
+
+  /** Frees a block that no thread owns, and that only the caller takes out of its state. */
+  freeUnowned(granule: number, from: ObjectState): void {
+    this.enter()
+    this.cache.freeUnowned(granule, from)
+    this.leave()
   }
 
   /** The bytes that may be used of a live block. */
@@ -472,6 +496,7 @@ export class TCMalloc {
       central: this.central,
       cache: this.cache,
       transfer: this.transfer,
+      quarantineBytes: this.quarantine?.bytes ?? 0,
       isAlone: () => this.figures.openSlots().every((slot) => slot === this.slot),
       inUseBytes: liveBytes + threadCacheBytes,
     })

@@ -203,18 +203,34 @@ export class ThreadCache {
     }
     if (this.push(granule)) return true
     // The limit is 0, or came down in a scavenge. An entry above it will do for the moment that it takes to give it back.
+    return this.surrender(granule, sizeClass, ObjectState.Live, this.classes.stride[sizeClass]!)
+  }
+
+  /**
+   * Gives an object that is on no stack to the tiers that all threads share, and counts `owned` granules out. False where it isn't in state
+   * `from` any more.
+   */
+  private surrender(granule: number, sizeClass: number, from: ObjectState, owned: number): boolean {
+    const { area } = this
     this.locks.acquire(Lock.FirstClass + sizeClass)
     // The class was looked up before: the block may have been freed since, and its pages carved anew.
-    const live =
-      this.states[granule] === ObjectState.Live && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
-    if (live) {
+    const isThere = this.states[granule] === from && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
+    if (isThere) {
       const above = (area[sizeClass]! + 1) | 0
       area[above] = granule
-      this.transfer.giveBack(sizeClass, area, above, 1, ObjectState.Live)
-      area[Cache.HandedOut]! -= this.classes.stride[sizeClass]!
+      this.transfer.giveBack(sizeClass, area, above, 1, from)
+      area[Cache.HandedOut]! -= owned
     }
     this.locks.release(Lock.FirstClass + sizeClass)
-    return live
+    return isThere
+  }
+
+  /** Frees a block that no thread owns, unless it isn't in state `from` any more. REQUIRES: no lock is held but Clearing, or one of other layers */
+  freeUnowned(granule: number, from: ObjectState): void {
+    const page = granule >>> Page.GranuleShift
+    const sizeClass = this.pageClass[page]!
+    if (sizeClass === 0) this.transfer.central.pageHeap.freeLarge(page, from)
+    else this.surrender(granule, sizeClass, from, 0)
   }
 
   /** Frees the isolated block that is noted in `Taken`, unless another thread has. REQUIRES: no lock is held but Clearing */
@@ -222,16 +238,8 @@ export class ThreadCache {
     const { area } = this
     const granule = area[Cache.Taken]!
     if (granule === 0) return
-    const page = granule >>> Page.GranuleShift
-    const sizeClass = this.pageClass[page]!
-    if (sizeClass === 0) this.transfer.central.pageHeap.freeLarge(page, ObjectState.Collected)
-    else {
-      this.locks.acquire(Lock.FirstClass + sizeClass)
-      // The block may have been freed since it was noted, and its pages carved anew.
-      if (this.pageClass[page] === sizeClass)
-        this.transfer.giveBack(sizeClass, area, Cache.Taken, 1, ObjectState.Collected)
-      this.locks.release(Lock.FirstClass + sizeClass)
-    }
+    if (this.states[granule] === ObjectState.Collected) this.transfer.scrub?.(granule)
+    this.freeUnowned(granule, ObjectState.Collected)
     area[Cache.Taken] = 0
   }
 

@@ -30,6 +30,9 @@ export class TransferCache {
   /** Where it goes on. */
   readonly central: CentralCache
 
+  /** In debug mode: makes a block poison that comes back by another way than a free of the program's. */
+  scrub: ((granule: number) => void) | undefined
+
   constructor(tables: Tables, classes: SizeClassTable, layout: StackLayout, central: CentralCache) {
     this.classes = classes
     this.layout = layout
