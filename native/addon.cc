@@ -110,7 +110,8 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// unshared(handle): one more ArrayBuffer over the mapping's memory. unshared(handle, offset, length): over a part of it.
+// unshared(handle): one more ArrayBuffer over the mapping's memory. unshared(handle, offset, length): over a part of
+// it.
 Napi::Value Unshared(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   std::shared_ptr<Mapping> mapping = arguments.Held<Mapping>(0);
