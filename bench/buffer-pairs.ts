@@ -1,12 +1,11 @@
 import type { BufferOptions } from '../lib/buffers/heap-buffers.ts'
 import type { LeakLevel } from '../lib/buffers/leak-watch.ts'
 import { Heap } from '../lib/heap.ts'
-import type { MemoryKind } from '../lib/os/mapper.ts'
 import { BufferPool } from '../lib/pool/buffer-pool.ts'
 
-/** Who makes buffers. A side that is unwatched has shared memory, and leaks aren't looked for. */
+/** Who makes buffers. On a side that is unwatched leaks aren't looked for. */
 export type Side = HeapSide | CollectedSide
-type HeapSide = 'shared' | 'private' | 'unwatched' | 'zeroed' | 'pool' | 'private pool' | 'unwatched pool'
+type HeapSide = 'heap' | 'unwatched' | 'zeroed' | 'pool' | 'unwatched pool'
 
 /** Node's own ways, whose buffers the collector takes back. */
 const COLLECTED = ['allocUnsafe', 'allocUnsafeSlow', 'alloc', 'Uint8Array'] as const
@@ -38,18 +37,14 @@ export interface Pairs {
 /** Opens a side, once in a process: what it makes pairs of, by way and size. */
 export function openSide(side: Side): (way: Way, size: number) => Pairs {
   switch (side) {
-    case 'shared':
+    case 'heap':
       return pairsOf(new Heap())
-    case 'private':
-      return pairsOf(new Heap({ memory: 'private' }))
     case 'unwatched':
       return pairsOf(new Heap({ leaks: 'off' }))
     case 'zeroed':
       return pairsOf(new Heap(), { zero: true })
     case 'pool':
       return pooledPairsOf(new Heap())
-    case 'private pool':
-      return pooledPairsOf(new Heap({ memory: 'private' }))
     case 'unwatched pool':
       return pooledPairsOf(new Heap(), 'off')
     case 'allocUnsafe':
@@ -68,10 +63,7 @@ function liveOf(size: number): number {
 }
 
 /** Calls are written out here and below, as a program has them: no function between is to be inlined or not. */
-function pairsOf<Kind extends MemoryKind>(
-  heap: Heap<Kind>,
-  options?: BufferOptions
-): (way: Way, size: number) => Pairs {
+function pairsOf(heap: Heap, options?: BufferOptions): (way: Way, size: number) => Pairs {
   return (way, size) => {
     const perTurn = liveOf(size)
     if (way === 'at once')
@@ -98,10 +90,7 @@ function pairsOf<Kind extends MemoryKind>(
   }
 }
 
-function pooledPairsOf<Kind extends MemoryKind>(
-  heap: Heap<Kind>,
-  leaks?: LeakLevel
-): (way: Way, size: number) => Pairs {
+function pooledPairsOf(heap: Heap, leaks?: LeakLevel): (way: Way, size: number) => Pairs {
   return (way, size) => {
     const pool = new BufferPool({ size, heap, ...(leaks === undefined ? {} : { leaks }) })
     const perTurn = liveOf(size)

@@ -25,7 +25,7 @@ const BARS = new Map([
   [65536, { bar: 15, goal: 30 }],
   [2 ** 20, { bar: 25, goal: 50 }],
 ])
-const POOL_SIDES = ['pool', 'private pool', 'unwatched pool'] as const
+const POOL_SIDES = ['pool', 'unwatched pool'] as const
 const POOL = { size: 65536, pairs: 10_000_000, barNs: 10, goalNs: 4 }
 const ROUND_MS = 100
 const ROUNDS = 5
@@ -79,23 +79,22 @@ function verdict(value: number, { bar, goal }: { bar: number; goal: number }): s
 
 function buffers(): void {
   const table = new Table({
-    head: ['ns', 'bytes', 'allocUnsafe', 'shared', 'times', 'private', 'times', 'unwatched', 'times', 'worst'],
+    head: ['ns', 'bytes', 'allocUnsafe', 'heap', 'times', 'unwatched', 'times', 'bar'],
     style,
   })
-  const sides: Side[] = ['allocUnsafe', 'shared', 'private', 'unwatched']
+  const sides: Side[] = ['allocUnsafe', 'heap', 'unwatched']
   for (const size of values.sizes.split(',').map(Number)) {
     for (const way of ['at once', 'ring'] as const) {
       const best = sides.map(() => Number.POSITIVE_INFINITY)
       for (let process = 0; process < processes; process++)
         for (const [i, side] of sides.entries()) best[i] = Math.min(best[i]!, runChild<number>(side, way, size))
-      const [theirs, ...ours] = best as [number, number, number, number]
+      const [theirs, ...ours] = best as [number, number, number]
       const cells = ours.flatMap((ns) => [ns.toFixed(1), (theirs / ns).toFixed(2)])
       const bar = BARS.get(size)
-      const worst = theirs / Math.max(ours[0]!, ours[1]!)
-      table.push([way, size, theirs.toFixed(1), ...cells, bar === undefined ? '' : verdict(worst, bar)])
+      table.push([way, size, theirs.toFixed(1), ...cells, bar === undefined ? '' : verdict(theirs / ours[0]!, bar)])
     }
   }
-  console.log(`${table}\n"times" is how many times as fast as allocUnsafe; unwatched: shared memory, leaks 'off'`)
+  console.log(`${table}\n"times" is how many times as fast as allocUnsafe; unwatched: leaks 'off'`)
 }
 
 function pool(): void {

@@ -1,6 +1,6 @@
 /**
  * Holds the ledger against strace: every system call that strace sees the library make must be in the ledger, and no other,
- * in the same order. All events of all traces, both kinds of memory; test/os/ledger-strace.test.ts has the start of each.
+ * in the same order. All events of all traces; test/os/ledger-strace.test.ts has the start of each.
  *
  *     node dist/bench/ledger-strace.js [--traces jq,perl] [--allocator tcmalloc|go|freelist] [--events N] [--rounds N]
  */
@@ -25,27 +25,24 @@ const folder = mkdtempSync(join(tmpdir(), 'spanheap-bench-'))
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 const rows = new Table({
-  head: ['trace', 'memory', 'mmap', 'munmap', 'madvise', 'releases', 'in the ledger', ''],
+  head: ['trace', 'mmap', 'munmap', 'madvise', 'releases', 'in the ledger', ''],
   style: { head: [], border: [], compact: true },
 })
 for (const trace of values.traces.split(',')) {
-  for (const memory of ['shared', 'private'] as const) {
-    const rounds = Number(values.rounds)
-    const events = values.events === undefined ? {} : { events: Number(values.events) }
-    const replay = await straceReplay(folder, { trace, memory, allocator: values.allocator, rounds, ...events })
-    const difference = firstDifference(replay)
-    if (difference !== undefined) process.exitCode = 1
-    const count = (name: string) => replay.traced.filter(({ call }) => call === name).length
-    rows.push([
-      trace,
-      memory,
-      count('mmap'),
-      count('munmap'),
-      count('madvise'),
-      replay.traced.filter(({ advice }) => advice === 'MADV_DONTNEED').length,
-      replay.ledger.length,
-      difference ?? 'the same',
-    ])
-  }
+  const rounds = Number(values.rounds)
+  const events = values.events === undefined ? {} : { events: Number(values.events) }
+  const replay = await straceReplay(folder, { trace, allocator: values.allocator, rounds, ...events })
+  const difference = firstDifference(replay)
+  if (difference !== undefined) process.exitCode = 1
+  const count = (name: string) => replay.traced.filter(({ call }) => call === name).length
+  rows.push([
+    trace,
+    count('mmap'),
+    count('munmap'),
+    count('madvise'),
+    replay.traced.filter(({ advice }) => advice === 'MADV_DONTNEED').length,
+    replay.ledger.length,
+    difference ?? 'the same',
+  ])
 }
 console.log(`System calls of a replay as strace sees them, and the ledger beside them\n${rows.toString()}`)

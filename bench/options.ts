@@ -10,17 +10,7 @@ import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { FreeListHeap } from '../lib/freelist/index.ts'
 import { GoHeap } from '../lib/go/index.ts'
-import {
-  BufferPool,
-  Channel,
-  Heap,
-  type HeapOptions,
-  type MemoryKind,
-  type PoolOptions,
-  struct,
-  u8,
-  u32,
-} from '../lib/index.ts'
+import { BufferPool, Channel, Heap, type HeapOptions, type PoolOptions, struct, u8, u32 } from '../lib/index.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -44,7 +34,7 @@ function nanoseconds(count: number, round: () => void): number {
 }
 
 /** One of 10 000 blocks of up to 1 KiB is replaced at random, each time. */
-function replaced(options: HeapOptions<MemoryKind>): Figures {
+function replaced(options: HeapOptions): Figures {
   const heap = new Heap(options)
   const blocks = Array.from({ length: 10_000 }, (_, i) => heap.malloc(i % KIB))
   let random = 1
@@ -256,7 +246,6 @@ const fields = { flag: u32, n: u32 }
 
 /** By option, and by setting as it is written. */
 const OPTIONS: Readonly<Record<string, Readonly<Record<string, Setting>>>> = {
-  memory: { "'shared'": () => replaced({ memory: 'shared' }), "'private'": () => replaced({ memory: 'private' }) },
   limitBytes: { '64 MiB': () => limited(64 * MIB), '4 GiB': () => limited(4 * GIB), '32 GiB': () => limited(32 * GIB) },
   threadCache: { true: () => replaced({}), false: () => replaced({ threadCache: false }) },
   cacheBytes: { '256 KiB': () => bursts(256 * KIB), '1 MiB': () => bursts(MIB), '32 MiB': () => bursts(32 * MIB) },

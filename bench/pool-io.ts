@@ -3,7 +3,7 @@
  * in a process of its own, in turn, medians of several rounds: MiB per second, processor time, collections, resident memory at the
  * peak. The files stay in the page cache; the client of the server is one more process, which makes no buffers.
  *
- *     node dist/bench/pool-io.js [--only copy,echo] [--rounds N] [--copies N] [--echo MIB] [--memory shared|private]
+ *     node dist/bench/pool-io.js [--only copy,echo] [--rounds N] [--copies N] [--echo MIB]
  *
  * NODE_ENV is taken away first: leaks are watched for as they are by default.
  */
@@ -40,7 +40,6 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     copies: { type: 'string', default: '16' },
     echo: { type: 'string', default: '2048' },
-    memory: { type: 'string', default: 'shared' },
     child: { type: 'string' },
     client: { type: 'string' },
   },
@@ -55,7 +54,7 @@ interface Measured {
 }
 
 function newPool(): BufferPool {
-  return new BufferPool({ size: CHUNK, memory: values.memory as 'shared' })
+  return new BufferPool({ size: CHUNK })
 }
 
 /** The ways to copy one file to another. All read one piece while the one before is written. */
@@ -198,7 +197,7 @@ function compare(kind: string, names: string[]): void {
   const found = new Map<string, Measured[]>(names.map((name) => [name, []]))
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [name, rounds] of found) {
-      const options = ['--copies', values.copies, '--echo', values.echo, '--memory', values.memory]
+      const options = ['--copies', values.copies, '--echo', values.echo]
       rounds.push(runOurs<Measured>('dist/bench/pool-io.js', '--child', `${kind},${name}`, ...options))
     }
   }

@@ -11,7 +11,7 @@ import { readTrace } from '../lib/trace/trace.ts'
 import { ROOT } from './peers.ts'
 
 const [name = 'jq', touch = '0', rounds = '20'] = process.argv.slice(2)
-const other = new Heap({ memory: 'private' })
+const other = new Heap()
 const blocks: number[] = []
 
 /** Some of everything, on the second heap. */
@@ -25,7 +25,6 @@ function useOther(count: number): void {
 useOther(20_000)
 const report = replay(readTrace(join(ROOT, `traces/${name}.mtrc.gz`)), {
   allocator: 'tcmalloc',
-  memory: 'shared',
   rounds: Number(rounds),
   touch: touch === '1',
   onRound: () => useOther(100), // little, so that it is V8 that is measured and not the processor's cache

@@ -81,7 +81,7 @@ export class CallTimer {
     const { mapper } = this
     const mapping = mapper.reserve({
       byteLength: size,
-      kind: 'private',
+      shared: true,
       alignment: mapper.systemPageSize,
       hugePages: true,
     })

@@ -25,6 +25,7 @@ class SplitMapper implements Mapper {
   readonly canRelease = true
   readonly releaseZeroes = true
   readonly systemPageSize: number
+  readonly guardBytes: number
   readonly maxAlignment: number
 
   constructor() {
@@ -33,6 +34,7 @@ class SplitMapper implements Mapper {
     this.memory = new NativeMapper(addon)
     this.tables = new NativeMapper(addon)
     this.systemPageSize = this.memory.systemPageSize
+    this.guardBytes = this.memory.guardBytes
     this.maxAlignment = this.memory.maxAlignment
   }
 

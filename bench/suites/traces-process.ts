@@ -128,12 +128,9 @@ export function liveAfter(trace: Pick<Trace, 'events' | 'slots' | 'slot' | 'size
  * others: what V8 takes meanwhile is in it, some MiB.
  */
 async function stageOf({ allocator, touch }: ReplayParameters, trace: Trace): Promise<Stage> {
-  if (allocator !== 'thi.ng' && allocator !== 'buffer') return openStage(trace, { allocator, memory: 'shared', touch })
+  if (allocator !== 'thi.ng' && allocator !== 'buffer') return openStage(trace, { allocator, touch })
   const before = processMemory()
-  const player =
-    allocator === 'buffer'
-      ? openStage(trace, { allocator, memory: 'shared', touch }).player
-      : await poolPlayer(trace, touch)
+  const player = allocator === 'buffer' ? openStage(trace, { allocator, touch }).player : await poolPlayer(trace, touch)
   const more = (name: 'mappedBytes' | 'residentBytes') => () =>
     before === null ? null : Math.max(0, processMemory()![name] - before[name])
   return {

@@ -9,7 +9,7 @@ const SIZES: Readonly<Record<Scale, readonly number[]>> = {
   quick: [64, 4096, 65536, 2 ** 20],
 }
 const SIDES = {
-  'Heap: allocBuffer, freeBuffer': 'shared',
+  'Heap: allocBuffer, freeBuffer': 'heap',
   "Heap: the same, leaks 'off'": 'unwatched',
   'Heap: the same, zeroed': 'zeroed',
   'Pool: acquire, release': 'pool',

@@ -4,7 +4,7 @@ import { mediansOf } from '../../bench/result.ts'
 import { views } from '../../bench/suites/views.ts'
 
 const SIDES: readonly Side[] = [
-  ...(['shared', 'private', 'unwatched', 'zeroed', 'pool', 'private pool', 'unwatched pool'] as const),
+  ...(['heap', 'unwatched', 'zeroed', 'pool', 'unwatched pool'] as const),
   ...(['allocUnsafe', 'allocUnsafeSlow', 'alloc', 'Uint8Array'] as const),
 ]
 

@@ -3,7 +3,7 @@ import { constants } from 'node:buffer'
 import { inspect } from 'node:util'
 import test from 'ava'
 import fc from 'fast-check'
-import { Heap, type MemoryKind, SimulatedMapper } from '../../lib/index.ts'
+import { Heap, SimulatedMapper } from '../../lib/index.ts'
 import { WatchedMapper } from '../support/watched-mapper.ts'
 
 const LIMIT_BYTES = 2 ** 28
@@ -27,134 +27,132 @@ class Samples extends Float64Array {
   }
 }
 
-for (const memory of ['shared', 'private'] as const) {
-  const open = () => new Heap<MemoryKind>({ memory, limitBytes: LIMIT_BYTES })
+const open = () => new Heap({ limitBytes: LIMIT_BYTES })
 
-  test(`${memory}: a Buffer has exactly the length asked for, and is one in every respect`, (t) => {
-    using heap = open()
-    for (const size of SIZES) {
-      for (const options of [undefined, {}, { zero: true }, { tag: 'mine' }, { alignment: 4096 }]) {
-        const buffer = heap.allocBuffer(size, options)
-        t.is(buffer.length, size)
-        t.true(Buffer.isBuffer(buffer))
-        t.is(Object.getPrototypeOf(buffer), Buffer.prototype)
-        t.is(buffer.buffer, heap.buffer)
-        buffer.fill(7)
-        deepStrictEqual(buffer, Buffer.alloc(size, 7))
-        t.true(heap.usableSize(heap.addressOf(buffer)) >= size)
-        heap.freeBuffer(buffer)
-      }
-    }
-    heap.audit()
-    t.is(heap.stats().liveBytes, 0)
-  })
-
-  test(`${memory}: the methods of Buffer do what they do on any other`, (t) => {
-    using heap = open()
-    const ours = heap.allocBuffer(64, { zero: true })
-    const plain = Buffer.alloc(64)
-    const samples: ((buffer: Buffer) => unknown)[] = [
-      (buffer) => buffer.write('päivää', 3),
-      (buffer) => buffer.writeDoubleBE(Math.PI, 16),
-      (buffer) => buffer.writeBigInt64LE(-5n, 24),
-      (buffer) => buffer.readDoubleBE(16),
-      (buffer) => buffer.toString('hex'),
-      (buffer) => buffer.toString('utf8', 3, 12),
-      (buffer) => buffer.subarray(3, 10).toString('base64'),
-      (buffer) => Buffer.isBuffer(buffer.slice(1, 5)) && buffer.slice(1, 5),
-      (buffer) => buffer.map((byte) => byte ^ 1),
-      (buffer) => buffer.filter((byte) => byte > 0),
-      (buffer) => buffer.indexOf('ä'),
-      (buffer) => buffer.equals(buffer.subarray()),
-      (buffer) => Buffer.concat([buffer, buffer]),
-      (buffer) => Buffer.compare(buffer, Buffer.alloc(64)),
-      (buffer) => buffer.copy(buffer, 40, 0, 10),
-      (buffer) => buffer.swap16().swap16().readUInt16BE(4),
-      (buffer) => buffer.toJSON(),
-      (buffer) => inspect(buffer),
-      (buffer) => [...buffer.entries()],
-      (buffer) => Buffer.from(buffer),
-    ]
-    for (const sample of samples) t.deepEqual(sample(ours), sample(plain), String(sample))
-    deepStrictEqual(ours, plain)
-    const mapped = ours.map((byte) => byte)
-    t.true(Buffer.isBuffer(mapped))
-    t.false(heap.owns(mapped.buffer), 'what Node makes of it is no memory of the heap')
-    t.is(ours.subarray(5).buffer as ArrayBufferLike, heap.buffer as ArrayBufferLike)
-  })
-
-  test(`${memory}: zero clears what was used before, without and with an alignment`, (t) => {
-    using heap = open()
-    for (const alignment of [undefined, 1, 16, 64, 4096, 2 ** 20]) {
-      for (const size of SIZES) {
-        const options = alignment === undefined ? {} : { alignment }
-        const used = heap.allocBuffer(size, options).fill(0xee)
-        heap.freeBuffer(used)
-        const cleared = heap.allocBuffer(size, { ...options, zero: true, tag: 'cleared' })
-        t.true(
-          cleared.every((byte) => byte === 0),
-          `${size} bytes at ${alignment}`
-        )
-        heap.freeBuffer(cleared)
-        const array = heap.allocArray(Uint8Array, size, { ...options, zero: true })
-        t.true(array.every((byte) => byte === 0))
-        heap.freeArray(array)
-      }
-    }
-    heap.audit()
-  })
-
-  test(`${memory}: every alignment up to 64 MiB holds`, (t) => {
-    using heap = open()
-    for (let alignment = 1; alignment <= 2 ** 26; alignment *= 2) {
-      const buffer = heap.allocBuffer(100, { alignment })
-      t.is(heap.addressOf(buffer) % alignment, 0)
-      t.is(buffer.byteOffset, heap.addressOf(buffer))
-      const array = heap.allocArray(Float64Array, 3, { alignment, tag: 'aligned' })
-      t.is(array.byteOffset % alignment, 0)
+test('a Buffer has exactly the length asked for, and is one in every respect', (t) => {
+  using heap = open()
+  for (const size of SIZES) {
+    for (const options of [undefined, {}, { zero: true }, { tag: 'mine' }, { alignment: 4096 }]) {
+      const buffer = heap.allocBuffer(size, options)
+      t.is(buffer.length, size)
+      t.true(Buffer.isBuffer(buffer))
+      t.is(Object.getPrototypeOf(buffer), Buffer.prototype)
+      t.is(buffer.buffer, heap.memory.current)
+      buffer.fill(7)
+      deepStrictEqual(buffer, Buffer.alloc(size, 7))
+      t.true(heap.usableSize(heap.addressOf(buffer)) >= size)
       heap.freeBuffer(buffer)
+    }
+  }
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+})
+
+test('the methods of Buffer do what they do on any other', (t) => {
+  using heap = open()
+  const ours = heap.allocBuffer(64, { zero: true })
+  const plain = Buffer.alloc(64)
+  const samples: ((buffer: Buffer) => unknown)[] = [
+    (buffer) => buffer.write('päivää', 3),
+    (buffer) => buffer.writeDoubleBE(Math.PI, 16),
+    (buffer) => buffer.writeBigInt64LE(-5n, 24),
+    (buffer) => buffer.readDoubleBE(16),
+    (buffer) => buffer.toString('hex'),
+    (buffer) => buffer.toString('utf8', 3, 12),
+    (buffer) => buffer.subarray(3, 10).toString('base64'),
+    (buffer) => Buffer.isBuffer(buffer.slice(1, 5)) && buffer.slice(1, 5),
+    (buffer) => buffer.map((byte) => byte ^ 1),
+    (buffer) => buffer.filter((byte) => byte > 0),
+    (buffer) => buffer.indexOf('ä'),
+    (buffer) => buffer.equals(buffer.subarray()),
+    (buffer) => Buffer.concat([buffer, buffer]),
+    (buffer) => Buffer.compare(buffer, Buffer.alloc(64)),
+    (buffer) => buffer.copy(buffer, 40, 0, 10),
+    (buffer) => buffer.swap16().swap16().readUInt16BE(4),
+    (buffer) => buffer.toJSON(),
+    (buffer) => inspect(buffer),
+    (buffer) => [...buffer.entries()],
+    (buffer) => Buffer.from(buffer),
+  ]
+  for (const sample of samples) t.deepEqual(sample(ours), sample(plain), String(sample))
+  deepStrictEqual(ours, plain)
+  const mapped = ours.map((byte) => byte)
+  t.true(Buffer.isBuffer(mapped))
+  t.false(heap.owns(mapped.buffer), 'what Node makes of it is no memory of the heap')
+  t.is(ours.subarray(5).buffer, heap.memory.current)
+})
+
+test('zero clears what was used before, without and with an alignment', (t) => {
+  using heap = open()
+  for (const alignment of [undefined, 1, 16, 64, 4096, 2 ** 20]) {
+    for (const size of SIZES) {
+      const options = alignment === undefined ? {} : { alignment }
+      const used = heap.allocBuffer(size, options).fill(0xee)
+      heap.freeBuffer(used)
+      const cleared = heap.allocBuffer(size, { ...options, zero: true, tag: 'cleared' })
+      t.true(
+        cleared.every((byte) => byte === 0),
+        `${size} bytes at ${alignment}`
+      )
+      heap.freeBuffer(cleared)
+      const array = heap.allocArray(Uint8Array, size, { ...options, zero: true })
+      t.true(array.every((byte) => byte === 0))
       heap.freeArray(array)
     }
-    t.is(heap.stats().liveBytes, 0)
-  })
+  }
+  heap.audit()
+})
 
-  test(`${memory}: typed arrays of all classes, and of a program's own`, (t) => {
-    using heap = open()
-    for (const type of [...ARRAYS, Samples]) {
-      for (const length of [0, 1, 7, 1000, 50_000]) {
-        const array = heap.allocArray(type as typeof Int32Array, length, { zero: true })
-        t.is(array.length, length)
-        t.is(array.constructor, type)
-        t.is(heap.addressOf(array), array.byteOffset)
-        t.deepEqual(array, new (type as typeof Int32Array)(length))
-        heap.freeArray(array)
-        t.throws(() => heap.freeArray(array), { code: 'ERR_HEAP_DOUBLE_FREE' })
-      }
+test('every alignment up to 64 MiB holds', (t) => {
+  using heap = open()
+  for (let alignment = 1; alignment <= 2 ** 26; alignment *= 2) {
+    const buffer = heap.allocBuffer(100, { alignment })
+    t.is(heap.addressOf(buffer) % alignment, 0)
+    t.is(buffer.byteOffset, heap.addressOf(buffer))
+    const array = heap.allocArray(Float64Array, 3, { alignment, tag: 'aligned' })
+    t.is(array.byteOffset % alignment, 0)
+    heap.freeBuffer(buffer)
+    heap.freeArray(array)
+  }
+  t.is(heap.stats().liveBytes, 0)
+})
+
+test("typed arrays of all classes, and of a program's own", (t) => {
+  using heap = open()
+  for (const type of [...ARRAYS, Samples]) {
+    for (const length of [0, 1, 7, 1000, 50_000]) {
+      const array = heap.allocArray(type as typeof Int32Array, length, { zero: true })
+      t.is(array.length, length)
+      t.is(array.constructor, type)
+      t.is(heap.addressOf(array), array.byteOffset)
+      t.deepEqual(array, new (type as typeof Int32Array)(length))
+      heap.freeArray(array)
+      t.throws(() => heap.freeArray(array), { code: 'ERR_HEAP_DOUBLE_FREE' })
     }
-    const samples = heap.allocArray(Samples, 4)
-    samples.set([1, 2, 3, 4])
-    t.is(samples.mean(), 2.5)
-    heap.freeBuffer(samples)
-    heap.audit()
-    t.is(heap.stats().liveBytes, 0)
-  })
+  }
+  const samples = heap.allocArray(Samples, 4)
+  samples.set([1, 2, 3, 4])
+  t.is(samples.mean(), 2.5)
+  heap.freeBuffer(samples)
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+})
 
-  test(`${memory}: bufferAt is a Buffer over a block, whoever made it`, (t) => {
-    using heap = open()
-    const address = heap.malloc(100)
-    const whole = heap.bufferAt(address)
-    t.is(whole.length, heap.usableSize(address))
-    t.true(Buffer.isBuffer(whole))
-    const part = heap.bufferAt(address, 10).fill(1)
-    t.is(part.length, 10)
-    t.is(whole[9], 1)
-    t.is(heap.bufferAt(address, 0).length, 0)
-    t.is(heap.addressOf(part), address)
-    heap.freeBuffer(part)
-    t.throws(() => heap.freeBuffer(whole), { code: 'ERR_HEAP_DOUBLE_FREE' })
-    t.is(heap.stats().liveBytes, 0)
-  })
-}
+test('bufferAt is a Buffer over a block, whoever made it', (t) => {
+  using heap = open()
+  const address = heap.malloc(100)
+  const whole = heap.bufferAt(address)
+  t.is(whole.length, heap.usableSize(address))
+  t.true(Buffer.isBuffer(whole))
+  const part = heap.bufferAt(address, 10).fill(1)
+  t.is(part.length, 10)
+  t.is(whole[9], 1)
+  t.is(heap.bufferAt(address, 0).length, 0)
+  t.is(heap.addressOf(part), address)
+  heap.freeBuffer(part)
+  t.throws(() => heap.freeBuffer(whole), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.is(heap.stats().liveBytes, 0)
+})
 
 test('contents are the block’s: disjoint, and kept, in any mix of sizes, options and frees', (t) => {
   fc.assert(

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { HeapView } from '../../lib/buffers/heap-view.ts'
 
-const memory = new SharedArrayBuffer(1024)
+const memory = new ArrayBuffer(1024)
 
 test('a view is known to its owner alone, by its key', (t) => {
   const [owner, other] = [{}, {}]

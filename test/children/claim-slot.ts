@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { openMapper } from '../../lib/os/machine.ts'
 
-const mapping = openMapper({}).reserve({ byteLength: 2 ** 20, kind: 'shared', alignment: 4096, hugePages: true })
+const mapping = openMapper({}).reserve({ byteLength: 2 ** 20, shared: true, alignment: 4096, hugePages: true })
 if (typeof mapping === 'number') throw new Error(`the reservation was refused: ${mapping}`)
 mapping.grow(0, 65536)
 mapping.claimSlot(0, 2)

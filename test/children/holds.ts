@@ -1,4 +1,4 @@
-// Operations over buffers of pools, in which everything is taken away while they run: `holds.js MEMORY ROUNDS SEED`. Whatever is released,
+// Operations over buffers of pools, in which everything is taken away while they run: `holds.js ROUNDS SEED`. Whatever is released,
 // closed, aborted, destroyed or killed, no byte of one operation may be found in another's buffer. Reports how many operations there were.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,10 +10,8 @@ import { finished } from 'node:stream/promises'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { createDeflate, inflateSync } from 'node:zlib'
-import { BufferPool, type MemoryKind, type PoolToken } from '../../lib/index.ts'
+import { BufferPool, type PoolToken } from '../../lib/index.ts'
 import { random } from '../support/churn.ts'
-
-type AnyPool = BufferPool<MemoryKind>
 
 const SIZE = 64 * 1024
 /** What the file is full of, from which is read. No other buffer is ever filled with it. */
@@ -21,7 +19,7 @@ const FILE_BYTE = 0xf1
 /** What is written by an operation; what others fill their buffers with is below. */
 const WRITTEN_BYTE = 0xe7
 
-const [memory, rounds, seed] = [process.argv[2] as MemoryKind, Number(process.argv[3]), Number(process.argv[4])]
+const [rounds, seed] = process.argv.slice(2).map(Number) as [number, number]
 const counts: Record<string, number> = {}
 
 interface Environment {
@@ -35,9 +33,9 @@ interface Environment {
 /** Fills other buffers of a pool, and checks that nobody else writes to them. */
 class Bystanders {
   private readonly buffers: { buffer: Buffer; byte: number }[] = []
-  private readonly pool: AnyPool
+  private readonly pool: BufferPool
 
-  constructor(pool: AnyPool) {
+  constructor(pool: BufferPool) {
     this.pool = pool
   }
 
@@ -75,55 +73,56 @@ interface Running {
   hurt(): void
 }
 
-const operations: Record<string, (pool: AnyPool, buffer: Buffer, signal: AbortSignal, at: Environment) => Running> = {
-  'fs read'(pool, buffer, _, { file }) {
-    // As a program does that reads by itself, and holds.
-    const letGo = pool.hold(buffer)!
-    return { end: file.read(buffer, 0, buffer.length, 0).finally(letGo), hurt() {} }
-  },
-  'fs write'(pool, buffer, signal, { output }) {
-    buffer.fill(WRITTEN_BYTE)
-    return { end: pool.write(output, buffer, { position: 0, signal }), hurt() {} }
-  },
-  'net write'(pool, buffer, signal, { port }) {
-    buffer.fill(WRITTEN_BYTE)
-    const socket = connect(port, '127.0.0.1').on('error', () => {})
-    const end = pool.write(socket, buffer, { signal }).finally(() => socket.end())
-    return { end, hurt: () => socket.destroy() }
-  },
-  'net read'(pool, buffer, signal, { port }) {
-    pool.release(buffer)
-    const socket = pool.connect({ port, host: '127.0.0.1' }).on('error', () => {})
-    socket.write(Buffer.of(1))
-    const read = async () => {
-      for await (const chunk of pool.read(socket, { signal })) {
-        for (const byte of chunk) if (byte !== FILE_BYTE) throw new Error(`net read: ${byte} was received`)
+const operations: Record<string, (pool: BufferPool, buffer: Buffer, signal: AbortSignal, at: Environment) => Running> =
+  {
+    'fs read'(pool, buffer, _, { file }) {
+      // As a program does that reads by itself, and holds.
+      const letGo = pool.hold(buffer)!
+      return { end: file.read(buffer, 0, buffer.length, 0).finally(letGo), hurt() {} }
+    },
+    'fs write'(pool, buffer, signal, { output }) {
+      buffer.fill(WRITTEN_BYTE)
+      return { end: pool.write(output, buffer, { position: 0, signal }), hurt() {} }
+    },
+    'net write'(pool, buffer, signal, { port }) {
+      buffer.fill(WRITTEN_BYTE)
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      const end = pool.write(socket, buffer, { signal }).finally(() => socket.end())
+      return { end, hurt: () => socket.destroy() }
+    },
+    'net read'(pool, buffer, signal, { port }) {
+      pool.release(buffer)
+      const socket = pool.connect({ port, host: '127.0.0.1' }).on('error', () => {})
+      socket.write(Buffer.of(1))
+      const read = async () => {
+        for await (const chunk of pool.read(socket, { signal })) {
+          for (const byte of chunk) if (byte !== FILE_BYTE) throw new Error(`net read: ${byte} was received`)
+        }
       }
-    }
-    return { end: read().finally(() => socket.destroy()), hurt: () => socket.destroy() }
-  },
-  zlib(pool, buffer, signal) {
-    buffer.fill(WRITTEN_BYTE)
-    const deflate = createDeflate({ level: 1 }).on('error', () => {})
-    const output: Buffer[] = []
-    deflate.on('data', (chunk) => output.push(chunk))
-    const ended = finished(deflate).then(() => {
-      for (const byte of inflateSync(Buffer.concat(output)))
-        if (byte !== WRITTEN_BYTE) throw new Error(`zlib: ${byte} was compressed`)
-    })
-    ended.catch(() => {})
-    const end = pool.write(deflate, buffer, { signal }).then(() => {
-      deflate.end()
-      return ended
-    })
-    return { end, hurt: () => deflate.destroy() }
-  },
-}
+      return { end: read().finally(() => socket.destroy()), hurt: () => socket.destroy() }
+    },
+    zlib(pool, buffer, signal) {
+      buffer.fill(WRITTEN_BYTE)
+      const deflate = createDeflate({ level: 1 }).on('error', () => {})
+      const output: Buffer[] = []
+      deflate.on('data', (chunk) => output.push(chunk))
+      const ended = finished(deflate).then(() => {
+        for (const byte of inflateSync(Buffer.concat(output)))
+          if (byte !== WRITTEN_BYTE) throw new Error(`zlib: ${byte} was compressed`)
+      })
+      ended.catch(() => {})
+      const end = pool.write(deflate, buffer, { signal }).then(() => {
+        deflate.end()
+        return ended
+      })
+      return { end, hurt: () => deflate.destroy() }
+    },
+  }
 
 const hurts = ['release', 'close the pool', 'close the heap', 'abort', 'destroy', 'nothing'] as const
 
 async function round(next: () => number, at: Environment): Promise<void> {
-  const pool = new BufferPool<MemoryKind>({ size: SIZE, memory, max: 16, trimMs: 0 })
+  const pool = new BufferPool({ size: SIZE, max: 16, trimMs: 0 })
   const bystanders = new Bystanders(pool)
   const names = Object.keys(operations)
   const name = names[next() % names.length]!
@@ -238,7 +237,7 @@ async function main(): Promise<void> {
   const next = random(seed)
   for (let done = 0; done < rounds; done++) {
     // A worker takes as long as fifty other rounds.
-    if (memory === 'shared' && done % 50 === 25) await killRound(next, at)
+    if (done % 50 === 25) await killRound(next, at)
     else await round(next, at)
   }
   const written = Buffer.alloc(SIZE)

@@ -21,7 +21,7 @@ if (isMainThread) {
   const addon = loadAddon() as Addon
   const behind = workerData as Int32Array
   const ledger = addon.openLedger()
-  const mapping = addon.reserve(ledger, PAGE, PAGE, true, false)
+  const mapping = addon.reserve(ledger, PAGE, PAGE, false)
   if (typeof mapping === 'number') throw new Error(`nothing was reserved: ${mapping}`)
   const { handle, buffer } = mapping
   const address = addon.map(ledger, PAGE)
@@ -34,8 +34,9 @@ if (isMainThread) {
   addon.release(handle, 0, PAGE)
   addon.claimSlot(handle, 0, 4)
   addon.releaseSlot(handle, 0, 0)
-  addon.adopt(buffer as SharedArrayBuffer)
-  addon.reserve(ledger, PAGE, PAGE, true, false)
+  addon.unshared(handle)
+  addon.adopt(buffer)
+  addon.reserve(ledger, PAGE, PAGE, false)
   addon.openLedger()
   addon.ledgerCounts(ledger)
   addon.keepRing(ledger, 10)

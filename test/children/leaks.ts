@@ -31,7 +31,7 @@ async function collect(): Promise<void> {
     await setTimeout(5)
   }
 }
-const open = (options: HeapOptions<'shared'> = { leaks: 'all' }) => new Heap({ limitBytes: 2 ** 26, ...options })
+const open = (options: HeapOptions = { leaks: 'all' }) => new Heap({ limitBytes: 2 ** 26, ...options })
 const answer = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)
 
 /** Keeps its buffer in a field. */

@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { Heap, type MemoryKind } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
 import { collectGarbage } from '../support/garbage.ts'
 
 const MIB = 2 ** 20
@@ -23,15 +23,15 @@ const inWorker: Record<string, () => void | Promise<void>> = {
   },
   /** Ends while a heap is alive that nobody else knows. */
   keep() {
-    const heaps = [new Heap(), new Heap({ memory: 'private' })]
+    const heaps = [new Heap(), new Heap()]
     for (const heap of heaps) heap.view(heap.malloc(100))[0] = 1
     Object.assign(globalThis, { heaps })
     parentPort!.postMessage('ready')
   },
   /** Uses heaps until it is terminated. */
   churn() {
-    const heaps = [new Heap({ limitBytes: 256 * MIB }), new Heap({ memory: 'private', limitBytes: 256 * MIB })]
-    const live: [Heap<MemoryKind>, number][] = []
+    const heaps = [new Heap({ limitBytes: 256 * MIB }), new Heap({ limitBytes: 256 * MIB })]
+    const live: [Heap, number][] = []
     parentPort!.postMessage('ready')
     for (let i = 1; ; i = (i * 48271) % 0x7fffffff) {
       const heap = heaps[i % 2]!
@@ -44,7 +44,7 @@ const inWorker: Record<string, () => void | Promise<void>> = {
   },
   /** Leaves with heaps alive. */
   exit() {
-    Object.assign(globalThis, { heaps: [new Heap(), new Heap({ memory: 'private' })] })
+    Object.assign(globalThis, { heaps: [new Heap(), new Heap()] })
     process.exit(0)
   },
 }
@@ -88,7 +88,7 @@ const scenarios: Record<string, () => Report | Promise<Report>> = {
     return { status }
   },
   'process.exit with heaps alive'() {
-    const heaps = [new Heap(), new Heap({ memory: 'private' }), new Heap({ limitBytes: 64 * MIB })]
+    const heaps = [new Heap(), new Heap({ limitBytes: 64 * MIB })]
     for (const heap of heaps) heap.view(heap.malloc(3 * MIB)).fill(1)
     Object.assign(globalThis, { heaps })
     process.stdout.write('{}\n')
@@ -100,7 +100,7 @@ const scenarios: Record<string, () => Report | Promise<Report>> = {
     process.stdout.write('{}\n')
     process.exit(0)
   },
-  async 'shared heap is closed, then collected'() {
+  async 'heap is closed, then collected'() {
     let heap: Heap | undefined = new Heap()
     const view = heap.view(heap.malloc(5 * MIB)).fill(7)
     heap.close()
@@ -109,17 +109,8 @@ const scenarios: Record<string, () => Report | Promise<Report>> = {
     await collectGarbage()
     return { length: view.length, zeros: view.every((byte) => byte === 0) }
   },
-  async 'private heap is closed while views are alive'() {
-    let heap: Heap<'private'> | undefined = new Heap({ memory: 'private' })
-    const view = heap.view(heap.malloc(1000)).fill(7)
-    heap.close()
-    heap = undefined
-    await collectGarbage()
-    view[0] = 1
-    return { length: view.length, first: view[0] ?? null, bytes: view.buffer.byteLength }
-  },
-  async 'private heap is closed while a file is read into it'() {
-    const heap = new Heap({ memory: 'private' })
+  async 'heap is closed while a file is read into it'() {
+    const heap = new Heap()
     const view = heap.view(heap.malloc(64 * MIB), 64 * MIB)
     const file = await open('/dev/zero')
     const reading = file.read(view, 0, view.length, null)
@@ -129,37 +120,43 @@ const scenarios: Record<string, () => Report | Promise<Report>> = {
     await file.close()
     return { bytesRead }
   },
-  async 'private buffer is transferred away'() {
-    let heap: Heap<'private'> | undefined = new Heap({ memory: 'private', limitBytes: 64 * MIB })
-    const address = heap.malloc(1000)
-    heap.view(address).fill(9)
-    const moved = structuredClone(heap.buffer, { transfer: [heap.buffer] })
+  async 'byte stream is given a view, and the heap is dropped'() {
+    let heap: Heap | undefined = new Heap()
+    const view = heap.view(heap.malloc(1000), 1000).fill(9)
+    const stream = new ReadableStream({
+      type: 'bytes',
+      start(controller) {
+        try {
+          controller.enqueue(view)
+        } catch {
+          controller.enqueue(new Uint8Array(view))
+        }
+      },
+    })
+    const { value } = await stream.getReader().read()
     heap = undefined
     await collectGarbage()
     await collectGarbage()
-    new Heap({ limitBytes: 64 * MIB }).close()
-    return { whole: new Uint8Array(moved, address, 1000).every((byte) => byte === 9) }
+    new Heap().close()
+    return { whole: value!.length === 1000 && value!.every((byte: number) => byte === 9) }
   },
-  'heaps are dropped without a close, shared': () => dropHeaps('shared'),
-  'heaps are dropped without a close, private': () => dropHeaps('private'),
-}
-
-async function dropHeaps(memory: MemoryKind): Promise<Report> {
-  const use = (): number => {
-    const heap = new Heap<MemoryKind>({ memory, limitBytes: 1024 * MIB })
-    heap.view(heap.malloc(100))[0] = 1
-    return heap.stats().reservedBytes
-  }
-  use()
-  await collectGarbage()
-  const before = addressSpace()
-  let reserved = 0
-  for (let i = 0; i < 200; i++) reserved += use()
-  const most = addressSpace()
-  await collectGarbage()
-  // Private memory goes with the next reservation behind V8's sweep.
-  new Heap({ limitBytes: MIB }).close()
-  return { reserved, grown: most - before, left: addressSpace() - before }
+  async 'heaps are dropped without a close'() {
+    const use = (): number => {
+      const heap = new Heap()
+      heap.view(heap.malloc(100))[0] = 1
+      return heap.stats().reservedBytes
+    }
+    use()
+    await collectGarbage()
+    const before = addressSpace()
+    let reserved = 0
+    for (let i = 0; i < 200; i++) reserved += use()
+    const most = addressSpace()
+    await collectGarbage()
+    // Address space goes with the next reservation behind V8's sweep.
+    new Heap({ limitBytes: MIB }).close()
+    return { reserved, grown: most - before, left: addressSpace() - before }
+  },
 }
 
 /** Bytes of address space that the process has. */

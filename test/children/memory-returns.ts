@@ -1,6 +1,6 @@
 // Fills a heap with so many bytes of small and large blocks, writes to all of them, frees them and releases what is free;
-// reports how much was resident, of the objects and of the tables apart, at each step: `memory-returns.js KIND BYTES`.
-import { Heap, type MemoryKind } from '../../lib/index.ts'
+// reports how much was resident, of the objects and of the tables apart, at each step: `memory-returns.js BYTES`.
+import { Heap } from '../../lib/index.ts'
 import { type AddressRange, residentBytesOf } from '../../lib/os/resident.ts'
 
 /** Resident bytes. */
@@ -30,8 +30,8 @@ function sizeOf(block: number): number {
   return 16 + ((block * 7919) % 1000)
 }
 
-const heap = new Heap<MemoryKind>({ memory: process.argv[2] as MemoryKind })
-const bytes = Number(process.argv[3])
+const heap = new Heap()
+const bytes = Number(process.argv[2])
 // The mapper keeps the two mappings apart, the heap itself only tells their sum. They were made in this order.
 const { ranges } = (heap as unknown as { mapper: { ranges: [AddressRange, AddressRange] } }).mapper
 

@@ -94,7 +94,7 @@ const wrongUsages: [title: string, args: string[]][] = [
   ['no allocator', ['replay', packed]],
   ['an unknown allocator', ['replay', packed, '--allocator', 'nedmalloc']],
   ['an unknown option', ['replay', packed, '--allocator', 'tcmalloc', '--fast']],
-  ['an unknown kind of memory', ['replay', packed, '--allocator', 'tcmalloc', '--memory', 'public']],
+  ['a kind of memory, which there was', ['replay', packed, '--allocator', 'tcmalloc', '--memory', 'shared']],
   ['no rounds', ['replay', packed, '--allocator', 'tcmalloc', '--rounds', '0']],
   ['half an event', ['replay', packed, '--allocator', 'tcmalloc', '--events', '0.5']],
   ['a suite that isn’t there', ['bench', '--only', 'weather']],

@@ -100,7 +100,7 @@ test('blocks go from thread to thread on one slot, round after round', async (t)
   records.push([3, 3, 0, 5000], [0, 0, 1, 300_000])
   const trace = readTrace(traceOf('ring.mtrc', 5, 3, records))
   const rounds: number[] = []
-  const options = { allocator: 'tcmalloc', memory: 'shared', rounds: 3, touch: true } as const
+  const options = { allocator: 'tcmalloc', rounds: 3, touch: true } as const
   const report = await replayThreads(trace, { ...options, onRound: (round) => rounds.push(round) })
   t.like(report, { threads: 5, rounds: 3, stopped: null })
   t.deepEqual(rounds, [1, 2, 3])
@@ -123,7 +123,7 @@ test('an error of one worker ends the replay, also for those that wait for it', 
     ])
   )
   trace.operation[0] = 1
-  await t.throwsAsync(replayThreads(trace, { allocator: 'tcmalloc', memory: 'shared', rounds: 1, touch: false }), {
+  await t.throwsAsync(replayThreads(trace, { allocator: 'tcmalloc', rounds: 1, touch: false }), {
     name: 'AllocatorError',
     code: 'ERR_HEAP_INVALID_ADDRESS',
   })
@@ -133,7 +133,6 @@ test('wrong usage: status 2', async (t) => {
   for (const args of [
     ['--allocator', 'direct'],
     ['--allocator', 'buffer'],
-    ['--allocator', 'tcmalloc', '--memory', 'private'],
   ]) {
     const { status, stderr } = await start(traceNamed('sqlite'), ...args, '--threads')
     t.is(status, 2, stderr)

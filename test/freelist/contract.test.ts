@@ -8,12 +8,8 @@ const MOST_ALIGNMENT = 2 ** 26
 const LIMIT_BYTES = 2 ** 29
 
 const heaps: { name: string; options: () => FreeListHeapOptions; maxAlignment: number }[] = [
-  { name: 'shared', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
-  {
-    name: 'private, exact growth',
-    options: () => ({ memory: 'private', growth: 'exact' }),
-    maxAlignment: MOST_ALIGNMENT,
-  },
+  { name: 'native', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
+  { name: 'exact growth', options: () => ({ growth: 'exact' }), maxAlignment: MOST_ALIGNMENT },
   { name: 'search of free blocks', options: () => ({ search: 'free' }), maxAlignment: MOST_ALIGNMENT },
   {
     name: 'growable, growth by steps',
@@ -40,7 +36,7 @@ for (const { name, options, maxAlignment } of heaps) {
   })
 }
 
-bufferSuite(test, 'FreeListHeap', (options) => new FreeListHeap({ ...options, limitBytes: LIMIT_BYTES }))
+bufferSuite(test, 'FreeListHeap', () => new FreeListHeap({ limitBytes: LIMIT_BYTES }))
 
 test('of a heap that is closed the peaks and the calls are left to tell', (t) => {
   const heap = new FreeListHeap({ limitBytes: LIMIT_BYTES, mapper: new SimulatedMapper() })
@@ -97,7 +93,7 @@ test('blocks around 2, 4 and 8 GiB keep their bytes', (t) => {
 test('wrong options are told by code', (t) => {
   const wrong: [FreeListHeapOptions | unknown, string][] = [
     [null, 'ERR_INVALID_ARG_TYPE'],
-    [{ memory: 'some' }, 'ERR_OUT_OF_RANGE'],
+    [{ shared: 1 }, 'ERR_INVALID_ARG_TYPE'],
     [{ limitBytes: 0 }, 'ERR_OUT_OF_RANGE'],
     [{ search: 'best' }, 'ERR_OUT_OF_RANGE'],
     [{ search: 1 }, 'ERR_INVALID_ARG_TYPE'],

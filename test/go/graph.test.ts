@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { GoHeap } from '../../lib/go/index.ts'
-import { type MemoryKind, SimulatedMapper } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/index.ts'
 import { collectGarbage } from '../support/garbage.ts'
 import { GoGraph, GraphError } from '../support/go-graph.ts'
 import { decodeLayout, decodeStep, describeStep, MOST_STEP, type Step } from '../support/go-steps.ts'
@@ -18,7 +18,6 @@ const GRAPHS_BETWEEN_GARBAGE = 20
 
 interface System {
   name: string
-  memory: MemoryKind
   /** Of all graphs, so many. */
   part: number
   /** None: the real one. */
@@ -29,18 +28,17 @@ interface System {
 }
 
 const systems: System[] = [
-  { name: 'shared', memory: 'shared', part: 0.4 },
-  { name: 'private', memory: 'private', part: 0.2 },
-  { name: 'hardly any memory', memory: 'shared', part: 0.1, limitBytes: 2 ** 20 },
+  { name: 'native', part: 0.6 },
+  { name: 'hardly any memory', part: 0.1, limitBytes: 2 ** 20 },
   {
     name: '64 KiB pages that come back with undefined contents',
-    memory: 'shared',
+
     part: 0.25,
     limitBytes: 2 ** 23,
     simulate: () => new SimulatedMapper({ systemPageSize: 65536, releaseZeroes: false }),
   },
-  { name: 'addresses around 4 GiB', memory: 'shared', part: 0.03, heldBytes: 2 ** 32 - 2 ** 19 - 2 ** 13 },
-  { name: 'addresses around 16 GiB', memory: 'shared', part: 0.02, heldBytes: 2 ** 34 - 2 ** 19 - 2 ** 13 },
+  { name: 'addresses around 4 GiB', part: 0.03, heldBytes: 2 ** 32 - 2 ** 19 - 2 ** 13 },
+  { name: 'addresses around 16 GiB', part: 0.02, heldBytes: 2 ** 34 - 2 ** 19 - 2 ** 13 },
 ]
 
 interface Plan {
@@ -59,7 +57,7 @@ const plans: fc.Arbitrary<Plan> = fc.record({
 })
 const scripts = fc.noBias(fc.array(code, { maxLength: MOST_STEPS, size: 'max' }))
 
-for (const { name, memory, part, simulate, heldBytes = 0, limitBytes = LIMIT_BYTES } of systems) {
+for (const { name, part, simulate, heldBytes = 0, limitBytes = LIMIT_BYTES } of systems) {
   test.serial(`what is reached stays and all else goes: ${name}`, async (t) => {
     t.timeout(24 * 60 * 60 * 1000)
     let graphs = 0
@@ -70,8 +68,7 @@ for (const { name, memory, part, simulate, heldBytes = 0, limitBytes = LIMIT_BYT
     /** Plays on a new heap; what went wrong, if anything. When a slice ends is a matter of time: it may go well then. */
     const play = async ({ layouts, gcPercent, ballast }: Plan, steps: readonly Step[]): Promise<unknown> => {
       const mapper = simulate?.()
-      const heap = new GoHeap<MemoryKind>({
-        memory,
+      const heap = new GoHeap({
         gcPercent,
         limitBytes: heldBytes + limitBytes,
         ...(mapper === undefined ? {} : { mapper }),

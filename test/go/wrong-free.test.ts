@@ -97,19 +97,17 @@ const HISTORIES: { name: string; code: (size: number) => string; prepare: (heap:
   },
 ]
 
-for (const memory of ['shared', 'private'] as const) {
-  for (const [kind, size] of Object.entries(SIZES)) {
-    for (const { name, code, prepare } of HISTORIES) {
-      test(`${memory}, ${kind}: ${name}`, (t) => {
-        using heap = new GoHeap({ memory, limitBytes: 2 ** 28, gcPercent: -1 }) as GoHeap
-        const address = prepare(heap, size)
-        const calls: (() => unknown)[] = [() => heap.realloc(address, 0)]
-        // What is collected by now may be an object's, which isn't the program's to free.
-        if (name.endsWith('collected')) calls.push(...callsOn(heap, address).slice(0, 2))
-        else calls.push(...callsOn(heap, address), () => heap.addRoot(address))
-        refuses(t, heap, { address, calls, code: code(size), size })
-      })
-    }
+for (const [kind, size] of Object.entries(SIZES)) {
+  for (const { name, code, prepare } of HISTORIES) {
+    test(`${kind}: ${name}`, (t) => {
+      using heap = new GoHeap({ limitBytes: 2 ** 28, gcPercent: -1 })
+      const address = prepare(heap, size)
+      const calls: (() => unknown)[] = [() => heap.realloc(address, 0)]
+      // What is collected by now may be an object's, which isn't the program's to free.
+      if (name.endsWith('collected')) calls.push(...callsOn(heap, address).slice(0, 2))
+      else calls.push(...callsOn(heap, address), () => heap.addRoot(address))
+      refuses(t, heap, { address, calls, code: code(size), size })
+    })
   }
 }
 

@@ -8,8 +8,7 @@ const MOST_ALIGNMENT = 2 ** 26
 const LIMIT_BYTES = 2 ** 29
 
 const heaps: { name: string; options: () => HeapOptions; maxAlignment: number }[] = [
-  { name: 'shared', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
-  { name: 'private', options: () => ({ memory: 'private' }), maxAlignment: MOST_ALIGNMENT },
+  { name: 'native', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
   { name: 'without thread cache', options: () => ({ threadCache: false }), maxAlignment: MOST_ALIGNMENT },
   { name: 'growable', options: () => ({ mapper: new GrowableMapper() }), maxAlignment: 4096 },
   ...[4096, 16384, 65536].map((systemPageSize) => ({
@@ -39,7 +38,7 @@ const candidates: Candidate[] = [
 
 for (const candidate of candidates) contractSuite(test, candidate)
 
-bufferSuite(test, 'Heap', (options) => new Heap({ ...options, limitBytes: LIMIT_BYTES }))
+bufferSuite(test, 'Heap', () => new Heap({ limitBytes: LIMIT_BYTES }))
 
 test('blocks just below, across and above 2 GiB keep their bytes', (t) => {
   using heap = new Heap({ limitBytes: 2 ** 32 })

@@ -54,29 +54,16 @@ test('a direct heap checks its limit in the same way', (t) => {
 
 test('options that are no object are a TypeError', (t) => {
   for (const value of [null, 64, 'shared', true]) {
-    t.throws(() => new Heap(value as unknown as HeapOptions<'shared'>), { code: 'ERR_INVALID_ARG_TYPE' })
+    t.throws(() => new Heap(value as unknown as HeapOptions), { code: 'ERR_INVALID_ARG_TYPE' })
     t.throws(() => new DirectHeap(value as unknown as { limitBytes: number }), { code: 'ERR_INVALID_ARG_TYPE' })
   }
 })
 
 test('undefined options are the defaults', (t) => {
-  const heap = new Heap({ memory: undefined, limitBytes: undefined, threadCache: undefined } as unknown as HeapOptions)
+  const heap = new Heap({ shared: undefined, limitBytes: undefined, threadCache: undefined } as unknown as HeapOptions)
   t.true(heap.buffer instanceof SharedArrayBuffer)
   t.true(heap.buffer.byteLength > MIB)
   heap.close()
-})
-
-test('the kind of memory is the kind of buffer, and addresses are offsets in it', (t) => {
-  const shared = new Heap({ limitBytes: MIB })
-  const privately = new Heap({ limitBytes: MIB, memory: 'private' })
-  t.true(shared.buffer instanceof SharedArrayBuffer)
-  t.true(privately.buffer instanceof ArrayBuffer)
-  for (const heap of [shared, privately]) {
-    const address = heap.malloc(100)
-    heap.view(address, 1)[0] = 0x21
-    t.is(new Uint8Array(heap.buffer)[address], 0x21)
-    heap.close()
-  }
 })
 
 test('a heap of one page has just that page to give', (t) => {

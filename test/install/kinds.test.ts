@@ -69,8 +69,8 @@ test('TypeScript: nodenext, strict, with the types of libraries checked', async 
       import { DirectHeap } from 'spanheap/direct'
       import { FreeListHeap } from 'spanheap/freelist'
       import { GoHeap } from 'spanheap/go'
-      const heap: Heap<'private'> = new Heap({ memory: 'private' })
-      const buffer: ArrayBuffer = heap.buffer
+      const heap: Heap = new Heap()
+      const buffer: SharedArrayBuffer = heap.buffer
       const stats: HeapStats = heap.stats()
       // @ts-expect-error: an address is a number
       export const wrong = () => heap.free('1')

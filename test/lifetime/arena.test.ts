@@ -206,16 +206,6 @@ test('tokens that are none', (t) => {
   t.throws(() => Arena.attach({} as Heap, token), WRONG_TYPE)
 })
 
-test('private memory', (t) => {
-  const heap = new Heap({ memory: 'private' })
-  const arena = heap.arena()
-  t.true(arena.allocBuffer(10).buffer instanceof ArrayBuffer)
-  t.throws(() => arena.share(), { code: 'ERR_HEAP_NOT_SHARED' })
-  arena.dispose()
-  heap.audit()
-  heap.close()
-})
-
 test('wrong arguments', (t) => {
   using heap = new Heap()
   using arena = heap.arena()
@@ -245,16 +235,14 @@ test('wrong arguments', (t) => {
 })
 
 test('after the heap was closed', (t) => {
-  for (const memory of ['shared', 'private'] as const) {
-    const heap = new Heap({ memory })
-    const arena = heap.arena()
-    arena.alloc(10)
-    heap.close()
-    for (const call of [() => arena.alloc(10), () => arena.mark(), () => arena.arena(), () => heap.arena()])
-      t.throws(call, { code: 'ERR_HEAP_CLOSED' })
-    t.false(arena.isOpen)
-    arena.dispose()
-  }
+  const heap = new Heap()
+  const arena = heap.arena()
+  arena.alloc(10)
+  heap.close()
+  for (const call of [() => arena.alloc(10), () => arena.mark(), () => arena.arena(), () => heap.arena()])
+    t.throws(call, { code: 'ERR_HEAP_CLOSED' })
+  t.false(arena.isOpen)
+  arena.dispose()
 })
 
 test('closed in one thread, and open in another: that thread’s own arenas end, and the others allocate nothing', (t) => {

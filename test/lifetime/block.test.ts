@@ -97,14 +97,12 @@ test('wrong arguments', (t) => {
 })
 
 test('after the heap was closed', (t) => {
-  for (const memory of ['shared', 'private'] as const) {
-    const heap = new Heap({ memory })
-    const block = heap.alloc(16)
-    heap.close()
-    t.throws(() => block.bytes, { code: 'ERR_HEAP_CLOSED' })
-    t.throws(() => heap.alloc(1), { code: 'ERR_HEAP_CLOSED' })
-    t.throws(() => heap.alloc(1, { zero: true }), { code: 'ERR_HEAP_CLOSED' })
-    t.notThrows(() => block.free())
-    t.throws(() => block.bytes, STALE)
-  }
+  const heap = new Heap()
+  const block = heap.alloc(16)
+  heap.close()
+  t.throws(() => block.bytes, { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => heap.alloc(1), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => heap.alloc(1, { zero: true }), { code: 'ERR_HEAP_CLOSED' })
+  t.notThrows(() => block.free())
+  t.throws(() => block.bytes, STALE)
 })

@@ -195,35 +195,22 @@ test('wrong arguments', (t) => {
 })
 
 test('after it was closed, and after the heap was', (t) => {
-  for (const memory of ['shared', 'private'] as const) {
-    const heap = new Heap({ memory })
-    const table = heap.handles()
-    const closed = heap.handles()
-    const handle = table.alloc(10)
-    const gone = closed.alloc(10)
-    if (memory === 'private') t.throws(() => table.share(), { code: 'ERR_HEAP_NOT_SHARED' })
-    closed.close()
-    closed.close()
-    heap.audit()
-    for (const call of [
-      () => closed.alloc(1),
-      () => closed.address(gone),
-      () => closed.free(gone),
-      () => closed.count(),
-    ])
-      t.throws(call, CLOSED)
-    t.throws(() => closed.isLive(gone), CLOSED)
-    t.throws(() => closed.share(), CLOSED)
-    heap.close()
-    for (const call of [() => table.alloc(1), () => table.address(handle), () => table.view(handle)])
-      t.throws(call, CLOSED)
-    for (const call of [
-      () => table.free(handle),
-      () => table.isLive(handle),
-      () => table.share(),
-      () => heap.handles(),
-    ])
-      t.throws(call, CLOSED)
-    table.close()
-  }
+  const heap = new Heap()
+  const table = heap.handles()
+  const closed = heap.handles()
+  const handle = table.alloc(10)
+  const gone = closed.alloc(10)
+  closed.close()
+  closed.close()
+  heap.audit()
+  for (const call of [() => closed.alloc(1), () => closed.address(gone), () => closed.free(gone), () => closed.count()])
+    t.throws(call, CLOSED)
+  t.throws(() => closed.isLive(gone), CLOSED)
+  t.throws(() => closed.share(), CLOSED)
+  heap.close()
+  for (const call of [() => table.alloc(1), () => table.address(handle), () => table.view(handle)])
+    t.throws(call, CLOSED)
+  for (const call of [() => table.free(handle), () => table.isLive(handle), () => table.share(), () => heap.handles()])
+    t.throws(call, CLOSED)
+  table.close()
 })

@@ -2,18 +2,16 @@ import test from 'ava'
 import type { FallbackReport } from '../children/fallback.ts'
 import { reportOf, run, runChild } from '../support/child.ts'
 
-test('without the addon a heap works over a growable SharedArrayBuffer, gives nothing back, and says so once', async (t) => {
+test('without the addon a heap works over memory of JavaScript’s own, gives nothing back, and says so once', async (t) => {
   const ended = await runChild('fallback', [], ['--no-addons'])
-  const { shared, private: unshared, alignment, direct } = reportOf<FallbackReport>(ended)
-  t.like(shared, { buffer: 'SharedArrayBuffer', growable: true, released: 0 })
-  t.like(shared.stats, {
-    system: 'growable',
-    pageHeapReleasedBytes: 0,
-    syscalls: { mmap: 0, munmap: 0, madvise: 0 },
-  })
-  t.true(shared.stats.pageHeapFreeBytes > 0)
-  t.like(shared.closed, { liveBytes: 0, mappedBytes: 0 })
-  t.deepEqual(unshared, { buffer: 'ArrayBuffer', viewLengthAfterClose: 0 })
+  const { own, shared, strangers, alignment, direct } = reportOf<FallbackReport>(ended)
+  t.like(own, { buffer: 'ArrayBuffer', share: 'ERR_HEAP_NOT_SHARED', released: 0, viewLength: 0 })
+  t.like(own.stats, { system: 'growable', pageHeapReleasedBytes: 0, syscalls: { mmap: 0, munmap: 0, madvise: 0 } })
+  t.true(own.stats.pageHeapFreeBytes > 0)
+  t.like(own.closed, { liveBytes: 0, mappedBytes: 0 })
+  t.deepEqual(shared, { buffer: 'SharedArrayBuffer', isSameMemory: true, freed: 'no error', liveBytes: 0 })
+  const refused = Array(2).fill('ERR_HEAP_INVALID_ADDRESS')
+  t.deepEqual(strangers, { heap: refused, part: refused, pool: Array(2).fill('ERR_POOL_FOREIGN_BUFFER') })
   t.is(alignment, 'ERR_HEAP_UNSUPPORTED')
   t.is(direct, 'ERR_HEAP_UNSUPPORTED')
   t.is(ended.stderr.match(/SpanheapWarning: /g)?.length, 1, ended.stderr)

@@ -19,22 +19,19 @@ const OTHER_TRACES = process.env.SPANHEAP_LEDGER_EVENTS === undefined ? ['node',
 test.serial('the ledger has just the calls that strace sees the library make, in order, on every trace', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'spanheap-test-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
-  const requests = TRACES.flatMap((trace) =>
-    (['shared', 'private'] as const).map((memory): ReplayRequest => ({ trace, memory, events: EVENTS }))
-  )
+  const requests = TRACES.map((trace): ReplayRequest => ({ trace, events: EVENTS }))
   for (const trace of OTHER_TRACES) {
-    requests.push({ trace, memory: 'shared', allocator: 'go', events: EVENTS, rounds: 1 })
+    requests.push({ trace, allocator: 'go', events: EVENTS, rounds: 1 })
     requests.push({
       trace,
-      memory: 'shared',
       allocator: 'freelist',
       events: Math.min(EVENTS, FREELIST_EVENTS),
       rounds: 1,
     })
   }
   // Told by stacks, which sees calls anywhere. The direct allocator maps blocks as the C library does, which leaves no other way.
-  requests.push({ trace: 'gcc', memory: 'shared', events: EVENTS, stacks: true })
-  requests.push({ trace: 'gcc', memory: 'shared', allocator: 'direct', events: 100, rounds: 1, stacks: true })
+  requests.push({ trace: 'gcc', events: EVENTS, stacks: true })
+  requests.push({ trace: 'gcc', allocator: 'direct', events: 100, rounds: 1, stacks: true })
   let releases = 0
   const work = async () => {
     for (let request = requests.pop(); request !== undefined; request = requests.pop()) {
@@ -47,7 +44,7 @@ test.serial('the ledger has just the calls that strace sees the library make, in
 
 /** Replays under strace and compares; how often the heap released pages before its close. */
 async function compare(t: ExecutionContext, folder: string, request: ReplayRequest): Promise<number> {
-  const name = `${request.trace}, ${request.memory}, ${request.allocator ?? 'tcmalloc'}${request.stacks ? ', stacks' : ''}`
+  const name = `${request.trace}, ${request.allocator ?? 'tcmalloc'}${request.stacks ? ', stacks' : ''}`
   const replay = await straceReplay(folder, request)
   t.is(firstDifference(replay), undefined, name)
   const counts = { mmap: 0, munmap: 0, madvise: 0 }

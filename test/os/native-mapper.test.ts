@@ -3,7 +3,7 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import test, { type ExecutionContext } from 'ava'
-import { Heap, type Mapping, type MemoryKind } from '../../lib/index.ts'
+import { Heap, type Mapping } from '../../lib/index.ts'
 import { isAddon, loadAddon } from '../../lib/os/addon.ts'
 import { type LedgerOptions, NativeMapper } from '../../lib/os/native-mapper.ts'
 import type { HalvingReport } from '../children/halving.ts'
@@ -23,8 +23,8 @@ function nativeMapper(ledger: LedgerOptions = {}): NativeMapper {
   return new NativeMapper(addon, ledger)
 }
 
-function reserve(mapper: NativeMapper, byteLength: number, kind: MemoryKind = 'shared', hugePages = true): Mapping {
-  const mapping = mapper.reserve({ byteLength, kind, alignment: ALIGNMENT, hugePages })
+function reserve(mapper: NativeMapper, byteLength: number, hugePages = true): Mapping {
+  const mapping = mapper.reserve({ byteLength, shared: true, alignment: ALIGNMENT, hugePages })
   if (typeof mapping === 'number') throw new Error(`the reservation was refused: ${mapping}`)
   return mapping
 }
@@ -34,52 +34,53 @@ function isAbout(resident: number | null, written: number): boolean {
   return resident !== null && resident >= written && resident <= written + 16 * 4 * KIB
 }
 
-for (const kind of ['shared', 'private'] as const) {
-  test(`${kind} memory is reserved without memory, reads as zeros, and grows where it is told to`, (t) => {
-    const mapper = nativeMapper()
-    const mapping = reserve(mapper, 256 * MIB, kind)
-    t.is(mapping.buffer.constructor, kind === 'shared' ? SharedArrayBuffer : ArrayBuffer)
-    t.is(mapping.buffer.byteLength, 256 * MIB)
-    const bytes = new Uint8Array(mapping.buffer)
-    t.is(bytes[200 * MIB], 0)
-    t.is(mapping.grow(64 * KIB, MIB), 0)
-    bytes.fill(5, 64 * KIB, 64 * KIB + MIB)
-    t.is(bytes[64 * KIB - 1], 0)
-    t.is(bytes[64 * KIB + MIB], 0)
-    t.true(isAbout(mapper.residentBytes(), MIB))
-    t.deepEqual(mapper.syscalls(), { mmap: 2, munmap: 0, madvise: 0 })
-  })
-
-  test(`released ${kind} memory is not resident, reads as zeros, and can be used again`, (t) => {
-    const mapper = nativeMapper()
-    const mapping = reserve(mapper, 64 * MIB, kind)
-    const bytes = new Uint8Array(mapping.buffer)
-    t.is(mapping.grow(0, 8 * MIB), 0)
-    bytes.fill(5, 0, 8 * MIB)
-    t.true(isAbout(mapper.residentBytes(), 8 * MIB))
-    t.is(mapping.release(2 * MIB, 4 * MIB), 0)
-    t.true(isAbout(mapper.residentBytes(), 4 * MIB))
-    t.is(bytes[2 * MIB - 1], 5)
-    t.is(
-      bytes.subarray(2 * MIB, 6 * MIB).findIndex((byte) => byte !== 0),
-      -1
-    )
-    t.is(bytes[6 * MIB], 5)
-    bytes.fill(6, 2 * MIB, 3 * MIB)
-    t.is(bytes[3 * MIB - 1], 6)
-    t.deepEqual(mapper.syscalls(), { mmap: 2, munmap: 0, madvise: 1 })
-  })
-}
-
-test('closing private memory leaves every view with length 0, closing shared memory leaves them as they are', (t) => {
+test('address space is reserved without memory, reads as zeros, and grows where it is told to', (t) => {
   const mapper = nativeMapper()
-  for (const kind of ['shared', 'private'] as const) {
-    const mapping = reserve(mapper, MIB, kind)
-    t.is(mapping.grow(0, MIB), 0)
-    const view = new Uint8Array(mapping.buffer, 16, 100)
-    mapping.close()
-    t.is(view.length, kind === 'shared' ? 100 : 0)
+  const mapping = reserve(mapper, 256 * MIB)
+  t.is(mapping.buffer.constructor, SharedArrayBuffer)
+  t.is(mapping.buffer.byteLength, 256 * MIB)
+  const bytes = new Uint8Array(mapping.buffer)
+  t.is(bytes[200 * MIB], 0)
+  t.is(mapping.grow(64 * KIB, MIB), 0)
+  bytes.fill(5, 64 * KIB, 64 * KIB + MIB)
+  t.is(bytes[64 * KIB - 1], 0)
+  t.is(bytes[64 * KIB + MIB], 0)
+  t.true(isAbout(mapper.residentBytes(), MIB))
+  t.deepEqual(mapper.syscalls(), { mmap: 2, munmap: 0, madvise: 0 })
+})
+
+test('released memory is not resident, reads as zeros, and can be used again', (t) => {
+  const mapper = nativeMapper()
+  const mapping = reserve(mapper, 64 * MIB)
+  const bytes = new Uint8Array(mapping.buffer)
+  t.is(mapping.grow(0, 8 * MIB), 0)
+  bytes.fill(5, 0, 8 * MIB)
+  t.true(isAbout(mapper.residentBytes(), 8 * MIB))
+  t.is(mapping.release(2 * MIB, 4 * MIB), 0)
+  t.true(isAbout(mapper.residentBytes(), 4 * MIB))
+  t.is(bytes[2 * MIB - 1], 5)
+  t.is(
+    bytes.subarray(2 * MIB, 6 * MIB).findIndex((byte) => byte !== 0),
+    -1
+  )
+  t.is(bytes[6 * MIB], 5)
+  bytes.fill(6, 2 * MIB, 3 * MIB)
+  t.is(bytes[3 * MIB - 1], 6)
+  t.deepEqual(mapper.syscalls(), { mmap: 2, munmap: 0, madvise: 1 })
+})
+
+test('ordinary ArrayBuffers are over the same memory, as many as are asked for, and a close leaves all views as they are', (t) => {
+  const mapping = reserve(nativeMapper(), MIB)
+  t.is(mapping.grow(0, MIB), 0)
+  const [first, second] = [mapping.unshared(), mapping.unshared()]
+  t.not(first, second)
+  const views = [mapping.buffer, first, second].map((buffer) => new Uint8Array(buffer, 16, 100))
+  for (const [i, view] of views.entries()) {
+    t.is(view.buffer.byteLength, MIB)
+    view[i] = i + 1
   }
+  mapping.close()
+  for (const view of views) t.deepEqual([...view.subarray(0, 4)], [1, 2, 3, 0])
 })
 
 test('the real address of the first byte is a multiple of the alignment', (t) => {
@@ -104,7 +105,7 @@ test('a heap’s memory starts at such an address: alignment by its addresses is
 
 test('tables are asked to come in plain pages when they grow', (t) => {
   const mapper = nativeMapper({ ring: 10 })
-  t.is(reserve(mapper, MIB, 'shared', false).grow(0, 64 * KIB), 0)
+  t.is(reserve(mapper, MIB, false).grow(0, 64 * KIB), 0)
   const calls = mapper.ring().map(({ call, length }) => ({ call, length }))
   t.deepEqual(calls.slice(1), [
     { call: 'mmap', length: 64 * KIB },
@@ -114,7 +115,7 @@ test('tables are asked to come in plain pages when they grow', (t) => {
 
 test('an impossible reservation returns its error number, and isn’t counted among the calls that succeeded', (t) => {
   const mapper = nativeMapper({ ring: 10 })
-  const refused = mapper.reserve({ byteLength: 2 ** 50, kind: 'shared', alignment: ALIGNMENT, hugePages: true })
+  const refused = mapper.reserve({ byteLength: 2 ** 50, shared: true, alignment: ALIGNMENT, hugePages: true })
   t.is(refused, constants.errno.ENOMEM)
   t.deepEqual(mapper.syscalls(), { mmap: 0, munmap: 0, madvise: 0 })
   t.like(mapper.ring(), { length: 1, 0: { call: 'mmap', address: 0, errno: constants.errno.ENOMEM } })
@@ -171,7 +172,7 @@ test('the ledger file has a line of JSON for every call, also for one that faile
   const mapping = reserve(mapper, MIB)
   t.is(mapping.grow(0, 64 * KIB), 0)
   t.is(mapping.release(0, 64 * KIB), 0)
-  t.is(typeof mapper.reserve({ byteLength: 2 ** 50, kind: 'shared', alignment: 4096, hugePages: true }), 'number')
+  t.is(typeof mapper.reserve({ byteLength: 2 ** 50, shared: true, alignment: 4096, hugePages: true }), 'number')
   mapper.flush()
   const text = readFileSync(file, 'utf8')
   t.true(text.endsWith('\n'))
@@ -187,29 +188,27 @@ test('the ledger file has a line of JSON for every call, also for one that faile
   t.is(entries.length, 4)
 })
 
-for (const memory of ['shared', 'private'] as const) {
-  test(`${memory}: a heap’s ledger file is complete when it is closed, and then has what unmaps the addresses`, async (t) => {
-    const file = join(temporaryFolder(t), 'ledger')
-    const calls = () => {
-      const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
-      return lines.map((line) => JSON.parse(line) as { call: string; address: string; length: number })
-    }
-    const countOf = (name: string) => calls().filter(({ call }) => call === name).length
-    ;(() => {
-      const heap = new Heap({ memory, ledger: { file } })
-      heap.malloc(MIB)
-      heap.close()
-      const { syscalls } = heap.stats()
-      t.deepEqual({ mmap: countOf('mmap'), munmap: 0, madvise: countOf('madvise') }, syscalls)
-    })()
-    const reserved = calls().slice(0, 2)
-    await collectGarbage()
-    const unmapped = calls().filter(({ call }) => call === 'munmap')
-    const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
-    const ranges = (of: typeof reserved) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
-    t.deepEqual(ranges(unmapped), ranges(reserved))
-  })
-}
+test('a heap’s ledger file is complete when it is closed, and then has what unmaps the addresses', async (t) => {
+  const file = join(temporaryFolder(t), 'ledger')
+  const calls = () => {
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+    return lines.map((line) => JSON.parse(line) as { call: string; address: string; length: number })
+  }
+  const countOf = (name: string) => calls().filter(({ call }) => call === name).length
+  ;(() => {
+    const heap = new Heap({ ledger: { file } })
+    heap.malloc(MIB)
+    heap.close()
+    const { syscalls } = heap.stats()
+    t.deepEqual({ mmap: countOf('mmap'), munmap: 0, madvise: countOf('madvise') }, syscalls)
+  })()
+  const reserved = calls().slice(0, 2)
+  await collectGarbage()
+  const unmapped = calls().filter(({ call }) => call === 'munmap')
+  const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
+  const ranges = (of: typeof reserved) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
+  t.deepEqual(ranges(unmapped), ranges(reserved))
+})
 
 test('a ledger file that can’t be written is an error that names it', (t) => {
   const file = join(temporaryFolder(t), 'no such folder', 'ledger')

@@ -1,6 +1,5 @@
 import test from 'ava'
-import { BufferPool, Heap, type MemoryKind, PoolSet } from '../../lib/index.ts'
-import { KINDS } from '../support/pool-io.ts'
+import { BufferPool, Heap, PoolSet } from '../../lib/index.ts'
 
 const LIMIT_BYTES = 2 ** 28
 const PAIRS = 2000
@@ -17,7 +16,7 @@ interface Takes {
 const NOTHING: Takes = { blocks: 0, frees: 0, syscalls: 0, atomics: 0 }
 
 /** Counts what `run` takes. Who uses it runs alone. */
-function taken(heap: Heap<MemoryKind>, run: () => unknown): Takes {
+function taken(heap: Heap, run: () => unknown): Takes {
   const counts = { ...NOTHING }
   const own = heap as unknown as Record<string, unknown>
   const count = (name: string, what: keyof Takes) => {
@@ -51,116 +50,114 @@ function taken(heap: Heap<MemoryKind>, run: () => unknown): Takes {
   return counts
 }
 
-const open = (memory: MemoryKind) => {
-  const heap = new Heap<MemoryKind>({ memory, limitBytes: LIMIT_BYTES })
-  return { heap, pool: new BufferPool<MemoryKind>({ heap, size: SIZE, trimMs: 0, leaks: 'off' }) }
+const open = () => {
+  const heap = new Heap({ limitBytes: LIMIT_BYTES })
+  return { heap, pool: new BufferPool({ heap, size: SIZE, trimMs: 0, leaks: 'off' }) }
 }
 
-function pairs(pool: BufferPool<MemoryKind>, count: number): void {
+function pairs(pool: BufferPool, count: number): void {
   for (let i = 0; i < count; i++) pool.release(pool.acquire())
 }
 
-for (const memory of KINDS) {
-  test.serial(`pairs of acquire and release take nothing once there is a buffer: ${memory}`, (t) => {
-    const { heap, pool } = open(memory)
-    t.deepEqual({ ...taken(heap, () => pairs(pool, 1)), atomics: 0, syscalls: 0 }, { ...NOTHING, blocks: 1 })
-    t.deepEqual(
-      taken(heap, () => pairs(pool, PAIRS)),
-      NOTHING
-    )
-    const buffers = Array.from({ length: 100 }, () => pool.acquire())
-    for (const buffer of buffers) pool.release(buffer)
-    t.deepEqual(
-      taken(heap, () => {
-        const again = buffers.map(() => pool.acquire())
-        for (const buffer of again) pool.release(buffer)
-      }),
-      NOTHING,
-      'a hundred at once'
-    )
-    heap.close()
-  })
+test.serial('pairs of acquire and release take nothing once there is a buffer', (t) => {
+  const { heap, pool } = open()
+  t.deepEqual({ ...taken(heap, () => pairs(pool, 1)), atomics: 0, syscalls: 0 }, { ...NOTHING, blocks: 1 })
+  t.deepEqual(
+    taken(heap, () => pairs(pool, PAIRS)),
+    NOTHING
+  )
+  const buffers = Array.from({ length: 100 }, () => pool.acquire())
+  for (const buffer of buffers) pool.release(buffer)
+  t.deepEqual(
+    taken(heap, () => {
+      const again = buffers.map(() => pool.acquire())
+      for (const buffer of again) pool.release(buffer)
+    }),
+    NOTHING,
+    'a hundred at once'
+  )
+  heap.close()
+})
 
-  test.serial(`so do leases, holds and tryAcquire, but for their words: ${memory}`, (t) => {
-    const { heap, pool } = open(memory)
-    pairs(pool, 1)
-    const both = taken(heap, () => {
-      for (let i = 0; i < PAIRS; i++) {
-        pool.lease().release()
-        pool.release(pool.tryAcquire()!)
-        const buffer = pool.acquire()
-        const letGo = pool.hold(buffer)!
-        pool.release(buffer)
-        letGo()
-      }
-    })
-    t.deepEqual({ ...both, atomics: 0 }, NOTHING)
-    heap.close()
-  })
-
-  test.serial(`a block for each buffer, and all of them back by one trim: ${memory}`, (t) => {
-    const { heap, pool } = open(memory)
-    const buffers: Buffer[] = []
-    const made = taken(heap, () => {
-      for (let i = 0; i < 500; i++) buffers.push(pool.acquire())
-    })
-    t.is(made.blocks, 500)
-    t.is(made.frees, 0)
-    for (const buffer of buffers.splice(0, 300)) pool.release(buffer)
-    const live = heap.stats().liveBytes
-    for (const [keep, count] of [
-      [450, 50],
-      [0, 250],
-      [0, 0],
-    ] as const) {
-      const bytes: number[] = []
-      t.is(taken(heap, () => bytes.push(pool.trim(keep))).frees, count)
-      t.deepEqual(bytes, [count * SIZE])
+test.serial('so do leases, holds and tryAcquire, but for their words', (t) => {
+  const { heap, pool } = open()
+  pairs(pool, 1)
+  const both = taken(heap, () => {
+    for (let i = 0; i < PAIRS; i++) {
+      pool.lease().release()
+      pool.release(pool.tryAcquire()!)
+      const buffer = pool.acquire()
+      const letGo = pool.hold(buffer)!
+      pool.release(buffer)
+      letGo()
     }
-    t.is(live - heap.stats().liveBytes, 300 * SIZE)
-    const rest = taken(heap, () => {
-      for (const buffer of buffers) pool.release(buffer)
-      pool.close()
-    })
-    t.is(rest.frees, 200)
-    t.is(heap.stats().liveBytes, 0)
-    heap.close()
   })
+  t.deepEqual({ ...both, atomics: 0 }, NOTHING)
+  heap.close()
+})
 
-  test.serial(`what was trimmed goes back to the system by three calls: ${memory}`, (t) => {
-    const heap = new Heap<MemoryKind>({ memory, limitBytes: LIMIT_BYTES })
-    const pool = new BufferPool<MemoryKind>({ heap, size: 2 ** 20, trimMs: 0, leaks: 'off', idleBytes: 2 ** 30 })
-    const buffers = Array.from({ length: 40 }, () => pool.acquire().fill(1))
+test.serial('a block for each buffer, and all of them back by one trim', (t) => {
+  const { heap, pool } = open()
+  const buffers: Buffer[] = []
+  const made = taken(heap, () => {
+    for (let i = 0; i < 500; i++) buffers.push(pool.acquire())
+  })
+  t.is(made.blocks, 500)
+  t.is(made.frees, 0)
+  for (const buffer of buffers.splice(0, 300)) pool.release(buffer)
+  const live = heap.stats().liveBytes
+  for (const [keep, count] of [
+    [450, 50],
+    [0, 250],
+    [0, 0],
+  ] as const) {
+    const bytes: number[] = []
+    t.is(taken(heap, () => bytes.push(pool.trim(keep))).frees, count)
+    t.deepEqual(bytes, [count * SIZE])
+  }
+  t.is(live - heap.stats().liveBytes, 300 * SIZE)
+  const rest = taken(heap, () => {
     for (const buffer of buffers) pool.release(buffer)
-    t.is(pool.trim(), 40 * 2 ** 20)
-    const before = heap.stats()
-    const released = heap.releaseFreeMemory()
-    const after = heap.stats()
-    t.is(released, before.mappedBytes - before.pageHeapReleasedBytes, 'all pages of the heap')
-    t.is(released, 39 * 2 ** 20, 'the trim itself has given back the first MiB')
-    // One for the pages, since they lie side by side, and two for the tables of them.
-    t.deepEqual(after.syscalls, { ...before.syscalls, madvise: before.syscalls.madvise + 3 })
-    t.is(after.pageHeapReleasedBytes, after.mappedBytes)
-    heap.close()
+    pool.close()
   })
+  t.is(rest.frees, 200)
+  t.is(heap.stats().liveBytes, 0)
+  heap.close()
+})
 
-  test.serial(`a set takes as little as its pools: ${memory}`, (t) => {
-    const heap = new Heap<MemoryKind>({ memory, limitBytes: LIMIT_BYTES })
-    const pools = new PoolSet<MemoryKind>({ heap, sizes: [100, 5000], trimMs: 0, leaks: 'off' })
-    const use = (count: number) => {
-      for (let i = 0; i < count; i++) for (const size of [1, 100, 101, 5000]) pools.release(pools.acquire(size))
-    }
-    t.is(taken(heap, () => use(1)).blocks, 2)
-    t.deepEqual(
-      taken(heap, () => use(PAIRS)),
-      NOTHING
-    )
-    heap.close()
-  })
-}
+test.serial('what was trimmed goes back to the system by three calls', (t) => {
+  const heap = new Heap({ limitBytes: LIMIT_BYTES })
+  const pool = new BufferPool({ heap, size: 2 ** 20, trimMs: 0, leaks: 'off', idleBytes: 2 ** 30 })
+  const buffers = Array.from({ length: 40 }, () => pool.acquire().fill(1))
+  for (const buffer of buffers) pool.release(buffer)
+  t.is(pool.trim(), 40 * 2 ** 20)
+  const before = heap.stats()
+  const released = heap.releaseFreeMemory()
+  const after = heap.stats()
+  t.is(released, before.mappedBytes - before.pageHeapReleasedBytes, 'all pages of the heap')
+  t.is(released, 39 * 2 ** 20, 'the trim itself has given back the first MiB')
+  // One for the pages, since they lie side by side, and two for the tables of them.
+  t.deepEqual(after.syscalls, { ...before.syscalls, madvise: before.syscalls.madvise + 3 })
+  t.is(after.pageHeapReleasedBytes, after.mappedBytes)
+  heap.close()
+})
+
+test.serial('a set takes as little as its pools', (t) => {
+  const heap = new Heap({ limitBytes: LIMIT_BYTES })
+  const pools = new PoolSet({ heap, sizes: [100, 5000], trimMs: 0, leaks: 'off' })
+  const use = (count: number) => {
+    for (let i = 0; i < count; i++) for (const size of [1, 100, 101, 5000]) pools.release(pools.acquire(size))
+  }
+  t.is(taken(heap, () => use(1)).blocks, 2)
+  t.deepEqual(
+    taken(heap, () => use(PAIRS)),
+    NOTHING
+  )
+  heap.close()
+})
 
 test.serial('a shared pool takes no block and no call either, and four operations for each pair', (t) => {
-  const { heap, pool } = open('shared')
+  const { heap, pool } = open()
   pool.share()
   pairs(pool, 10)
   const { atomics, ...rest } = taken(heap, () => pairs(pool, PAIRS))

@@ -2,94 +2,92 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import test from 'ava'
-import { BufferPool, Heap, type MemoryKind, PoolSet } from '../../lib/index.ts'
-import { fileOf, gather, isWhole, KINDS, poolOf, reasonOf, sample } from '../support/pool-io.ts'
+import { BufferPool, Heap, PoolSet } from '../../lib/index.ts'
+import { fileOf, gather, isWhole, poolOf, reasonOf, sample } from '../support/pool-io.ts'
 import { countsOf } from '../support/pools.ts'
 
 const LIMIT_BYTES = 2 ** 26
 const WRONG_TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' }
 
-for (const memory of KINDS) {
-  test(`what still works after close, and what doesn’t: ${memory}`, async (t) => {
-    const pool = new BufferPool<MemoryKind>({ size: 100, memory })
-    const [acquired, kept] = [pool.acquire().fill(1), pool.acquire()]
-    const lease = pool.lease()
-    pool.close()
-    // As long as something is out, it can be held, looked for, written and released; nothing more is handed out.
-    const letGo = pool.hold(kept)!
-    pool.release(kept)
-    t.is(pool.leaseOf(lease.buffer), lease)
-    t.is(lease.retain().references, 2)
-    const stream = new PassThrough()
-    await pool.write(stream, acquired)
-    t.is(stream.read().length, 100)
-    t.deepEqual(countsOf(pool), { acquired: 1, leased: 2, idle: 0 })
-    t.is((await reasonOf(gather(pool.read(await fileOf(t, sample(10)))))).code, 'ERR_POOL_CLOSED')
-    letGo()
-    pool.release(acquired)
-    lease.release()
-    t.true(pool.heap.isOpen)
-    lease.release()
-    t.false(pool.heap.isOpen)
-    t.is(pool.hold(acquired), undefined)
-    t.is(pool.leaseOf(acquired), undefined)
-    for (const call of [() => pool.release(acquired), () => pool.adopt(acquired), () => pool.connect({ port: 1 })])
-      t.throws(call, { code: 'ERR_POOL_CLOSED' })
-    t.deepEqual(pool.stats(), {
-      size: 100,
-      max: 2 ** 20,
-      buffers: 0,
-      acquired: 0,
-      leased: 0,
-      idle: 0,
-      dead: 0,
-      waiting: 0,
-      bytes: 0,
-    })
+test('what still works after close, and what doesn’t', async (t) => {
+  const pool = new BufferPool({ size: 100 })
+  const [acquired, kept] = [pool.acquire().fill(1), pool.acquire()]
+  const lease = pool.lease()
+  pool.close()
+  // As long as something is out, it can be held, looked for, written and released; nothing more is handed out.
+  const letGo = pool.hold(kept)!
+  pool.release(kept)
+  t.is(pool.leaseOf(lease.buffer), lease)
+  t.is(lease.retain().references, 2)
+  const stream = new PassThrough()
+  await pool.write(stream, acquired)
+  t.is(stream.read().length, 100)
+  t.deepEqual(countsOf(pool), { acquired: 1, leased: 2, idle: 0 })
+  t.is((await reasonOf(gather(pool.read(await fileOf(t, sample(10)))))).code, 'ERR_POOL_CLOSED')
+  letGo()
+  pool.release(acquired)
+  lease.release()
+  t.true(pool.heap.isOpen)
+  lease.release()
+  t.false(pool.heap.isOpen)
+  t.is(pool.hold(acquired), undefined)
+  t.is(pool.leaseOf(acquired), undefined)
+  for (const call of [() => pool.release(acquired), () => pool.adopt(acquired), () => pool.connect({ port: 1 })])
+    t.throws(call, { code: 'ERR_POOL_CLOSED' })
+  t.deepEqual(pool.stats(), {
+    size: 100,
+    max: 2 ** 20,
+    buffers: 0,
+    acquired: 0,
+    leased: 0,
+    idle: 0,
+    dead: 0,
+    waiting: 0,
+    bytes: 0,
   })
+})
 
-  test(`a heap that is closed first: its pools and sets are closed: ${memory}`, async (t) => {
-    const heap = new Heap<MemoryKind>({ memory, limitBytes: LIMIT_BYTES })
-    const pool = new BufferPool<MemoryKind>({ size: 100, heap })
-    const set = new PoolSet<MemoryKind>({ sizes: [100], heap })
-    const small = set.acquire(1)
-    const lease = pool.lease()
-    heap.close()
-    t.throws(() => pool.acquire(), { code: 'ERR_POOL_CLOSED' })
-    t.throws(() => set.acquire(1), { code: 'ERR_POOL_CLOSED' })
-    t.throws(() => new BufferPool<MemoryKind>({ size: 100, heap }).acquire(), { code: 'ERR_HEAP_CLOSED' })
-    t.notThrows(() => lease.release())
-    t.throws(() => lease.release(), { code: 'ERR_POOL_DOUBLE_RELEASE' })
-    t.throws(() => set.release(small), { code: 'ERR_POOL_CLOSED' })
-    set.close()
-    pool.close()
-    await pool[Symbol.asyncDispose]()
-    t.deepEqual(heap.stats({ detail: true }).owners, [])
-  })
+test('a heap that is closed first: its pools and sets are closed', async (t) => {
+  const heap = new Heap({ limitBytes: LIMIT_BYTES })
+  const pool = new BufferPool({ size: 100, heap })
+  const set = new PoolSet({ sizes: [100], heap })
+  const small = set.acquire(1)
+  const lease = pool.lease()
+  heap.close()
+  t.throws(() => pool.acquire(), { code: 'ERR_POOL_CLOSED' })
+  t.throws(() => set.acquire(1), { code: 'ERR_POOL_CLOSED' })
+  t.throws(() => new BufferPool({ size: 100, heap }).acquire(), { code: 'ERR_HEAP_CLOSED' })
+  t.notThrows(() => lease.release())
+  t.throws(() => lease.release(), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+  t.throws(() => set.release(small), { code: 'ERR_POOL_CLOSED' })
+  set.close()
+  pool.close()
+  await pool[Symbol.asyncDispose]()
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+})
 
-  test(`options of connect and createServer that are none: ${memory}`, async (t) => {
-    const pool = poolOf(t, memory)
-    for (const value of [undefined, null, {}, 7, 'x'])
-      t.throws(() => pool.connect(value as never), { code: 'ERR_MISSING_ARGS' })
-    for (const value of [7, 'x', true, Symbol('x')])
-      t.throws(() => pool.createServer(value as never, () => {}), WRONG_TYPE, String(value))
-    for (const value of [undefined, null, {}, 7]) t.throws(() => pool.createServer({}, value as never), WRONG_TYPE)
-    await isWhole(t, pool)
-  })
+test('options of connect and createServer that are none', async (t) => {
+  const pool = poolOf(t)
+  for (const value of [undefined, null, {}, 7, 'x'])
+    t.throws(() => pool.connect(value as never), { code: 'ERR_MISSING_ARGS' })
+  for (const value of [7, 'x', true, Symbol('x')])
+    t.throws(() => pool.createServer(value as never, () => {}), WRONG_TYPE, String(value))
+  for (const value of [undefined, null, {}, 7]) t.throws(() => pool.createServer({}, value as never), WRONG_TYPE)
+  await isWhole(t, pool)
+})
 
-  test(`what another holds by its address alone is held: ${memory}`, (t) => {
-    const pool = poolOf(t, memory, 100)
-    const buffer = pool.acquire()
-    const same = new DataView(buffer.buffer, buffer.byteOffset + 10, 20)
-    const letGo = pool.hold(same)!
-    t.deepEqual(countsOf(pool), { acquired: 0, leased: 1, idle: 0 })
-    t.is(pool.leaseOf(same), undefined, 'no lease of the program’s')
-    t.throws(() => pool.adopt(buffer), { code: 'ERR_POOL_LEASED' })
-    letGo()
-    pool.release(new Uint8Array(buffer.buffer, buffer.byteOffset, 0))
-    t.deepEqual(countsOf(pool), { acquired: 0, leased: 0, idle: 1 })
-  })
-}
+test('what another holds by its address alone is held', (t) => {
+  const pool = poolOf(t, 100)
+  const buffer = pool.acquire()
+  const same = new DataView(buffer.buffer, buffer.byteOffset + 10, 20)
+  const letGo = pool.hold(same)!
+  t.deepEqual(countsOf(pool), { acquired: 0, leased: 1, idle: 0 })
+  t.is(pool.leaseOf(same), undefined, 'no lease of the program’s')
+  t.throws(() => pool.adopt(buffer), { code: 'ERR_POOL_LEASED' })
+  letGo()
+  pool.release(new Uint8Array(buffer.buffer, buffer.byteOffset, 0))
+  t.deepEqual(countsOf(pool), { acquired: 0, leased: 0, idle: 1 })
+})
 
 test('a pool whose memory is another thread’s lease can’t hold it; what another acquired, it can', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
@@ -157,7 +155,7 @@ test('a block that is longer than a view can be is told by code, and its bytes c
 })
 
 test('a server of a pool that is closed goes on with ordinary buffers', async (t) => {
-  const pool = poolOf(t, 'shared')
+  const pool = poolOf(t)
   const server = pool.createServer({}, async (socket) => {
     const got = await gather(pool.read(socket))
     socket.end(got)

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { Heap, type MemoryKind, SimulatedMapper } from '../../lib/index.ts'
+import { Heap, SimulatedMapper } from '../../lib/index.ts'
 import { collectGarbage } from '../support/garbage.ts'
 import { minimize } from '../support/minimize.ts'
 import { HeapModel, ModelError, occupancyFor } from '../support/model.ts'
@@ -19,7 +19,6 @@ const CALLS_PER_CASE = (MOST_OPERATIONS / 2) * CALLS_PER_OPERATION
 
 interface System {
   name: string
-  memory: MemoryKind
   /** None: the real one. */
   simulate?: () => SimulatedMapper
   /** Of a block that is there from first to last, in front of all others. */
@@ -27,14 +26,13 @@ interface System {
 }
 
 const systems: System[] = [
-  { name: 'native, shared', memory: 'shared' },
-  { name: 'native, private', memory: 'private' },
-  { name: 'native, addresses above 2 GiB', memory: 'shared', heldBytes: 2 ** 31 },
-  { name: 'simulated, 4 KiB pages', memory: 'shared', simulate: () => new SimulatedMapper({ systemPageSize: 4096 }) },
-  { name: 'simulated, 16 KiB pages', memory: 'shared', simulate: () => new SimulatedMapper({ systemPageSize: 16384 }) },
+  { name: 'native' },
+  { name: 'native, addresses above 2 GiB', heldBytes: 2 ** 31 },
+  { name: 'simulated, 4 KiB pages', simulate: () => new SimulatedMapper({ systemPageSize: 4096 }) },
+  { name: 'simulated, 16 KiB pages', simulate: () => new SimulatedMapper({ systemPageSize: 16384 }) },
   {
     name: 'simulated, 64 KiB pages that come back with undefined contents',
-    memory: 'shared',
+
     simulate: () => new SimulatedMapper({ systemPageSize: 65536, releaseZeroes: false }),
   },
 ]
@@ -51,7 +49,7 @@ const tunings: fc.Arbitrary<Tuning> = fc.record({
 /** Lengths are drawn evenly, without fast-check's preference for short ones: so the number of cases tells that of calls. */
 const scripts = fc.noBias(fc.array(fc.integer({ min: 0, max: MOST_CODE }), { maxLength: MOST_OPERATIONS, size: 'max' }))
 
-for (const { name, memory, simulate, heldBytes = 0 } of systems) {
+for (const { name, simulate, heldBytes = 0 } of systems) {
   test.serial(`a heap does what the reference does: ${name}`, async (t) => {
     t.timeout(24 * 60 * 60 * 1000)
     const limitBytes = LIMIT_BYTES + heldBytes
@@ -61,8 +59,8 @@ for (const { name, memory, simulate, heldBytes = 0 } of systems) {
     /** Plays on a new heap; what went wrong, if anything. */
     const fault = async (tuning: Tuning, operations: readonly Operation[]): Promise<unknown> => {
       const mapper = simulate?.()
-      const options = { ...tuning, memory, limitBytes, ...(mapper === undefined ? {} : { mapper }) }
-      const heap = new Heap<MemoryKind>(options)
+      const options = { ...tuning, limitBytes, ...(mapper === undefined ? {} : { mapper }) }
+      const heap = new Heap(options)
       const model = new HeapModel(heap, mapper?.maxAlignment ?? limitBytes, occupied)
       try {
         if (heldBytes > 0) model.hold(heldBytes)

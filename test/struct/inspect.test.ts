@@ -5,7 +5,7 @@ import { array, Heap, i32, struct, u8 } from '../../lib/index.ts'
 const Pair = struct({ key: u8, values: array(i32, 2) }, { name: 'Pair' })
 
 test('records and arrays show their fields, and long arrays the first twenty of them', (t) => {
-  using heap = new Heap({ memory: 'private' })
+  using heap = new Heap()
   const pair = Pair.alloc(heap, { key: 3, values: [1, -2] })
   t.is(inspect(pair), 'Pair { key: 3, values: [ 1, -2 ] }')
   t.is(inspect(pair.values), '[ 1, -2 ]')
@@ -20,7 +20,7 @@ test('records and arrays show their fields, and long arrays the first twenty of 
 })
 
 test('an array in a record is iterable, and assigned from anything that is', (t) => {
-  using heap = new Heap({ memory: 'private' })
+  using heap = new Heap()
   const { values } = Pair.alloc(heap, { values: [1, 2] })
   t.deepEqual([...values], [1, 2])
   values.assign(new Set([7, 8]))

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { type AnyHeap, type FieldLayout, type Fields, Heap, type MemoryKind, type Struct } from '../../lib/index.ts'
+import { type FieldLayout, type Fields, Heap, type Struct } from '../../lib/index.ts'
 import type { Shape } from '../../lib/struct/types.ts'
 import { ROOT, run } from '../support/child.ts'
 import { Random } from '../support/random.ts'
@@ -123,58 +123,56 @@ function plainOf(value: unknown, shape: Shape): unknown {
 
 const LENGTH = 3
 
-for (const memory of ['shared', 'private'] as const) {
-  test(`records of random structs hold what a DataView says, through every way of access (${memory})`, (t) => {
-    const heap: AnyHeap = new Heap<MemoryKind>({ memory, limitBytes: 2 ** 28 })
-    for (let seed = 1; seed <= 250; seed++) {
-      const random = new Random(seed + 5000)
-      const type: Struct<Fields, string> = randomStruct(random, `S${seed}`)
-      const { fields, size } = type.layout()
-      const array = type.array(heap, LENGTH)
-      const columns = type.columns(heap, LENGTH)
-      const single = type.alloc(heap)
-      const cursor = array.cursor()
-      const across = columns.cursor()
-      const expected: Holder[] = Array.from({ length: LENGTH }, () => ({}))
-      const view = new DataView(heap.buffer, array.address, size * LENGTH)
-      for (let step = 0; step < 30; step++) {
-        const { name, shape } = random.pick(fields)
-        const index = random.below(LENGTH)
-        const value = valueFor(random, shape)
-        across.move(index).assign({ [name]: value } as never)
-        single.assign({ [name]: value } as never)
-        switch (random.below(4)) {
-          case 0:
-            ;(array.at(index) as unknown as Holder)[name] = value
-            break
-          case 1:
-            ;(cursor.move(index) as unknown as Holder)[name] = value
-            break
-          case 2:
-            array.column(name).set(index, value as never)
-            break
-          default:
-            array.at(index).assign({ [name]: value } as never)
-        }
-        expected[index]![name] = plainOf(value, shape)
-        const model = modelRecord(view, index * size, fields)
-        t.deepEqual(model[name], plainOf((single as unknown as Holder)[name], shape), `seed ${seed}: ${name}`)
-        t.deepEqual(valuesOf(array.at(index), fields), model, `seed ${seed}, at`)
-        t.deepEqual(valuesOf(cursor, fields), valuesOf(array.at(cursor.index), fields), `seed ${seed}, cursor`)
-        t.deepEqual(valuesOf(cursor.move(index), fields), model, `seed ${seed}, cursor`)
-        t.deepEqual(valuesOf(across, fields), model, `seed ${seed}, columns`)
-        t.deepEqual(plainOf(array.column(name).get(index), shape), model[name], `seed ${seed}, column`)
-        t.deepEqual(JSON.stringify(cursor), JSON.stringify(across), `seed ${seed}, JSON`)
-        for (const [key, known] of Object.entries(expected[index]!))
-          t.deepEqual(model[key], known, `seed ${seed}: ${key}`)
+test('records of random structs hold what a DataView says, through every way of access', (t) => {
+  const heap = new Heap({ limitBytes: 2 ** 28 })
+  for (let seed = 1; seed <= 250; seed++) {
+    const random = new Random(seed + 5000)
+    const type: Struct<Fields, string> = randomStruct(random, `S${seed}`)
+    const { fields, size } = type.layout()
+    const array = type.array(heap, LENGTH)
+    const columns = type.columns(heap, LENGTH)
+    const single = type.alloc(heap)
+    const cursor = array.cursor()
+    const across = columns.cursor()
+    const expected: Holder[] = Array.from({ length: LENGTH }, () => ({}))
+    const view = new DataView(heap.buffer, array.address, size * LENGTH)
+    for (let step = 0; step < 30; step++) {
+      const { name, shape } = random.pick(fields)
+      const index = random.below(LENGTH)
+      const value = valueFor(random, shape)
+      across.move(index).assign({ [name]: value } as never)
+      single.assign({ [name]: value } as never)
+      switch (random.below(4)) {
+        case 0:
+          ;(array.at(index) as unknown as Holder)[name] = value
+          break
+        case 1:
+          ;(cursor.move(index) as unknown as Holder)[name] = value
+          break
+        case 2:
+          array.column(name).set(index, value as never)
+          break
+        default:
+          array.at(index).assign({ [name]: value } as never)
       }
-      for (const owner of [array, columns, single]) owner.free()
+      expected[index]![name] = plainOf(value, shape)
+      const model = modelRecord(view, index * size, fields)
+      t.deepEqual(model[name], plainOf((single as unknown as Holder)[name], shape), `seed ${seed}: ${name}`)
+      t.deepEqual(valuesOf(array.at(index), fields), model, `seed ${seed}, at`)
+      t.deepEqual(valuesOf(cursor, fields), valuesOf(array.at(cursor.index), fields), `seed ${seed}, cursor`)
+      t.deepEqual(valuesOf(cursor.move(index), fields), model, `seed ${seed}, cursor`)
+      t.deepEqual(valuesOf(across, fields), model, `seed ${seed}, columns`)
+      t.deepEqual(plainOf(array.column(name).get(index), shape), model[name], `seed ${seed}, column`)
+      t.deepEqual(JSON.stringify(cursor), JSON.stringify(across), `seed ${seed}, JSON`)
+      for (const [key, known] of Object.entries(expected[index]!))
+        t.deepEqual(model[key], known, `seed ${seed}: ${key}`)
     }
-    heap.audit()
-    t.is(heap.stats().liveBytes, 0)
-    heap.close()
-  })
-}
+    for (const owner of [array, columns, single]) owner.free()
+  }
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+  heap.close()
+})
 
 test('where no code may be made from strings, all of this holds too', async (t) => {
   if (process.execArgv.includes('--disallow-code-generation-from-strings')) return t.pass()

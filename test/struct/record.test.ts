@@ -82,52 +82,44 @@ test('unchecked writes keep the low bits', (t) => {
   t.deepEqual([record.a, record.b], [-56, 7])
 })
 
-for (const memory of ['shared', 'private'] as const) {
-  test(`what was freed or closed throws at every use (${memory})`, (t) => {
-    const heap = new Heap({ memory })
-    const order = Order.alloc(heap, { place: { x: 1 } })
-    const { place, legs } = order
-    order.free()
-    const stale = { code: 'ERR_HEAP_STALE_HANDLE' }
-    for (const use of [
-      () => order.qty,
-      () => Object.assign(order, { qty: 1 }),
-      () => order.symbol,
-      () => order.address,
-      () => order.free(),
-      () => order.toJSON(),
-      () => place.x,
-      () => legs.get(0),
-    ])
-      t.throws(use, stale, String(use))
-    order[Symbol.dispose]()
-    t.is(inspect(order), 'Order (gone)')
-    const orders = Order.array(heap, 3)
-    const columns = Order.columns(heap, 3)
-    const [cursor, first, across] = [orders.cursor(), orders.at(0), columns.cursor()]
-    t.throws(() => first.free(), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    orders.free()
-    columns.free()
-    for (const use of [
-      () => cursor.qty,
-      () => first.qty,
-      () => orders.at(0).qty,
-      () => across.qty,
-      () => orders.free(),
-    ])
-      t.throws(use, stale, String(use))
-    const left = Order.alloc(heap)
-    const leftArray = Order.array(heap, 3)
-    heap.close()
-    for (const use of [
-      () => left.qty,
-      () => Object.assign(left, { qty: 1 }),
-      () => leftArray.at(0).price,
-      () => left.free(),
-    ])
-      t.throws(use, { code: 'ERR_HEAP_CLOSED' }, String(use))
-  })
-}
+test('what was freed or closed throws at every use', (t) => {
+  const heap = new Heap()
+  const order = Order.alloc(heap, { place: { x: 1 } })
+  const { place, legs } = order
+  order.free()
+  const stale = { code: 'ERR_HEAP_STALE_HANDLE' }
+  for (const use of [
+    () => order.qty,
+    () => Object.assign(order, { qty: 1 }),
+    () => order.symbol,
+    () => order.address,
+    () => order.free(),
+    () => order.toJSON(),
+    () => place.x,
+    () => legs.get(0),
+  ])
+    t.throws(use, stale, String(use))
+  order[Symbol.dispose]()
+  t.is(inspect(order), 'Order (gone)')
+  const orders = Order.array(heap, 3)
+  const columns = Order.columns(heap, 3)
+  const [cursor, first, across] = [orders.cursor(), orders.at(0), columns.cursor()]
+  t.throws(() => first.free(), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+  orders.free()
+  columns.free()
+  for (const use of [() => cursor.qty, () => first.qty, () => orders.at(0).qty, () => across.qty, () => orders.free()])
+    t.throws(use, stale, String(use))
+  const left = Order.alloc(heap)
+  const leftArray = Order.array(heap, 3)
+  heap.close()
+  for (const use of [
+    () => left.qty,
+    () => Object.assign(left, { qty: 1 }),
+    () => leftArray.at(0).price,
+    () => left.free(),
+  ])
+    t.throws(use, { code: 'ERR_HEAP_CLOSED' }, String(use))
+})
 
 for (const end of ['free', 'close'] as const) {
   test(`loops that V8 has compiled notice bad indices and values, and ${end}`, (t) => {

@@ -4,7 +4,7 @@ import { Order } from '../support/order.ts'
 
 /** That this compiles is the test; it runs, too. */
 test('reads and writes have the types of the fields', (t) => {
-  using heap = new Heap({ memory: 'private' })
+  using heap = new Heap()
   const order = Order.alloc(heap, { legs: [1, 2, 3], place: { x: 1 } })
   const id: bigint = order.id
   const price: number = order.price

@@ -1,5 +1,4 @@
 import type { Heap } from '../../lib/index.ts'
-import type { MemoryKind } from '../../lib/os/mapper.ts'
 
 /** A generator of 32-bit numbers (xorshift), the same for the same seed. */
 export function random(seed: number): () => number {
@@ -13,7 +12,7 @@ export function random(seed: number): () => number {
 }
 
 /** Some of everything that a heap can do, small blocks above all, and frees what it made. */
-export function churn(heap: Heap<MemoryKind>, seed: number, operations: number): void {
+export function churn(heap: Heap, seed: number, operations: number): void {
   const next = random(seed)
   const live: number[] = []
   for (let i = 0; i < operations; i++) {

@@ -1,5 +1,5 @@
 import type { GoHeap, TypeId, TypeLayout } from '../../lib/go/index.ts'
-import { AllocatorError, type MemoryKind } from '../../lib/index.ts'
+import { AllocatorError } from '../../lib/index.ts'
 import { describeStep, type Step } from './go-steps.ts'
 
 /** An array takes no more bytes than this. */
@@ -62,7 +62,7 @@ export class GraphError extends Error {
  * from roots, and reads the pointers on its way.
  */
 export class GoGraph {
-  private readonly heap: GoHeap<MemoryKind>
+  private readonly heap: GoHeap
   private readonly types: GraphType[]
   private readonly ballast: GraphType
   private readonly words: Int32Array
@@ -76,7 +76,7 @@ export class GoGraph {
   private stamps = 0
 
   /** @param base an address below all that the heap hands out from now on, a multiple of 8192; within 1 GiB */
-  constructor(heap: GoHeap<MemoryKind>, layouts: readonly TypeLayout[], base: number) {
+  constructor(heap: GoHeap, layouts: readonly TypeLayout[], base: number) {
     this.heap = heap
     this.base = base
     this.words = new Int32Array(heap.buffer, base, Math.min(heap.buffer.byteLength - base, 2 ** 30) / 4)

@@ -2,7 +2,7 @@ import { GoHeap, type GoHeapOptions, type TypeId } from '../../lib/go/index.ts'
 import { AllocatorError } from '../../lib/index.ts'
 
 /** A heap that collects only what a test asks it to. */
-export function openQuiet(options: GoHeapOptions<'shared'> = {}): GoHeap {
+export function openQuiet(options: GoHeapOptions = {}): GoHeap {
   return new GoHeap({ limitBytes: 2 ** 28, gcPercent: -1, ...options })
 }
 

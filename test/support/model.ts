@@ -1,4 +1,4 @@
-import { AllocatorError, type Heap, type MemoryKind } from '../../lib/index.ts'
+import { AllocatorError, type Heap } from '../../lib/index.ts'
 import { describe, type Operation } from './operations.ts'
 import { Pattern } from './pattern.ts'
 
@@ -49,7 +49,7 @@ export class HeapModel {
   calls = 0
   /** False where the system refuses calls: releases are then not expected to be complete. */
   reliable = true
-  private readonly heap: Heap<MemoryKind>
+  private readonly heap: Heap
   /** The largest alignment that the system promises; above it the heap must refuse with `ERR_HEAP_UNSUPPORTED`. */
   private readonly maxAlignment: number
   private readonly occupied: Occupancy
@@ -63,7 +63,7 @@ export class HeapModel {
   private lastFreed = 0
   private auditAt = CALLS_BETWEEN_AUDITS
 
-  constructor(heap: Heap<MemoryKind>, maxAlignment: number, occupied: Occupancy) {
+  constructor(heap: Heap, maxAlignment: number, occupied: Occupancy) {
     this.heap = heap
     this.maxAlignment = maxAlignment
     this.occupied = occupied

@@ -6,19 +6,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
-import { BufferPool, type MemoryKind } from '../../lib/index.ts'
-
-export const KINDS: readonly MemoryKind[] = ['shared', 'private']
+import { BufferPool } from '../../lib/index.ts'
 
 /** A pool of a test, which has everything back at its end. */
-export function poolOf(t: ExecutionContext, memory: MemoryKind, size = 1024, max?: number): BufferPool<MemoryKind> {
-  const pool = new BufferPool<MemoryKind>({ size, memory, ...(max === undefined ? {} : { max }) })
+export function poolOf(t: ExecutionContext, size = 1024, max?: number): BufferPool {
+  const pool = new BufferPool({ size, ...(max === undefined ? {} : { max }) })
   t.teardown(() => pool.close())
   return pool
 }
 
 /** Nothing of a pool is out, or will be as soon as callbacks that are due have been called. */
-export async function isWhole(t: ExecutionContext, pool: BufferPool<MemoryKind>): Promise<void> {
+export async function isWhole(t: ExecutionContext, pool: BufferPool): Promise<void> {
   await until(() => pool.stats().leased === 0)
   const { leased, acquired } = pool.stats()
   t.deepEqual({ leased, acquired }, { leased: 0, acquired: 0 })

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { BufferPool, MemoryKind, PoolEvent, PoolStats } from '../../lib/index.ts'
+import type { BufferPool, PoolEvent, PoolStats } from '../../lib/index.ts'
 
 /** Runs something, and returns what was told meanwhile on the channel `spanheap:pool` by pools with a tag. */
 export function eventsDuring(tag: string, run: () => void): PoolEvent[] {
@@ -24,7 +24,7 @@ export function counts({ stats }: { stats(): PoolStats }): { acquired: number; l
 }
 
 /** The statistics of a pool, which may be closed. */
-export const countsOf = (pool: BufferPool<MemoryKind>) => counts({ stats: () => pool.stats() })
+export const countsOf = (pool: BufferPool) => counts({ stats: () => pool.stats() })
 
 /** What a promise has come to by now: `waiting`, or how it was settled. */
 export async function stateOf(promise: Promise<unknown>): Promise<'waiting' | 'resolved' | 'rejected'> {

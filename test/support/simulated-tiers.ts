@@ -44,7 +44,7 @@ export function openTiers(options: TiersOptions = {}): Tiers {
   const pages = Page.First + limitPages
   const mapping = mapper.reserve({
     byteLength: pages * Page.Bytes,
-    kind: 'shared',
+    shared: true,
     alignment: mapper.maxAlignment,
     hugePages: true,
   })

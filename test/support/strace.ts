@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Call, parseStrace, type TracedCall } from '../../bench/strace.ts'
-import type { MemoryKind } from '../../lib/index.ts'
 import type { ReplayReport } from '../../lib/trace/replay.ts'
 import { type Ended, ROOT, reportOf, run } from './child.ts'
 
@@ -61,7 +60,6 @@ export interface TracedReplay {
 /** What is replayed, as the command line has it. */
 export interface ReplayRequest {
   trace: string
-  memory: MemoryKind
   allocator?: string
   events?: number
   rounds?: number
@@ -71,13 +69,13 @@ export interface ReplayRequest {
 
 /** Replays a trace of this package under strace; files go to `folder`. */
 export async function straceReplay(folder: string, request: ReplayRequest): Promise<TracedReplay> {
-  const { trace, memory, allocator = 'tcmalloc', events, rounds = 2, stacks = false } = request
-  const file = join(folder, `${trace}-${memory}-${allocator}-${stacks}`)
+  const { trace, allocator = 'tcmalloc', events, rounds = 2, stacks = false } = request
+  const file = join(folder, `${trace}-${allocator}-${stacks}`)
   const args = [
     join(ROOT, 'dist/lib/cli/main.js'),
     'replay',
     join(ROOT, `traces/${trace}.mtrc.gz`),
-    ...['--allocator', allocator, '--memory', memory, '--rounds', String(rounds), '--json'],
+    ...['--allocator', allocator, '--rounds', String(rounds), '--json'],
     ...['--ledger', `${file}.ledger`],
     ...(events === undefined ? [] : ['--events', String(events)]),
   ]

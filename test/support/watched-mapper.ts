@@ -7,6 +7,7 @@ export class WatchedMapper implements Mapper {
   readonly systemPageSize: number
   readonly canRelease: boolean
   readonly releaseZeroes: boolean
+  readonly guardBytes: number
   readonly maxAlignment: number
   /** Calls so far; a refused one counts. */
   calls = 0
@@ -25,6 +26,7 @@ export class WatchedMapper implements Mapper {
     this.systemPageSize = inner.systemPageSize
     this.canRelease = inner.canRelease
     this.releaseZeroes = inner.releaseZeroes
+    this.guardBytes = inner.guardBytes
     this.maxAlignment = inner.maxAlignment
   }
 
@@ -65,7 +67,6 @@ export class WatchedMapper implements Mapper {
 
 class WatchedMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
-  readonly unshared: SharedArrayBuffer | ArrayBuffer
   private readonly mapper: WatchedMapper
   private readonly inner: Mapping
   private closed = false
@@ -74,7 +75,10 @@ class WatchedMapping implements Mapping {
     this.mapper = mapper
     this.inner = inner
     this.buffer = inner.buffer
-    this.unshared = inner.unshared
+  }
+
+  unshared(): ArrayBuffer {
+    return this.inner.unshared()
   }
 
   grow(offset: number, length: number): number {

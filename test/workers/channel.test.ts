@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Channel, Heap } from '../../lib/index.ts'
+import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
 import { childScript } from '../support/child.ts'
 
 const MIB = 2 ** 20
@@ -128,5 +129,5 @@ test('what is no channel, or no block, is refused', (t) => {
     t.throws(() => Channel.attach(heap, { channel, generation }), { code: 'ERR_HEAP_INVALID_TOKEN' })
   t.throws(() => there.trySend(Buffer.alloc(10)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
   t.throws(() => new Channel(heap, { capacity: 0 }), { code: 'ERR_OUT_OF_RANGE' })
-  t.throws(() => new Channel(new Heap({ memory: 'private' }) as unknown as Heap), { code: 'ERR_HEAP_NOT_SHARED' })
+  t.throws(() => new Channel(new Heap({ mapper: new GrowableMapper() })), { code: 'ERR_HEAP_NOT_SHARED' })
 })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap, type HeapToken } from '../../lib/index.ts'
+import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
 import { childScript } from '../support/child.ts'
 import { churn } from '../support/churn.ts'
 
@@ -98,7 +99,7 @@ test('what isn’t the token of an open heap is refused', (t) => {
   t.is(heap.stats().threads, 1)
   heap.close()
   t.throws(() => Heap.attach(token), { code: 'ERR_HEAP_INVALID_TOKEN' })
-  t.throws(() => new Heap({ memory: 'private' }).share(), { code: 'ERR_HEAP_NOT_SHARED' })
+  t.throws(() => new Heap({ mapper: new GrowableMapper() }).share(), { code: 'ERR_HEAP_NOT_SHARED' })
 })
 
 test('an idle thread leaves its cache and its room to the others', (t) => {
