@@ -10,7 +10,8 @@ import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { FreeListHeap } from '../lib/freelist/index.ts'
 import { GoHeap } from '../lib/go/index.ts'
-import { BufferPool, Channel, Heap, type HeapOptions, type PoolOptions, struct, u8, u32 } from '../lib/index.ts'
+import { BufferPool, Channel, Heap, type HeapOptions, type PoolOptions } from '../lib/index.ts'
+import { struct, u8, u32 } from '../lib/struct/index.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB

@@ -7,7 +7,8 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { f64, Heap, i32, struct, u8 } from '../lib/index.ts'
+import { Heap } from '../lib/index.ts'
+import { f64, i32, struct, u8 } from '../lib/struct/index.ts'
 import { CollectionCounter, totalCount } from './collections.ts'
 
 const ROUNDS = 15

@@ -17,7 +17,6 @@ export { Block } from './lifetime/block.ts'
 export { HandleTable, type HandleTableOptions, type HandleTableToken } from './lifetime/handle-table.ts'
 export type { Mapper, Mapping, Reservation, SystemCall } from './os/mapper.ts'
 export type { LedgerOptions } from './os/native-mapper.ts'
-export { SimulatedMapper, type SimulatedSystem } from './os/simulated-mapper.ts'
 export type { Abortable } from './pool/abort.ts'
 export { BufferPool, type PoolToken } from './pool/buffer-pool.ts'
 export { Lease } from './pool/lease.ts'
@@ -28,51 +27,4 @@ export type { PoolStats } from './pool/pool-stats.ts'
 export type { ReadOptions, ReadSource } from './pool/read.ts'
 export type { PoolBuffer } from './pool/recycled-buffers.ts'
 export type { WriteOptions } from './pool/write.ts'
-export { type ArrayByKind, Column, type ValuesOf } from './struct/column.ts'
-export type { NumberKind } from './struct/kinds.ts'
-export type { BitRange, FieldLayout, Layout, Padding } from './struct/layout.ts'
-export type {
-  AnyRecord,
-  AnyStruct,
-  ColumnsCursor,
-  Fields,
-  FieldValues,
-  ReadOf,
-  RecordMethods,
-  StructCursor,
-  StructRecord,
-  Values,
-  WriteOf,
-} from './struct/shapes.ts'
-export { type Struct, type StructOptions, struct } from './struct/struct.ts'
-export type { StructArray } from './struct/struct-array.ts'
-export type { ColumnOf, StructColumns } from './struct/struct-columns.ts'
-export {
-  array,
-  be,
-  bits,
-  bool,
-  bytes,
-  type Endian,
-  enumeration,
-  type FieldArray,
-  type FieldType,
-  type FieldTypes,
-  f32,
-  f64,
-  i8,
-  i16,
-  i32,
-  i64,
-  le,
-  type NumberType,
-  type PointerType,
-  pointer,
-  safe,
-  text,
-  u8,
-  u16,
-  u32,
-  u64,
-} from './struct/types.ts'
 export type { HeapToken } from './token.ts'

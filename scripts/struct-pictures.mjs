@@ -3,7 +3,7 @@
 //     node scripts/struct-pictures.mjs          writes the files
 //     node scripts/struct-pictures.mjs --check  says which are not up to date, with status 1
 import { readFileSync, writeFileSync } from 'node:fs'
-import { array, bits, f64, i32, pointer, struct, text, u8, u32, u64 } from '../dist/lib/index.js'
+import { array, bits, f64, i32, pointer, struct, text, u8, u32, u64 } from '../dist/lib/struct/index.js'
 
 const fields = { side: u8, price: f64, qty: i32 }
 const Point = struct({ x: i32, y: i32 }, { name: 'Point' })

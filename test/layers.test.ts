@@ -24,6 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['channel.ts'],
   ['pool/'],
   ['struct/'],
+  ['testing/'],
   ['index.ts'],
   ['trace/'],
   ['record/'],

@@ -3,7 +3,8 @@ import { constants } from 'node:buffer'
 import { inspect } from 'node:util'
 import test from 'ava'
 import fc from 'fast-check'
-import { Heap, SimulatedMapper } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { WatchedMapper } from '../support/watched-mapper.ts'
 
 const LIMIT_BYTES = 2 ** 28

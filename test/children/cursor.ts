@@ -3,7 +3,8 @@
  * while they run, or as many small objects.
  */
 import { setTimeout } from 'node:timers/promises'
-import { f64, Heap, i32, struct } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
+import { f64, i32, struct } from '../../lib/struct/index.ts'
 import { collectionsDuring } from '../support/collections.ts'
 
 const LENGTH = 300_000

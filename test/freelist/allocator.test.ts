@@ -1,7 +1,7 @@
 import test from 'ava'
 import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 const HEADER = 16
 const SEARCHES = ['all', 'free'] as const

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { FreeListHeap, type Handle, type Mutator, type ObjectType } from '../../lib/freelist/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 const MIB = 2 ** 20
 const SEARCHES = ['all', 'free'] as const

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { bufferSuite, contractSuite } from '../support/contract-suite.ts'
 
 const MOST_ALIGNMENT = 2 ** 26

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { checkGrowth, growthBytes } from '../../lib/freelist/growth.ts'
 import { FreeListHeap, type Growth } from '../../lib/freelist/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 const MIB = 2 ** 20
 const BLOCKS = 1000

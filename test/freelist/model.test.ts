@@ -8,8 +8,8 @@ import {
   type Mutator,
   type ObjectType,
 } from '../../lib/freelist/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
 import { isAddon, loadAddon } from '../../lib/os/addon.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { minimize } from '../support/minimize.ts'
 import { Pattern } from '../support/pattern.ts'
 

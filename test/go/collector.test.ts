@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { GoHeap } from '../../lib/go/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { addBallast, chain, distract, isThere, lengthOf, openQuiet } from '../support/go-heaps.ts'
 
 const PIECE_BYTES = 16 * 1024

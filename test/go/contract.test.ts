@@ -1,7 +1,7 @@
 import test from 'ava'
 import { GoHeap, type GoHeapOptions } from '../../lib/go/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { bufferSuite, contractSuite } from '../support/contract-suite.ts'
 
 const MOST_ALIGNMENT = 2 ** 26

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { GoHeap } from '../../lib/go/index.ts'
-import { SimulatedMapper } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { collectGarbage } from '../support/garbage.ts'
 import { GoGraph, GraphError } from '../support/go-graph.ts'
 import { decodeLayout, decodeStep, describeStep, MOST_STEP, type Step } from '../support/go-steps.ts'

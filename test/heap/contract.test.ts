@@ -1,7 +1,8 @@
 import test from 'ava'
 import { DirectHeap } from '../../lib/direct/index.ts'
-import { Heap, type HeapOptions, SimulatedMapper } from '../../lib/index.ts'
+import { Heap, type HeapOptions } from '../../lib/index.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { bufferSuite, type Candidate, contractSuite } from '../support/contract-suite.ts'
 
 const MOST_ALIGNMENT = 2 ** 26

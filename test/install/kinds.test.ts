@@ -65,7 +65,8 @@ test('require', async (t) => {
 test('TypeScript: nodenext, strict, with the types of libraries checked', async (t) => {
   const project = projectWith('typescript', {
     'main.mts': `
-      import { BufferPool, Heap, struct, type HeapStats } from 'spanheap'
+      import { BufferPool, Heap, type HeapStats } from 'spanheap'
+      import { struct } from 'spanheap/struct'
       import { DirectHeap } from 'spanheap/direct'
       import { FreeListHeap } from 'spanheap/freelist'
       import { GoHeap } from 'spanheap/go'

@@ -1,5 +1,6 @@
 import test from 'ava'
-import { type HandleTable, Heap, SimulatedMapper } from '../../lib/index.ts'
+import { type HandleTable, Heap } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { exhaust, fillUp, OUT_OF_MEMORY, withOneRetry } from '../support/refusals.ts'
 
 const MIB = 2 ** 20

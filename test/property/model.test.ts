@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { Heap, SimulatedMapper } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { collectGarbage } from '../support/garbage.ts'
 import { minimize } from '../support/minimize.ts'
 import { HeapModel, ModelError, occupancyFor } from '../support/model.ts'

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import test from 'ava'
-import { array, Heap, i32, struct, u8 } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
+import { array, i32, struct, u8 } from '../../lib/struct/index.ts'
 
 const Pair = struct({ key: u8, values: array(i32, 2) }, { name: 'Pair' })
 

@@ -16,7 +16,7 @@ import {
   u16,
   u32,
   u64,
-} from '../../lib/index.ts'
+} from '../../lib/struct/index.ts'
 import { Order } from '../support/order.ts'
 
 test('a layout as data, as a table and as a header of C', (t) => {

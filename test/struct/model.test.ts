@@ -1,5 +1,6 @@
 import test from 'ava'
-import { type FieldLayout, type Fields, Heap, type Struct } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
+import type { FieldLayout, Fields, Struct } from '../../lib/struct/index.ts'
 import type { Shape } from '../../lib/struct/types.ts'
 import { ROOT, run } from '../support/child.ts'
 import { Random } from '../support/random.ts'

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { Heap } from '../../lib/index.ts'
 import {
   be,
   bits,
@@ -6,7 +7,6 @@ import {
   enumeration,
   f32,
   f64,
-  Heap,
   i8,
   i32,
   i64,
@@ -16,7 +16,7 @@ import {
   u8,
   u32,
   u64,
-} from '../../lib/index.ts'
+} from '../../lib/struct/index.ts'
 import { Random } from '../support/random.ts'
 
 const FIELDS = {

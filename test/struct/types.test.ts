@@ -1,5 +1,6 @@
 import test from 'ava'
-import { type Column, type FieldArray, Heap, type StructRecord } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
+import type { Column, FieldArray, StructRecord } from '../../lib/struct/index.ts'
 import { Order } from '../support/order.ts'
 
 /** That this compiles is the test; it runs, too. */

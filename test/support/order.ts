@@ -1,4 +1,17 @@
-import { array, bits, enumeration, f64, i32, pointer, safe, struct, text, u8, u32, u64 } from '../../lib/index.ts'
+import {
+  array,
+  bits,
+  enumeration,
+  f64,
+  i32,
+  pointer,
+  safe,
+  struct,
+  text,
+  u8,
+  u32,
+  u64,
+} from '../../lib/struct/index.ts'
 
 /** Where something is. */
 export const Point = struct({ x: f64, y: f64 }, { name: 'Point' })

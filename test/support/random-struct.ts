@@ -25,7 +25,7 @@ import {
   u16,
   u32,
   u64,
-} from '../../lib/index.ts'
+} from '../../lib/struct/index.ts'
 import type { Random } from './random.ts'
 
 const INTEGERS: readonly NumberType<number | bigint>[] = [i8, u8, i16, u16, i32, u32, i64, u64]

@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import type { ExecutionContext } from 'ava'
-import { type Address, type Allocator, AllocatorError, SimulatedMapper } from '../../lib/index.ts'
+import { type Address, type Allocator, AllocatorError } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 /** What a refused allocation throws. */
 export const OUT_OF_MEMORY = { instanceOf: AllocatorError, code: 'ERR_HEAP_OUT_OF_MEMORY' }

@@ -1,10 +1,11 @@
 import test from 'ava'
-import { Heap, SimulatedMapper } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
 import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
 import { Location, Span, SpanEntry } from '../../lib/memory/span.ts'
 import type { ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import { Cache, type ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { openTiers, type Tiers } from '../support/simulated-tiers.ts'
 
 const KIB = 1024

@@ -1,8 +1,9 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import type { HandleTable, Heap, SimulatedMapper } from '../../lib/index.ts'
+import type { HandleTable, Heap } from '../../lib/index.ts'
 import { SlotState, type ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
+import type { SimulatedMapper } from '../../lib/testing/index.ts'
 import { random } from '../support/churn.ts'
 import { strikeBuild } from '../support/strike-build.ts'
 
@@ -267,7 +268,9 @@ const CASES: Case[] = [
 
 let library: Library
 test.before(async () => {
-  library = (await import(pathToFileURL(`${strikeBuild()}index.js`).href)) as Library
+  const built = strikeBuild()
+  const load = (name: string) => import(pathToFileURL(`${built}${name}`).href)
+  library = { ...(await load('index.js')), ...(await load('testing/index.js')) } as Library
 })
 
 /** Uses every tier, and looks at everything. */

@@ -1,0 +1,1 @@
+export { SimulatedMapper, type SimulatedSystem } from '../os/simulated-mapper.ts'
