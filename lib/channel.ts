@@ -1,4 +1,6 @@
+import { Buffer } from 'node:buffer'
 import { randomInt } from 'node:crypto'
+import { clearInterval, setInterval } from 'node:timers'
 import { checkInteger, checkOptions } from './arguments.ts'
 import { AllocatorError, closedError, invalidToken } from './errors.ts'
 import type { Heap } from './heap.ts'

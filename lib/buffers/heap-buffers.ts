@@ -1,4 +1,5 @@
 import { constants } from 'node:buffer'
+import { types } from 'node:util'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions } from '../arguments.ts'
 import { outOfMemory, outOfRange, wrongType } from '../errors.ts'
@@ -136,7 +137,7 @@ export class HeapBuffers {
   allocateArray(type: TypedArrayConstructor, length: number, options: BufferOptions): ArrayBufferView {
     const size = checkArrayBytes(type, length)
     return this.place(size, options, ({ memory, offset, owner, key }) => {
-      const array = new type(memory as never, offset, length)
+      const array = arrayOver(memory, type, offset, length)
       HeapView.mark(array, owner, key)
       return array
     })
@@ -265,20 +266,29 @@ export class HeapBuffers {
   }
 }
 
-/** What all typed arrays inherit from. */
-const TypedArray = Object.getPrototypeOf(Uint8Array) as abstract new () => object
+/** Bytes of an element of a typed array's class, of whatever realm. Only {@link arrayOver} finds out whether it makes such arrays. */
+export function checkElementBytes(type: TypedArrayConstructor): number {
+  const bytes = typeof type === 'function' ? type.BYTES_PER_ELEMENT : undefined
+  if (bytes !== 1 && bytes !== 2 && bytes !== 4 && bytes !== 8) throw wrongType('type', "a typed array's class", type)
+  return bytes
+}
 
-/** Checks that `type` is a typed array's class. */
-export function checkArrayType<Class extends TypedArrayConstructor>(type: Class): Class {
-  if (typeof type !== 'function' || !(type.prototype instanceof TypedArray))
-    throw wrongType('type', "a typed array's class", type)
-  return type
+/** A typed array over memory. @throws TypeError if the class makes something else */
+export function arrayOver<T extends ArrayBufferView>(
+  memory: ArrayBufferLike,
+  type: TypedArrayConstructor<T>,
+  address: Address,
+  length: number
+): T {
+  const array = new type(memory as never, address, length)
+  if (!types.isTypedArray(array)) throw wrongType('type', "a typed array's class", type)
+  return array
 }
 
 /** Checks what a typed array is to be made of; returns its bytes. */
 export function checkArrayBytes(type: TypedArrayConstructor, length: number): number {
-  const { BYTES_PER_ELEMENT } = checkArrayType(type)
+  const elementBytes = checkElementBytes(type)
   if (checkCount('length', length) > constants.MAX_LENGTH)
     throw outOfRange('length', `at most ${constants.MAX_LENGTH}, the longest array`, length)
-  return length * BYTES_PER_ELEMENT
+  return length * elementBytes
 }

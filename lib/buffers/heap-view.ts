@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer'
+
 /**
  * The class that Node makes its Buffers of. `new Buffer()` is deprecated and `Buffer.from(buffer, …)` takes twice as long, since it
  * finds out first what it was given; the class itself is what `Buffer[Symbol.species]` has to name, so that `map` makes Buffers.

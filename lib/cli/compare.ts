@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, URL } from 'node:url'
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { isAddon, loadAddon } from '../os/addon.ts'

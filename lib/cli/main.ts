@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import { URL } from 'node:url'
+import { types } from 'node:util'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { AllocatorError } from '../errors.ts'
 import { DEFAULT_EVENTS, MOST_EVENTS } from '../record/record.ts'
@@ -120,7 +122,7 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE
   } else {
     process.exitCode = 1
-    const expected = error instanceof AllocatorError || (error instanceof Error && 'syscall' in error)
+    const expected = error instanceof AllocatorError || (types.isNativeError(error) && 'syscall' in error)
     process.stderr.write(`spanheap: ${expected ? (error as Error).message : (error as Error).stack}\n`)
   }
 }

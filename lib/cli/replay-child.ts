@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, URL } from 'node:url'
 import { promisify } from 'node:util'
 import { AllocatorError } from '../errors.ts'
 import type { AllocatorName, ReplayReport } from '../trace/replay.ts'

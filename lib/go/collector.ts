@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { Page } from '../memory/page.ts'
 import type { Marker } from './marker.ts'
 import type { MCache } from './mcache.ts'

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+
 /** Pauses that are kept, of the newest cycles, as Go's MemStats does. */
 const KEPT_PAUSES = 256
 

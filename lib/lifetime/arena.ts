@@ -3,6 +3,7 @@ import type { Address } from '../allocator.ts'
 import { checkChoice, checkCount, checkInteger, checkOptions } from '../arguments.ts'
 import {
   type ArrayOf,
+  arrayOver,
   checkArrayBytes,
   type HeapBuffers,
   type OwnerStats,
@@ -141,7 +142,7 @@ export class Arena implements Disposable, LocalArena {
   /** A typed array of `length` elements, of any class. @throws as `alloc` */
   allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
     const address = this.alloc(checkArrayBytes(type, length))
-    return new type(this.heap.memory.current as never, address, length) as unknown as ArrayOf<Class>
+    return arrayOver(this.heap.memory.current, type, address, length) as unknown as ArrayOf<Class>
   }
 
   /** An arena of its own limit and chunks that ends with this one at the latest. */

@@ -3,8 +3,9 @@ import type { Address } from '../allocator.ts'
 import { checkCount } from '../arguments.ts'
 import {
   type ArrayOf,
+  arrayOver,
   type BufferOptions,
-  checkArrayType,
+  checkElementBytes,
   type HeapBuffers,
   type TypedArrayConstructor,
 } from '../buffers/heap-buffers.ts'
@@ -71,10 +72,10 @@ export class Block implements Disposable {
    */
   as<Class extends TypedArrayConstructor>(type: Class): ArrayOf<Class> {
     this.checkLive()
-    const bytes = checkArrayType(type).BYTES_PER_ELEMENT
+    const bytes = checkElementBytes(type)
     if (this.size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.size)
     const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
-    const array = new type(buffer as never, byteOffset, this.size / bytes)
+    const array = arrayOver(buffer, type, byteOffset, this.size / bytes)
     HeapView.mark(array, this, 1)
     return array as unknown as ArrayOf<Class>
   }

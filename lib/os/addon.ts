@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, URL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { AllocatorError } from '../errors.ts'
 import type { SystemCall } from './mapper.ts'

@@ -1,5 +1,6 @@
+import { Buffer } from 'node:buffer'
 import { closeSync, openSync, readSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, URL } from 'node:url'
 
 /** The ELF header, the program headers and the interpreter's path are at the very start of an executable. */
 const ELF_START_BYTES = 4096

@@ -8,8 +8,15 @@ export interface Abortable {
 
 /** @throws TypeError; the signal's reason where it is aborted already */
 export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal)
+  if (signal !== undefined && !isSignal(signal)) throw wrongType('signal', 'an AbortSignal', signal)
   signal?.throwIfAborted()
+}
+
+/** By what is used of it: jsdom, for one, has a class of its own. */
+function isSignal(value: unknown): value is AbortSignal {
+  const { aborted, throwIfAborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignal>
+  const methods = [throwIfAborted, addEventListener, removeEventListener]
+  return typeof aborted === 'boolean' && methods.every((method) => typeof method === 'function')
 }
 
 /** What an operation comes to, or a rejection as soon as the signal is aborted. The operation goes on, and whoever waits for it too. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import {
   type ConnectOpts,
   connect,
@@ -171,7 +172,7 @@ class Reading {
 
 /** What a pooled socket has received; undefined of another one. */
 export function readingOf(socket: unknown): Reading | undefined {
-  return socket instanceof Socket ? received.get(socket) : undefined
+  return received.get(socket as Socket)
 }
 
 /** A connection that reads into a pool's buffers. */

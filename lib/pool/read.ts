@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
+import { types } from 'node:util'
 import { checkCount } from '../arguments.ts'
 import { wrongType } from '../errors.ts'
 import { type Abortable, checkSignal, orAborted } from './abort.ts'
@@ -112,7 +113,7 @@ async function* copyStream(
   options: ReadOptions
 ): AsyncGenerator<Buffer, void, void> {
   for await (const chunk of untilAborted(source, options.signal)) {
-    if (!(chunk instanceof Uint8Array)) throw wrongType('a chunk of the source', 'a Uint8Array', chunk)
+    if (!types.isUint8Array(chunk)) throw wrongType('a chunk of the source', 'a Uint8Array', chunk)
     for (let from = 0; from < chunk.length; from += pool.size) {
       const lease = await pool.leaseAsync(options)
       try {
@@ -139,10 +140,15 @@ async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal | 
       yield next.value
     }
   } finally {
-    if (signal?.aborted && source instanceof Readable) source.destroy()
+    if (signal?.aborted && isDestroyable(source)) source.destroy()
     // Where a chunk is being waited for, it may never come.
     const left = isOver ? undefined : chunks.return?.()
     if (signal?.aborted) left?.catch(() => {})
     else await left
   }
+}
+
+/** A stream of Node's, or one that is made like these. */
+function isDestroyable(source: object): source is Readable {
+  return typeof (source as Partial<Readable>).destroy === 'function'
 }

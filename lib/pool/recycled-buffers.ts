@@ -1,3 +1,4 @@
+import { clearInterval, setInterval } from 'node:timers'
 import { checkCount, checkOptions } from '../arguments.ts'
 import type { OwnerStats } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'

@@ -1,3 +1,4 @@
+import { clearInterval, setInterval } from 'node:timers'
 import { Word } from './pool-slots.ts'
 
 /** One who waits for a buffer. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import type { FileHandle } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { Transform, type Writable } from 'node:stream'
@@ -59,7 +60,7 @@ function writeStream(stream: Writable, bytes: Uint8Array, letGo: () => void): Pr
     const end = (error?: Error | null) => {
       ends.delete(closed)
       letGo()
-      if (error instanceof Error) reject(error)
+      if (typeof error === 'object' && error !== null) reject(error)
       // Node calls back without an error also where a stream was destroyed before it was done.
       else if (stream.destroyed) reject(closedEarly(stream))
       else resolve()
@@ -103,7 +104,7 @@ function endsOf(stream: Writable): Set<() => void> {
  */
 function isAtRest(stream: Writable): boolean {
   if (isSocketLike(stream)) return true
-  if (!(stream instanceof ZlibStream)) return false
+  if (!isCompressor(stream)) return false
   // Set by the thread's end only, while `errored` may be another stream's error that this one was destroyed with.
   const failure = Object.getOwnPropertySymbols(stream).find(({ description }) => description === 'kError')
   return failure !== undefined && Boolean((stream as unknown as Record<symbol, unknown>)[failure])
@@ -113,12 +114,18 @@ function closedEarly(stream: Writable): Error {
   return stream.errored ?? new Error('the stream was closed before all was written')
 }
 
-/** What all streams of zlib inherit from. They read what they are given, and make what they pass on. */
+/** What all streams of zlib inherit from. */
 const ZlibStream = Object.getPrototypeOf(Object.getPrototypeOf(zlib.Deflate)) as abstract new () => object
+
+/** Streams of zlib read what they are given, and make what they pass on. */
+function isCompressor(stream: Writable): boolean {
+  // biome-ignore lint/plugin: a class of Node's own, which all realms share
+  return stream instanceof ZlibStream
+}
 
 /** Whether a stream may hand the very memory that it is given to its reader. */
 function passesOn(stream: Writable): boolean {
-  return stream instanceof Transform && !(stream instanceof ZlibStream)
+  return stream instanceof Transform && !isCompressor(stream)
 }
 
 function isWritable(target: unknown): target is Writable {

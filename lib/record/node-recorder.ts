@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, URL } from 'node:url'
 import { RecorderVariable } from './node-record.ts'
 
 const PRELOAD = fileURLToPath(new URL('./preload/preload.cjs', import.meta.url))

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { outOfRange, wrongType } from '../errors.ts'
 import { checkBits, checkPointer, checkSafe, FITS, numberError, unsafe } from './checks.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
@@ -30,7 +31,7 @@ function compile(given: Readonly<Record<string, unknown>>, text: string): unknow
   try {
     return new Function('constants', `'use strict'; const { ${names} } = constants; ${text}`)(constants)
   } catch (error) {
-    if (error instanceof EvalError) return undefined
+    if (types.isNativeError(error) && error.name === 'EvalError') return undefined
     throw error
   }
 }

@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer'
+import { types } from 'node:util'
 import { outOfRange, wrongType } from '../errors.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 
@@ -85,7 +87,7 @@ export function checkText(name: string, length: number, value: unknown): number 
 
 /** Checks bytes that are to fit in `length`. */
 export function checkBytes(name: string, length: number, value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw wrongType(name, 'a Uint8Array', value)
+  if (!types.isUint8Array(value)) throw wrongType(name, 'a Uint8Array', value)
   if (value.length > length) throw outOfRange(name, `at most ${length} bytes`, `${value.length} bytes`)
   return value
 }

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { isForeign } from './codecs.ts'
 
 /** Digits of half a key, low ones first: a table of counts then takes 8 KiB and stays in the cache. */
@@ -39,7 +40,7 @@ export function keysOfNumbers(numbers: Float64Array, descending: boolean): Keys 
 export function keysOfBigints(bigints: BigInt64Array | BigUint64Array, descending: boolean): Keys {
   const keys = new Uint32Array(bigints.buffer)
   const flip = descending ? ALL : 0
-  const sign = bigints instanceof BigInt64Array ? 0x8000_0000 : 0
+  const sign = types.isBigInt64Array(bigints) ? 0x8000_0000 : 0
   for (let high = HIGH; high < keys.length; high += 2) {
     keys[high] = keys[high]! ^ sign ^ flip
     keys[high ^ 1] = keys[high ^ 1]! ^ flip

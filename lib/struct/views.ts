@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { AllocatorError, closedError } from '../errors.ts'
 import type { Heap } from '../heap.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'

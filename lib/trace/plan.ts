@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { Mtrc } from './format.ts'
 import type { Trace } from './trace.ts'
 
@@ -142,7 +143,7 @@ function shareOut(trace: Trace, threads: number): ThreadPlan[] {
       operation: new Uint8Array(count),
       alignmentLog2: new Uint8Array(count),
       slot: new Int32Array(count),
-      size: trace.size instanceof Int32Array ? new Int32Array(count) : new Float64Array(count),
+      size: types.isInt32Array(trace.size) ? new Int32Array(count) : new Float64Array(count),
       event: new Int32Array(count),
       turns: new Int32Array(0),
     })

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { constants } from 'node:os'
 import type { Address, Allocator } from '../allocator.ts'
 import { AllocatorError } from '../errors.ts'

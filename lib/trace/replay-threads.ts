@@ -1,3 +1,4 @@
+import { URL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from '../errors.ts'
 import { Heap } from '../heap.ts'
