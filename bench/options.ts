@@ -256,10 +256,6 @@ const OPTIONS: Readonly<Record<string, Readonly<Record<string, Setting>>>> = {
     "'sampled'": () => buffers({ leaks: 'sampled' }),
     "'all'": () => buffers({ leaks: 'all' }, undefined, 500),
   },
-  autoFree: {
-    false: () => buffers({ leaks: 'off' }),
-    true: () => buffers({ leaks: 'off', autoFree: true }, undefined, 2000),
-  },
   ledger: {
     none: () => recorded({}),
     '{ ring: 1000 }': () => recorded({ ledger: { ring: 1000 } }),

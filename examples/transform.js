@@ -10,8 +10,7 @@ import { Readable, Transform, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { BufferPool } from 'spanheap'
 
-// Where a stream fails, what the others had queued is dropped: autoFree gives it back.
-const pool = new BufferPool({ size: 65536, max: 8, tag: 'transform', autoFree: true })
+const pool = new BufferPool({ size: 65536, max: 8, tag: 'transform' })
 
 /** Chunks of a file, each with its lease, which whoever gets it releases. */
 async function* chunksOf(file) {

@@ -41,7 +41,9 @@ export const enum Cache {
   OwnSpan = 528,
   /** The granule of an isolated block that the owner is about to free, or 0. The shim writes it as it takes the block from its list. */
   Taken = 656,
-  Stacks = 657,
+  /** The granule of an object that is on no stack, while it is given back. A full stack has no place behind its top: there the next one begins. */
+  Surrendered = 657,
+  Stacks = 658,
   /** A low-water mark below 0: there were too few. */
   Missed = -1,
 }
@@ -202,7 +204,7 @@ export class ThreadCache {
       }
     }
     if (this.push(granule)) return true
-    // The limit is 0, or came down in a scavenge. An entry above it will do for the moment that it takes to give it back.
+    // The limit is 0, or came down in a scavenge.
     return this.surrender(granule, sizeClass, ObjectState.Live, this.classes.stride[sizeClass]!)
   }
 
@@ -216,9 +218,8 @@ export class ThreadCache {
     // The class was looked up before: the block may have been freed since, and its pages carved anew.
     const isThere = this.states[granule] === from && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
     if (isThere) {
-      const above = (area[sizeClass]! + 1) | 0
-      area[above] = granule
-      this.transfer.giveBack(sizeClass, area, above, 1, from)
+      area[Cache.Surrendered] = granule
+      this.transfer.giveBack(sizeClass, area, Cache.Surrendered, 1, from)
       area[Cache.HandedOut]! -= owned
     }
     this.locks.release(Lock.FirstClass + sizeClass)

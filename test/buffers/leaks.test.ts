@@ -13,8 +13,8 @@ test('a dropped buffer is told: where it is, how long, whose, and where it was a
   }>('reported')
   t.is(reports.length, 2)
   const [buffer, array] = reports
-  t.like(buffer, { kind: 'buffer', address, bytes: 100, tag: 'request', freed: false })
-  t.like(array, { kind: 'buffer', bytes: 32, freed: false })
+  t.like(buffer, { kind: 'buffer', address, bytes: 100, tag: 'request' })
+  t.like(array, { kind: 'buffer', bytes: 32 })
   for (const { stack } of reports) {
     const [first] = stack!.split('\n')
     t.regex(first!, /test\/children\/leaks\.js:\d+:\d+/)
@@ -47,15 +47,6 @@ test('sampled: one in 8192 is told, of a heap’s and of a pool’s', async (t) 
   t.deepEqual(await run('sampled'), { heap: 5, pool: 2 })
 })
 
-test('autoFree gives back what was dropped, and tells it where it was asked to', async (t) => {
-  const { before, after, quiet, freed, loud } = await run<Record<string, number | boolean>>('autoFree')
-  t.true(Number(before) > 500_000)
-  t.is(after, 0)
-  t.is(quiet, 0)
-  t.is(freed, true)
-  t.is(loud, 0)
-})
-
 test('what was freed in whatever way, by whichever thread, is not told', async (t) => {
   t.deepEqual(await run('freed'), { told: 0, owners: [] })
 })
@@ -72,15 +63,11 @@ test('a dropped lease, and a dropped buffer of a pool, are told; what was releas
   const { reports, stats, owners } = await run<{ reports: LeakReport[]; stats: object; owners: unknown }>('pool')
   t.deepEqual(reports.map(({ kind }) => kind).sort(), ['buffer', 'lease'])
   for (const report of reports) {
-    t.like(report, { bytes: 300, tag: 'pool', freed: false })
+    t.like(report, { bytes: 300, tag: 'pool' })
     t.regex(report.stack!.split('\n')[0]!, /test\/children\/leaks\.js/)
   }
   t.deepEqual(stats, { acquired: 1, leased: 1, idle: 1 })
   t.deepEqual(owners, [{ tag: 'pool', buffers: 3, bytes: 900 }])
-})
-
-test('autoFree of a pool takes back dropped buffers and leases, and says nothing with leaks off', async (t) => {
-  t.deepEqual(await run('pool, autoFree'), { acquired: 2, leased: 1, told: 0 })
 })
 
 test('a buffer that another thread has adopted or released is no leak of this one', async (t) => {

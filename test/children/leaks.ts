@@ -99,21 +99,6 @@ const tasks: Record<string, () => Promise<void>> = {
       pool: reports.filter(({ tag }) => tag === 'pool').length,
     })
   },
-  async autoFree() {
-    const heap = open({ leaks: 'off', autoFree: true })
-    ;(() => {
-      for (let i = 0; i < 500; i++) heap.allocBuffer(1000)
-      heap.allocArray(Float64Array, 1000)
-    })()
-    const before = heap.stats().liveBytes
-    await collectUntil(() => heap.stats().liveBytes === 0)
-    const quiet = reports.length
-    const loud = open({ leaks: 'all', autoFree: true })
-    ;(() => loud.allocBuffer(10))()
-    await collectUntil(() => reports.length > 0)
-    heap.audit()
-    answer({ before, after: heap.stats().liveBytes, quiet, freed: reports[0]?.freed, loud: loud.stats().liveBytes })
-  },
   async freed() {
     const heap = open()
     const worker = new Worker(childScript('heap-worker'), { workerData: { token: heap.share(), task: 'serve' } })
@@ -152,9 +137,9 @@ const tasks: Record<string, () => Promise<void>> = {
     answer({ failed, tags: reports.map(({ tag }) => tag) })
   },
   async closed() {
-    const heap = open({ leaks: 'all', autoFree: true })
+    const heap = open({ leaks: 'all' })
     const other = Heap.attach(heap.share())
-    const pool = new BufferPool({ size: 64, heap, leaks: 'all', autoFree: true })
+    const pool = new BufferPool({ size: 64, heap, leaks: 'all' })
     ;(() => {
       heap.allocBuffer(100)
       pool.acquire()
@@ -181,23 +166,6 @@ const tasks: Record<string, () => Promise<void>> = {
     await collect()
     const { acquired, leased, idle } = pool.stats()
     answer({ reports, stats: { acquired, leased, idle }, owners: pool.heap.stats({ detail: true }).owners })
-  },
-  async 'pool, autoFree'() {
-    const pool = new BufferPool({ size: 300, leaks: 'off', autoFree: true, max: 2 })
-    ;(() => {
-      pool.acquire()
-      pool.lease()
-    })()
-    await collectUntil(() => pool.stats().idle === 2)
-    const both = [pool.acquire(), pool.acquire()]
-    const { acquired } = pool.stats()
-    for (const buffer of both) pool.release(buffer)
-    // A held buffer is no dropped one.
-    const letGo = (() => pool.hold(pool.acquire())!)()
-    await collect()
-    const { leased } = pool.stats()
-    letGo()
-    answer({ acquired, leased, told: reports.length })
   },
   async adopted() {
     const pool = new BufferPool({ size: 300, leaks: 'all' })

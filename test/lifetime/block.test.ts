@@ -72,7 +72,7 @@ test('a length that is no multiple of an element’s', (t) => {
 })
 
 test('watched for leaks, it is freed as any other', (t) => {
-  using heap = new Heap({ leaks: 'all', autoFree: true })
+  using heap = new Heap({ leaks: 'all' })
   const blocks = Array.from({ length: 100 }, (_, i) => heap.alloc(i))
   for (const block of blocks) t.is(block.buffer().length, block.length)
   t.is(heap.stats({ detail: true }).owners[0]!.buffers, 100)

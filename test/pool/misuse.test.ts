@@ -128,7 +128,7 @@ test('a set: options of its pools are checked as theirs, and nothing stays of on
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
   for (const options of [{ max: 0 }, { min: -1 }, { alignment: 3 }, { zero: 'always' }, { leaks: 'none' }])
     t.throws(() => new PoolSet({ heap, sizes: [10], ...(options as object) }), { code: 'ERR_OUT_OF_RANGE' })
-  for (const options of [{ tag: 7 }, { autoFree: 1 }, { trimMs: '1' }, { heap: {} }])
+  for (const options of [{ tag: 7 }, { trimMs: '1' }, { heap: {} }])
     t.throws(() => new PoolSet({ heap, sizes: [10], ...(options as object) }), WRONG_TYPE)
   for (const value of [null, 7, 'x']) t.throws(() => new PoolSet(value as never), WRONG_TYPE)
   t.deepEqual(heap.stats({ detail: true }).owners, [])

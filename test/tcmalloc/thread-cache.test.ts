@@ -222,3 +222,22 @@ test('touched bytes are whole pages, and grow with what the stacks may hold', (t
   for (let i = 0; i < 120; i++) miss(cache, classOf(tiers, 16))
   t.true(cache.touchedBytes() >= before + 4 * KIB)
 })
+
+test('a block of nobody’s is freed beside a full stack, behind which the next class’s begins', (t) => {
+  const tiers = openTiers({ limitPages: 65_536, budgetBytes: 2 ** 30 })
+  const cache = tiers.openCache()
+  const sizeClass = classOf(tiers, 65_536)
+  const [unowned, ...live] = allocateElsewhere(tiers, sizeClass, 200)
+  const isFull = () => cache.bytes() === 64 * 65_536
+  for (let i = 0; i < 100 && !isFull(); i++) {
+    while (live.length > 0) free(cache, sizeClass, live.pop()!)
+    live.push(...allocateMany(cache, sizeClass, 199))
+    while (!isFull() && cache.push(live.at(-1)!)) live.pop()
+  }
+  t.true(isFull(), 'as many as a stack has room for')
+  cache.freeUnowned(unowned!, ObjectState.Live)
+  t.is(tiers.tables.states[unowned!], ObjectState.Transfer)
+  // Were it in the place behind the top, it would be an object of the next class once it is this slot's again.
+  tiers.tables.states[unowned!] = cache.state
+  t.is(cache.pop(sizeClass + 1), 0)
+})

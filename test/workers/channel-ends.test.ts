@@ -67,8 +67,8 @@ test('what only a pool, an arena or a table may free can’t be sent, and a chan
   table.close()
 })
 
-test('what was sent is nobody’s leak, and isn’t freed with the sender’s Buffer: it is who receives it that has it', async (t) => {
-  using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all', autoFree: true })
+test('what was sent is nobody’s leak, and stays when the sender’s Buffer goes: it is who receives it that has it', async (t) => {
+  using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all' })
   using channel = new Channel(heap, { capacity: 1 })
   const send = () => channel.trySend(heap.allocBuffer(100, { tag: 'sent' }).fill(7))
   t.true(send())

@@ -73,7 +73,14 @@ interface Case {
   /** The live bytes may be more, or fewer, by so many after it. */
   most?: number
   least?: number
+  /** Over memory of the system's, which a simulated one can't stand for. */
+  native?: true
+  /** What must be live after it, exactly. */
+  live?: (heap: Heap) => number
 }
+
+/** The usable bytes of some sizes, and of none. */
+const USABLE: Readonly<Record<number, number>> = { 0: 0, 100: 112, 5000: 5120, 300000: 303_104 }
 
 const many = (heap: Heap, count: number, size: number) => Array.from({ length: count }, () => heap.malloc(size))
 
@@ -86,8 +93,9 @@ function keepLengths(heap: Heap, sizes: readonly number[]): void {
   for (const size of sizes) for (let i = 0; i < 2; i++) heap.free(heap.malloc(size))
 }
 
-/** What the case of handles has prepared. */
+/** What the cases of handles and of isolated buffers have prepared. */
 const tables = new WeakMap<Heap, HandleTable>()
+const isolated = new WeakMap<Heap, Buffer[]>()
 
 const CASES: Case[] = [
   { name: 'malloc that grows the heap', step: (heap) => heap.malloc(100), most: 112 },
@@ -253,6 +261,24 @@ const CASES: Case[] = [
     most: 5000,
     least: 112,
   },
+  {
+    name: 'isolated buffers',
+    native: true,
+    prepare: (heap) => {
+      const sizes = [100, 100, 5000, 300_000, 100, 300_000]
+      isolated.set(
+        heap,
+        sizes.map((size) => heap.allocBuffer(size, { isolated: true }))
+      )
+      return []
+    },
+    step: (heap) => {
+      for (const buffer of isolated.get(heap)!) heap.freeBuffer(buffer)
+    },
+    least: 2 * 303_104 + 5120 + 3 * 112,
+    // What was detached is free, or else lost.
+    live: (heap) => isolated.get(heap)!.reduce((bytes, { length }) => bytes + USABLE[length]!, 0),
+  },
   { name: 'stats', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.stats() },
   { name: 'audit', prepare: (heap) => many(heap, 50, 64), step: (heap) => heap.audit() },
   {
@@ -289,11 +315,11 @@ function inspect(heap: Heap, before: number, { most = 0, least = 0 }: Case, uses
 }
 
 /** A heap that will be struck, and what its step is given. */
-function openVictim({ cacheBytes = 4 * MIB, prepare }: Case) {
-  const mapper = new library.SimulatedMapper()
-  const victim = new library.Heap({ limitBytes: 32 * MIB, mapper, cacheBytes })
-  const survivor = library.Heap.attach(victim.share(), { mapper })
-  return { mapper, victim, survivor, blocks: prepare?.(victim) ?? [] }
+function openVictim({ cacheBytes = 4 * MIB, prepare, native }: Case) {
+  const system = native ? {} : { mapper: new library.SimulatedMapper() }
+  const victim = new library.Heap({ limitBytes: 32 * MIB, ...system, cacheBytes })
+  const survivor = library.Heap.attach(victim.share(), system)
+  return { system, victim, survivor, blocks: prepare?.(victim) ?? [] }
 }
 
 /** How many points there are in a step at which it may be struck. */
@@ -311,7 +337,7 @@ for (const one of CASES) {
     for (let n = 0; n < total; n += n < FIRST_POINTS ? 1 : 1 + (next() % Math.ceil((2 * total) / OTHER_POINTS))) {
       for (const dies of [true, false]) {
         if (one.name === 'close' && !dies) continue // there is nothing to go on with
-        const { mapper, victim, survivor, blocks } = openVictim(one)
+        const { system, victim, survivor, blocks } = openVictim(one)
         const before = survivor.stats().liveBytes
         try {
           if (!strikeAt(n, () => one.step(victim, blocks))) throw new Error('it came to its end')
@@ -321,12 +347,15 @@ for (const one of CASES) {
             // One in four repairers is struck in turn.
             if (n % 4 === 3) {
               // It clears up while it attaches, and more when it looks.
-              const second = () => library.Heap.attach(survivor.share(), { mapper }).stats()
+              const second = () => library.Heap.attach(survivor.share(), system).stats()
               strikeAt(next() % 1500, second)
               dieAllBut(survivor)
             }
           } else inspect(victim, before, one, 2)
           inspect(survivor, before, one, 2)
+          const { liveBytes } = survivor.stats()
+          const expected = one.live?.(victim) ?? liveBytes
+          if (liveBytes !== expected) throw new Error(`${liveBytes} bytes are live, not ${expected}`)
           if (dies) {
             const { threads, threadCacheBytes } = survivor.stats()
             if (threads !== 1) throw new Error(`${threads} threads are counted`)
