@@ -107,6 +107,6 @@ export interface Mapping {
   releaseSlot(offset: number, index: number): void
   /** Whether `buffer`, which may have come from another thread, is `buffer` of this very memory. */
   isUnder(buffer: ArrayBufferLike): boolean
-  /** Lets go. Address space goes when the last view is collected; views of memory of V8's own, and one thread's, have length 0 from then on. */
+  /** Lets go. What is left of it goes when the last view is collected. */
   close(): void
 }

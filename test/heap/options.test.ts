@@ -7,7 +7,7 @@ import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
 const MIB = 2 ** 20
 
 const WRONG_TYPES: Readonly<Record<string, readonly unknown[]>> = {
-  memory: [1, null, {}, true, Symbol('shared')],
+  shared: [1, null, {}, 'yes', Symbol('shared')],
   limitBytes: ['64', null, {}, true, 64n, Symbol('64')],
   threadCache: ['yes', 1, null, {}, 1n],
   cacheBytes: ['64', null, {}, true, 64n],
@@ -15,7 +15,6 @@ const WRONG_TYPES: Readonly<Record<string, readonly unknown[]>> = {
 }
 
 const OUT_OF_RANGE: Readonly<Record<string, readonly unknown[]>> = {
-  memory: ['', 'Shared', 'both'],
   limitBytes: [-1, 0, 8191, Number.NaN, Infinity, -Infinity, 2 ** 35 + 8192, 2 ** 53],
   cacheBytes: [-1, Number.NaN, Infinity, 2 ** 30 + 1],
   releaseRate: [-1, Number.NaN, Infinity, 10_001],
