@@ -6,7 +6,7 @@ import { type Setting, settingsFor, type Verdict, verdictOf } from './settings.t
 
 /** What a trace says about a program and spanheap: the object that `spanheap advise --json` prints. */
 export interface Advice {
-  schemaVersion: 1
+  schemaVersion: 2
   node: string
   trace: string
   events: number
@@ -25,7 +25,7 @@ export interface Advice {
 export function adviceOn(trace: Trace, tcmalloc: ReplayReport, buffer: ReplayReport): Advice {
   const profiled = profileOf(trace)
   return {
-    schemaVersion: 1,
+    schemaVersion: 2,
     node: process.versions.node,
     trace: trace.name,
     events: trace.events,

@@ -47,7 +47,7 @@ test('--json: one object with just the keys that were promised', async (t) => {
   t.is(ended.stdout.indexOf('\n'), ended.stdout.length - 1, 'one line')
   const advice = reportOf<Advice>(ended)
   t.deepEqual(Object.keys(advice), KEYS)
-  t.like(advice, { schemaVersion: 1, trace: 'mixed', events: 5950, threads: 1 })
+  t.like(advice, { schemaVersion: 2, trace: 'mixed', events: 5950, threads: 1 })
   t.is(advice.replays.tcmalloc.allocator, 'tcmalloc')
   t.is(advice.replays.buffer.allocator, 'buffer')
   const [published, heap, fitted] = advice.classes.rows
