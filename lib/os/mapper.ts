@@ -105,7 +105,7 @@ export interface Mapping {
   claimSlot(offset: number, count: number): number
   /** Gives a slot that this thread claimed back. */
   releaseSlot(offset: number, index: number): void
-  /** Whether `buffer`, which may have come from another thread, is `buffer` of this very memory. */
+  /** Whether `buffer` is over all of this very memory: it may have come from another thread, or another attachment in this one. */
   isUnder(buffer: ArrayBufferLike): boolean
   /** Lets go. What is left of it goes when the last view is collected. */
   close(): void

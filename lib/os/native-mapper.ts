@@ -78,7 +78,7 @@ class NativeMapping implements Mapping {
   private readonly addon: Addon
   readonly handle: MappingHandle
   private readonly address: number
-  /** Buffers of other threads that were found to be this one. */
+  /** Buffers that were found to be of this memory: of other threads, and of other attachments in this one. */
   private readonly known = new WeakSet<ArrayBufferLike>()
 
   constructor(addon: Addon, reserved: { handle: MappingHandle; buffer: SharedArrayBuffer; address: number }) {
@@ -114,7 +114,10 @@ class NativeMapping implements Mapping {
 
   isUnder(buffer: ArrayBufferLike): boolean {
     if (this.known.has(buffer)) return true
-    if (!isSharedArrayBuffer(buffer) || this.addon.adopt(buffer)?.address !== this.address) return false
+    const isOurs = isSharedArrayBuffer(buffer)
+      ? this.addon.adopt(buffer)?.address === this.address
+      : buffer.byteLength === this.buffer.byteLength && this.addon.offsetIn(this.handle, buffer) === 0
+    if (!isOurs) return false
     this.known.add(buffer)
     return true
   }

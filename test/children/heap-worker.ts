@@ -14,7 +14,8 @@ switch (task) {
     port.on('message', ({ call, args }: { call: string; args: unknown[] }) => {
       try {
         const method = (heap as unknown as Record<string, (...args: unknown[]) => unknown>)[call]!
-        port.postMessage({ result: method.apply(heap, args) })
+        const result = method.apply(heap, args)
+        port.postMessage({ result: ArrayBuffer.isView(result) ? result.byteOffset : result })
       } catch (error) {
         port.postMessage({ code: (error as { code: string }).code })
       }

@@ -1,4 +1,4 @@
-// A worker that is sent views, and has a heap, a pool and a set of pools of its own, or of the thread that sends them, or closed ones.
+// A worker that is sent views, as what they are over and where, and has a heap, a pool and a set of pools of its own, or of the thread that sends them, or closed ones.
 import { parentPort, workerData } from 'node:worker_threads'
 import { BufferPool, Heap, type HeapToken, PoolSet, type PoolToken } from '../../lib/index.ts'
 
@@ -9,11 +9,11 @@ export interface StrangerData {
   isClosed?: boolean
 }
 
-/** A call: of a method, with a view. */
+/** A call: of a method, with a view: V8 posts none of a heap's ArrayBuffer, but the SharedArrayBuffer. */
 export interface StrangerCall {
   of: 'heap' | 'pool' | 'set'
   name: string
-  view: ArrayBufferView
+  view: { buffer: ArrayBufferLike; byteOffset: number; byteLength: number }
 }
 
 const { heap: heapToken, pool: poolToken, isClosed } = workerData as StrangerData
@@ -29,7 +29,7 @@ const port = parentPort!
 port.on('message', ({ of, name, view }: StrangerCall) => {
   const called = { heap, pool, set }[of] as unknown as Record<string, (view: ArrayBufferView) => unknown>
   try {
-    const result = called[name]!(view)
+    const result = called[name]!(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
     port.postMessage(ArrayBuffer.isView(result) ? result.byteOffset : result)
   } catch (error) {
     const { name: type, code, message } = error as Error & { code?: string }

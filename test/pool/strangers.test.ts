@@ -38,11 +38,13 @@ type Held = ReturnType<typeof handOut>
 type Name = keyof Held['views']
 
 /** Starts a worker, and makes calls there. */
-function start(data: StrangerData) {
+function start(heap: Heap, data: StrangerData) {
   const worker = new Worker(childScript('stranger'), { workerData: data })
   const call = async (of: StrangerCall['of'], name: string, view: ArrayBufferView): Promise<unknown> => {
     const answer = once(worker, 'message')
-    worker.postMessage({ of, name, view } satisfies StrangerCall)
+    const { byteOffset, byteLength } = view
+    const buffer = view.buffer === heap.memory.current ? heap.buffer : view.buffer
+    worker.postMessage({ of, name, view: { buffer, byteOffset, byteLength } } satisfies StrangerCall)
     return ((await answer) as [unknown])[0]
   }
   return { worker, call }
@@ -133,7 +135,7 @@ for (const [title, { data, expected }] of Object.entries(cases)) {
     const heap = new Heap({ limitBytes: LIMIT_BYTES })
     const held = handOut(heap)
     const before = countsOf(held.pool)
-    const { worker, call } = start(data(heap, held))
+    const { worker, call } = start(heap, data(heap, held))
     t.teardown(() => worker.terminate())
     for (const [method, outcomes] of Object.entries(expected(held))) {
       const [of, name] = method.split('.') as [StrangerCall['of'], string]
@@ -158,7 +160,7 @@ for (const [title, { data, expected }] of Object.entries(cases)) {
 test('a worker that has the pool releases what another acquired, and is told the second time; so is the other', async (t) => {
   const heap = new Heap({ limitBytes: LIMIT_BYTES })
   const pool = new BufferPool({ heap, size: 100, trimMs: 0 })
-  const { worker, call } = start({ heap: heap.share(), pool: pool.share() })
+  const { worker, call } = start(heap, { heap: heap.share(), pool: pool.share() })
   const buffer = pool.acquire()
   t.is(await call('pool', 'release', buffer), undefined)
   t.is(await call('pool', 'release', buffer), 'ERR_POOL_DOUBLE_RELEASE')

@@ -1,9 +1,15 @@
 import type { BufferPool } from '../../lib/index.ts'
 import { random } from './churn.ts'
 
+/** A buffer that this thread has. */
+interface Held {
+  view: Uint8Array
+  stamp: number
+}
+
 /** A buffer on its way to another thread, which releases it. */
 export interface Sent {
-  view: Uint8Array
+  address: number
   stamp: number
 }
 
@@ -17,7 +23,7 @@ const MOST_HELD = 3
 export class StampedBuffers {
   private readonly pool: BufferPool
   private readonly next: () => number
-  private readonly held: Sent[] = []
+  private readonly held: Held[] = []
   private stamps: number
 
   constructor(pool: BufferPool, seed: number) {
@@ -36,8 +42,10 @@ export class StampedBuffers {
     } else if (what < 70 && held.length > 0) {
       const { view } = this.check(held.splice(this.next() % held.length, 1)[0]!)
       pool.release(view)
-    } else if (what < 80 && held.length > 0 && send !== undefined) send(held.pop()!)
-    else if (what < 88) {
+    } else if (what < 80 && held.length > 0 && send !== undefined) {
+      const { view, stamp } = held.pop()!
+      send({ address: view.byteOffset, stamp })
+    } else if (what < 88) {
       const lease = pool.tryLease()
       if (lease === undefined) return
       const sent = this.stamp(lease.buffer)
@@ -57,9 +65,9 @@ export class StampedBuffers {
   }
 
   /** Takes over what another thread has sent, and releases it. */
-  receive(sent: Sent): void {
-    this.check(sent)
-    const own = this.stamp(this.pool.adopt(sent.view))
+  receive({ address, stamp }: Sent): void {
+    const view = this.pool.adopt(this.pool.heap.bufferAt(address))
+    const own = this.stamp(this.check({ view, stamp }).view)
     this.pool.release(this.check(own).view)
   }
 
@@ -67,16 +75,16 @@ export class StampedBuffers {
     for (const sent of this.held.splice(0)) this.pool.release(this.check(sent).view)
   }
 
-  private stamp(view: Uint8Array): Sent {
+  private stamp(view: Uint8Array): Held {
     const stamp = ++this.stamps
     wordsOf(view).fill(stamp)
     return { view, stamp }
   }
 
-  private check(sent: Sent): Sent {
-    const wrong = wordsOf(sent.view).find((word) => word !== sent.stamp)
-    if (wrong !== undefined) throw new Error(`a buffer with the stamp ${sent.stamp} has another owner's: ${wrong}`)
-    return sent
+  private check(held: Held): Held {
+    const wrong = wordsOf(held.view).find((word) => word !== held.stamp)
+    if (wrong !== undefined) throw new Error(`a buffer with the stamp ${held.stamp} has another owner's: ${wrong}`)
+    return held
   }
 }
 
