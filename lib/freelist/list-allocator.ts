@@ -153,9 +153,7 @@ export class ListAllocator {
 
   /** Gives all memory back; nobody may use it from now on. */
   close(): void {
-    if (this.mapper.canRelease && this.mappedBytes > 0) {
-      this.mapping.release(Page.First * Page.Bytes, this.mappedBytes)
-    }
+    if (this.mappedBytes > 0) this.mapping.discard(Page.First * Page.Bytes, this.mappedBytes)
     this.mapping.close()
     this.tables.close()
   }

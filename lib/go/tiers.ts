@@ -49,7 +49,6 @@ export class GoTiers {
   readonly central: MCentral
   readonly cache: MCache
   readonly tally = new Tally(this.classes)
-  private readonly mapper: Mapper
   private readonly memStats = new MemStats()
   private peakLiveBytes = 0
   private peakUsedPages = 0
@@ -57,7 +56,6 @@ export class GoTiers {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(mapper: Mapper, options: ReservationOptions, settings: CollectorSettings) {
-    this.mapper = mapper
     const { mapping, limitPages } = reserve(mapper, options)
     this.mapping = mapping
     this.tables = openBeside(mapping, () => openTables(mapper, Page.First + limitPages))
@@ -289,7 +287,7 @@ export class GoTiers {
     this.cache.close()
     this.manual.close()
     const pages = this.mheap.mappedPages
-    if (this.mapper.canRelease && pages > 0) this.mapping.release(Page.First * Page.Bytes, pages * Page.Bytes)
+    if (pages > 0) this.mapping.discard(Page.First * Page.Bytes, pages * Page.Bytes)
     this.mapping.close()
     this.tables.close()
   }

@@ -80,6 +80,10 @@ class GrowableMapping implements Mapping {
     return constants.errno.ENOTSUP
   }
 
+  discard(offset: number, length: number): void {
+    new Uint8Array(this.buffer, offset, length).fill(0)
+  }
+
   claimSlot(offset: number, count: number): number {
     const words = new Int32Array(this.buffer, offset + 4, count)
     for (let index = 0; index < count; index++) {

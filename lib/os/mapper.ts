@@ -79,8 +79,6 @@ export interface Isolation {
   take(tables: Mapping, note: number): number
   /** Makes all views of a buffer have length 0. False, and nothing is done, if it can't be detached. */
   detach(buffer: ArrayBufferLike): boolean
-  /** As `release`, but for the pages of isolated blocks that V8 still holds: they go when it lets go. Nothing can be taken any more. */
-  releaseRest(offset: number, length: number): number
 }
 
 /** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
@@ -98,6 +96,11 @@ export interface Mapping {
   grow(offset: number, length: number): number
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */
   release(offset: number, length: number): number
+  /**
+   * Nobody needs `[offset, offset + length)` any more: its pages go back or, if they can't, are cleared. Views of it read zeros. But isolated
+   * blocks that V8 still holds stay, and go when it lets go; from now on nobody takes any.
+   */
+  discard(offset: number, length: number): void
   /**
    * Claims the first free one of `count` thread slots, whose words follow the one at `offset`, which counts deaths; -1
    * where none is free. See memory/thread-slots.ts.

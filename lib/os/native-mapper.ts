@@ -104,6 +104,10 @@ class NativeMapping implements Mapping {
     return this.addon.release(this.handle, offset, length)
   }
 
+  discard(offset: number, length: number): void {
+    this.addon.releaseRest(this.handle, offset, length)
+  }
+
   claimSlot(offset: number, count: number): number {
     return this.addon.claimSlot(this.handle, offset, count)
   }
@@ -154,10 +158,6 @@ class NativeIsolation implements Isolation {
 
   detach(buffer: ArrayBufferLike): boolean {
     return this.addon.detach(buffer as ArrayBuffer)
-  }
-
-  releaseRest(offset: number, length: number): number {
-    return this.addon.releaseRest(this.handle, offset, length)
   }
 }
 

@@ -125,6 +125,10 @@ class SimulatedMapping implements Mapping {
     return 0
   }
 
+  discard(offset: number, length: number): void {
+    this.release(offset, length)
+  }
+
   claimSlot(offset: number, count: number): number {
     return this.inner.claimSlot(offset, count)
   }

@@ -77,9 +77,4 @@ export class IsolatedBlocks {
       this.cache.freeTaken()
     }
   }
-
-  /** Gives pages back at the last close: all but those of blocks that V8 still holds, which go with these. */
-  release(offset: number, length: number): void {
-    this.isolation.releaseRest(offset, length)
-  }
 }

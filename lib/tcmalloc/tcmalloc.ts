@@ -65,7 +65,6 @@ export class TCMalloc {
   /** Undefined where the memory can't be isolated: without the addon. */
   readonly isolated: IsolatedBlocks | undefined
   private readonly classes: SizeClassTable
-  private readonly mapper: Mapper
   private readonly locks: Locks
   private readonly pageHeap: PageHeap
   private readonly central: CentralCache
@@ -113,7 +112,6 @@ export class TCMalloc {
     adopted: Mapping | undefined,
     begin: (tables: Tables) => void
   ) {
-    this.mapper = mapper
     this.classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
     this.classBySize = this.classes.classBySize()
     const stacks = threadCacheLayout(this.classes)
@@ -446,8 +444,7 @@ export class TCMalloc {
     if (last) {
       tables.control[HeapWord.Magic] = 0
       const pages = this.pageHeap.mappedPages
-      if (this.mapper.canRelease && pages > 0)
-        (this.isolated ?? this.mapping).release(Page.First * Page.Bytes, pages * Page.Bytes)
+      if (pages > 0) this.mapping.discard(Page.First * Page.Bytes, pages * Page.Bytes)
     }
     // The lock first: it would look abandoned once the slot is free.
     locks.release(Lock.Clearing)

@@ -1,7 +1,8 @@
 import { markAsUntransferable } from 'node:worker_threads'
 import test from 'ava'
 import fc from 'fast-check'
-import { BufferPool, Channel, Heap, SimulatedMapper } from '../../lib/index.ts'
+import { BufferPool, Channel, Heap } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { reportOf, run, runChild } from '../support/child.ts'
 
 const LIMIT_BYTES = 2 ** 28

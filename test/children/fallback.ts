@@ -5,7 +5,7 @@ import { AllocatorError, BufferPool, Heap, type HeapStats } from '../../lib/inde
 
 export interface FallbackReport {
   /** A heap as it is by default. */
-  own: { buffer: string; share: string; released: number; stats: HeapStats; closed: HeapStats }
+  own: { buffer: string; share: string; released: number; stats: HeapStats; closed: HeapStats; keptBytes: number[] }
   /** One made with the option `shared`, and one more attachment. */
   shared: { buffer: string; isSameMemory: boolean; freed: string; liveBytes: number }
   /** What comes of another heap's, or another pool's, buffer: of heaps by default, and of shared ones. */
@@ -40,7 +40,7 @@ function useOwn(): FallbackReport['own'] & { alignment: string } {
   const alignment = codeOf(() => heap.alignedAlloc(2 ** 20, 100))
   heap.close()
   const buffer = heap.buffer.constructor.name
-  return { buffer, share, released, stats, closed: heap.stats(), alignment }
+  return { buffer, share, released, stats, closed: heap.stats(), alignment, keptBytes: [...new Set(kept)] }
 }
 
 function useShared(): FallbackReport['shared'] {

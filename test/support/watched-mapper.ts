@@ -89,6 +89,10 @@ class WatchedMapping implements Mapping {
     return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.release(offset, length)
   }
 
+  discard(offset: number, length: number): void {
+    if (!this.mapper.refuses()) this.inner.discard(offset, length)
+  }
+
   claimSlot(offset: number, count: number): number {
     return this.inner.claimSlot(offset, count)
   }
