@@ -18,6 +18,7 @@ const HELPERS = {
   checkBits,
   checkPointer: (name: string, _kind: string, value: unknown) => checkPointer(name, value),
   checkSafe,
+  lost: ({ $v }: { $v: Views }) => $v.lose(),
   numberError,
   unsafe,
   wrongIndex,
@@ -126,7 +127,7 @@ export class StructAccessors {
     // The index is all that moves: so an access in a loop is what it would be with a typed array, i * step + first.
     const access: Access = (kind, delta) => {
       const unit = NUMBERS[kind].size
-      return `this.$v.${kind}[(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit} | 0]`
+      return `(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit} | 0`
     }
     return this.make(CursorBase, CURSOR, `this.$s + Math.imul(this.$i, ${size})`, access) as never
   }
@@ -154,7 +155,7 @@ export class StructAccessors {
 function recordAccess(unitShift: number): Access {
   return (kind, delta) => {
     const { size } = NUMBERS[kind]
-    return `this.$v.${kind}[(this.$e << ${unitShift - Math.log2(size)}) + ${delta / size} | 0]`
+    return `(this.$e << ${unitShift - Math.log2(size)}) + ${delta / size} | 0`
   }
 }
 

@@ -61,10 +61,10 @@ export function codecOf(shape: Shape, place: Place): Codec {
       return { read: raw.read, write, plain }
     }
     case 'bool': {
-      const read = (v: Views, o: number) => v.u8[o] !== 0
+      const read = (v: Views, o: number) => v.bytes[o] !== 0
       const write = (v: Views, o: number, value: unknown) => {
         if (checked && typeof value !== 'boolean') throw wrongType(name, 'a boolean', value)
-        v.u8[o] = value ? 1 : 0
+        v.bytes[o] = value ? 1 : 0
       }
       return { read, write, plain: read }
     }
@@ -118,21 +118,23 @@ function rawNumber(kind: NumberKind, foreign: boolean, alignment: number): RawNu
   const { size } = NUMBERS[kind]
   if (alignment >= size && (!foreign || size === 1)) {
     return {
-      read: (v, o) => (v[kind] as Numbers)[o / size]!,
+      read: (v, o) => (v[kind] as Numbers)[o / size] ?? v.lose(),
       write: (v, o, value) => {
-        ;(v[kind] as Numbers)[o / size] = value
+        const numbers = v[kind] as Numbers
+        if (numbers[o / size] === undefined) v.lose()
+        numbers[o / size] = value
       },
     }
   }
   const numbers = scratchOf[kind] as Numbers
   return {
-    read: (v, o) => {
-      for (let i = 0; i < size; i++) scratch[foreign ? size - 1 - i : i] = v.u8[o + i]!
+    read: ({ bytes }, o) => {
+      for (let i = 0; i < size; i++) scratch[foreign ? size - 1 - i : i] = bytes[o + i]!
       return numbers[0]!
     },
-    write: (v, o, value) => {
+    write: ({ bytes }, o, value) => {
       numbers[0] = value
-      for (let i = 0; i < size; i++) v.u8[o + i] = scratch[foreign ? size - 1 - i : i]!
+      for (let i = 0; i < size; i++) bytes[o + i] = scratch[foreign ? size - 1 - i : i]!
     },
   }
 }
@@ -149,27 +151,26 @@ function safeCodec(kind: NumberKind, raw: RawNumber, { name, checked }: Place, c
 }
 
 function bytesCodec(length: number, name: string): Codec {
-  const read = (v: Views, o: number) => new Uint8Array(v.u8.buffer, v.u8.byteOffset + o, length)
-  const write = (v: Views, o: number, value: unknown) => {
+  const read = ({ bytes }: Views, o: number) => new Uint8Array(bytes.buffer, bytes.byteOffset + o, length)
+  const write = ({ bytes }: Views, o: number, value: unknown) => {
     const source = checkBytes(name, length, value)
-    v.u8.set(source, o)
-    v.u8.fill(0, o + source.length, o + length)
+    bytes.set(source, o)
+    bytes.fill(0, o + source.length, o + length)
   }
-  return { read, write, plain: (v, o) => v.u8.toString('hex', o, o + length) }
+  return { read, write, plain: ({ bytes }, o) => bytes.toString('hex', o, o + length) }
 }
 
 function textCodec(length: number, name: string): Codec {
-  const read = (v: Views, o: number) => {
-    const { u8 } = v
+  const read = ({ bytes }: Views, o: number) => {
     const end = o + length
     let at = o
-    while (at < end && u8[at] !== 0) at++
-    return u8.toString('utf8', o, at)
+    while (at < end && bytes[at] !== 0) at++
+    return bytes.toString('utf8', o, at)
   }
-  const write = (v: Views, o: number, value: unknown) => {
+  const write = ({ bytes }: Views, o: number, value: unknown) => {
     const size = checkText(name, length, value)
-    v.u8.write(value as string, o, size, 'utf8')
-    v.u8.fill(0, o + size, o + length)
+    bytes.write(value as string, o, size, 'utf8')
+    bytes.fill(0, o + size, o + length)
   }
   return { read, write, plain: read }
 }
@@ -202,22 +203,22 @@ function bitsCodec(kind: NumberKind, first: number, width: number, { name, check
   const size = Math.ceil((first + width) / 8)
   const shift = BigInt(first)
   const big = isBig(kind)
-  const bytesAt = (v: Views, o: number) => {
+  const bytesAt = (bytes: Uint8Array, o: number) => {
     let all = 0n
-    for (let i = size - 1; i >= 0; i--) all = (all << 8n) | BigInt(v.u8[o + i]!)
+    for (let i = size - 1; i >= 0; i--) all = (all << 8n) | BigInt(bytes[o + i]!)
     return all
   }
-  const read = (v: Views, o: number) => {
-    const bits = bytesAt(v, o) >> shift
+  const read = ({ bytes }: Views, o: number) => {
+    const bits = bytesAt(bytes, o) >> shift
     const value = kind.startsWith('i') ? BigInt.asIntN(width, bits) : BigInt.asUintN(width, bits)
     return big ? value : Number(value)
   }
-  const write = (v: Views, o: number, value: unknown) => {
+  const write = ({ bytes }: Views, o: number, value: unknown) => {
     if (checked) checkBits(name, kind, width, value)
     const mask = (2n ** BigInt(width) - 1n) << shift
     const bits = BigInt.asUintN(width, typeof value === 'bigint' ? value : BigInt(Math.trunc(Number(value)) || 0))
-    let all = (bytesAt(v, o) & ~mask) | (bits << shift)
-    for (let i = 0; i < size; i++, all >>= 8n) v.u8[o + i] = Number(all & 255n)
+    let all = (bytesAt(bytes, o) & ~mask) | (bits << shift)
+    for (let i = 0; i < size; i++, all >>= 8n) bytes[o + i] = Number(all & 255n)
   }
   return { read, write, plain: big ? (v, o) => String(read(v, o)) : read }
 }

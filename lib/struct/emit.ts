@@ -9,8 +9,24 @@ export interface Body {
   readonly set?: string
 }
 
-/** Where a field is in code: the element of a kind `delta` bytes behind the start of the field's struct. */
+/** Where a field is in code: the index, among elements of a kind, of the one `delta` bytes behind the start of the field's struct. */
 export type Access = (kind: NumberKind, delta: number) => string
+
+/**
+ * Code for an element's value. A heap's ArrayBuffer can be lost, and its elements are undefined then: see `Views.lose`. The check for
+ * it is no instruction in what V8 compiles: there a load from a typed array gives a number until one has given something else.
+ */
+function load(kind: NumberKind, index: string): string {
+  return `(this.$v.${kind}[${index}] ?? lost(this))`
+}
+
+/**
+ * Code for a write of an element, in whose value `z` is the old one. It is loaded for the same check: if nothing else needs it, V8
+ * leaves of the load what the store has to do anyhow, the check of the index.
+ */
+function store(kind: NumberKind, index: string, value: string): string {
+  return `const a = this.$v.${kind}, i = ${index}, z = a[i]; if (z === undefined) lost(this); a[i] = ${value}`
+}
 
 /** For each kind, what holds of an `x` that is none of its values, once its type is known to be right; empty where nothing does. */
 const WRONG: Readonly<Record<NumberKind, string>> = {
@@ -46,18 +62,18 @@ export function bodyOf(field: FieldLayout, alignment: number, checked: boolean, 
   if ('endian' in shape && isForeign(shape.endian)) return undefined
   switch (shape.is) {
     case 'bool': {
-      const element = access('u8', offset)
+      const index = access('u8', offset)
       const check = checked ? `if (${isNo('boolean')}) throw wrongType(${name}, 'a boolean', x); ` : ''
-      return { get: `return ${element} !== 0`, set: `${check}${element} = x ? 1 : 0` }
+      return { get: `return ${load('u8', index)} !== 0`, set: `${check}${store('u8', index, 'x ? 1 : 0')}` }
     }
     case 'number': {
       const { kind } = shape
       if (!isAligned(kind, offset, alignment)) return undefined
       if (shape.safe) return wideBody(name, kind, offset, access, checked ? 'checkSafe' : undefined)
-      const element = access(kind, offset)
+      const index = access(kind, offset)
       const type = isBig(kind) ? 'bigint' : 'number'
       const check = checked ? `if (${isNo(type, WRONG[kind])}) throw numberError(${name}, '${kind}', x); ` : ''
-      return { get: `return ${element}`, set: `${check}${element} = x` }
+      return { get: `return ${load(kind, index)}`, set: check + store(kind, index, 'x') }
     }
     case 'pointer':
       if (!isAligned('u64', offset, alignment)) return undefined
@@ -84,14 +100,15 @@ function wideBody(
 ): Body | undefined {
   if (isForeign('little')) return undefined
   const low = access('u32', offset)
-  const high = access(kind === 'u64' ? 'u32' : 'i32', offset + 4)
+  const half = kind === 'u64' ? 'u32' : 'i32'
+  const high = `this.$v.${half}[${access(half, offset + 4)}]`
   const checks =
     check === undefined
       ? ''
       : `if (${isNo('number', `!Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}`)}) ${check}(${name}, '${kind}', x); `
   return {
-    get: `const y = ${high} * 4294967296 + ${low}; if (${never('y > 9007199254740991 || y < -9007199254740991')}) throw unsafe(${name}, '${kind}', y); return y`,
-    set: `${checks}const y = x >>> 0; ${low} = y; ${high} = (x - y) / 4294967296`,
+    get: `const y = ${high} * 4294967296 + ${load('u32', low)}; if (${never('y > 9007199254740991 || y < -9007199254740991')}) throw unsafe(${name}, '${kind}', y); return y`,
+    set: `${checks}const y = x >>> 0; ${store('u32', low, 'y')}; ${high} = (x - y) / 4294967296`,
   }
 }
 
@@ -111,7 +128,8 @@ function bitsBody(
     const start = Math.floor(offset / size) * size
     const shift = (offset - start) * 8 + first
     if (alignment < size || shift + width > size * 8) continue
-    const element = access(unit, start)
+    const index = access(unit, start)
+    const element = load(unit, index)
     const mask = width === 32 ? -1 : 2 ** width - 1
     const signed = shape.kind.startsWith('i')
     const value = signed
@@ -127,7 +145,7 @@ function bitsBody(
     const check = checked ? `if (${isNo('number', wrong)}) checkBits(${name}, '${shape.kind}', ${width}, x); ` : ''
     return {
       get: `return ${value}`,
-      set: `${check}${element} = ${element} & ${~(mask << shift)} | (x & ${mask}) << ${shift}`,
+      set: check + store(unit, index, `z & ${~(mask << shift)} | (x & ${mask}) << ${shift}`),
     }
   }
   return undefined

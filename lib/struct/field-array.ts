@@ -52,6 +52,7 @@ export class RecordArray implements FieldArray<unknown, unknown> {
   }
 
   [inspect.custom](): unknown {
+    if (!this.$v.isLive) return `${this.traits.name} (gone)`
     return this.toJSON()
   }
 

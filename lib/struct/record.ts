@@ -44,7 +44,7 @@ export abstract class FieldsBase {
 
   [inspect.custom](_depth: number, options: object): string {
     const { name } = this.$accessors.struct
-    if (this.$v.heap === undefined) return `${name} (gone)`
+    if (!this.$v.isLive) return `${name} (gone)`
     return `${name} ${inspect(this.toJSON(), options)}`
   }
 }
@@ -94,9 +94,9 @@ export function checkedIndex(views: Views, indices: Int8Array, index: number): n
   return index | 0
 }
 
-/** What to throw for an index that was refused: after a close, all are. */
+/** What to throw for an index that was refused: when what it is into is gone, all are. */
 export function wrongIndex(views: Views, index: unknown, length: number): Error {
-  views.checkedHeap()
+  views.check()
   return indexError(index, length)
 }
 

@@ -53,7 +53,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
 
   /** A place in the array that moves, at index 0 first. */
   cursor(): StructCursor<F, Name> {
-    this.$v.checkedHeap()
+    this.$v.check()
     if (this.length === 0) throw outOfRange('length', 'above 0 for a cursor', 0)
     return new this.accessors.Cursor(this.$v, this.$s, this.$a) as unknown as StructCursor<F, Name>
   }
@@ -62,7 +62,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
   column<K extends keyof F & string>(field: K): Column<ReadOf<F[K]>, WriteOf<F[K]>, ValuesOf<F[K]>> {
     const { field: layout, codec } = this.accessors.access(field)
     const { $v: views, length } = this
-    views.checkedHeap()
+    views.check()
     const start = this.$s + layout.offset
     const { read, write } = codec
     return new Column(layout, { views, start, stride: this.accessors.size, length, read, write })
@@ -79,8 +79,9 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
   slice(from = 0, to = this.length): StructArray<F, Name> {
     const [first, end] = this.range(from, to)
     const { size } = this.accessors
+    const { bytes } = this.$v
     const copy = allocateArray<F, Name>(this.accessors, this.$v.checkedHeap(), end - first)
-    copy.$v.u8.set(this.$v.u8.subarray(this.$s + first * size, this.$s + end * size))
+    copy.$v.u8.set(bytes.subarray(this.$s + first * size, this.$s + end * size))
     return copy
   }
 
@@ -118,7 +119,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
   /** What `console.log` shows: the first records. */
   [inspect.custom](_depth: number, options: object): string {
     const title = `${this.accessors.struct.name}[${this.length}]`
-    if (this.$v.heap === undefined) return `${title} (gone)`
+    if (!this.$v.isLive) return `${title} (gone)`
     const more = this.length > SHOWN ? ` and ${this.length - SHOWN} more` : ''
     return `${title} ${inspect(this.subarray(0, Math.min(SHOWN, this.length)).toJSON(), options)}${more}`
   }

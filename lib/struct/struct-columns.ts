@@ -61,8 +61,8 @@ export class ColumnsTraits {
         const { size } = NUMBERS[kind]
         const shift = Math.log2(size)
         return stride === size
-          ? `this.$v.${kind}[(${start} >> ${shift}) + this.$i]`
-          : `this.$v.${kind}[${start} + Math.imul(this.$i, ${stride}) + ${delta} >> ${shift}]`
+          ? `(${start} >> ${shift}) + this.$i`
+          : `${start} + Math.imul(this.$i, ${stride}) + ${delta} >> ${shift}`
       }
       return {
         name: field.name,
@@ -94,6 +94,7 @@ interface CursorPlace {
 
 /** A place in columns that moves. */
 abstract class ColumnsCursorBase {
+  declare readonly $v: Views
   declare readonly $i: number
   declare readonly $columns: ReadonlyMap<string, ColumnTraits>
   declare readonly $name: string
@@ -107,14 +108,15 @@ abstract class ColumnsCursorBase {
   }
 
   toJSON(): Record<string, unknown> {
-    const holder = this as unknown as { $v: Views } & Record<string, number>
+    const starts = this as unknown as Record<string, number>
     const plain: Record<string, unknown> = {}
     for (const [i, [name, { codec, stride }]] of [...this.$columns].entries())
-      plain[name] = codec.plain(holder.$v, holder[`$b${i}`]! + this.$i * stride)
+      plain[name] = codec.plain(this.$v, starts[`$b${i}`]! + this.$i * stride)
     return plain
   }
 
   [inspect.custom](_depth: number, options: object): string {
+    if (!this.$v.isLive) return `${this.$name} (gone)`
     return `${this.$name} ${inspect(this.toJSON(), options)}`
   }
 }
@@ -156,7 +158,7 @@ export class StructColumns<F extends Fields> implements Disposable {
   column<K extends keyof F & string>(name: K): ColumnOf<F[K]> {
     const { field, codec, stride } = accessIn(this.traits.columns, name)
     const { views, length } = this
-    views.checkedHeap()
+    views.check()
     const start = this.starts[[...this.traits.columns.keys()].indexOf(name)]!
     const kind = kindOf(field)
     if (kind !== undefined && field.bits === undefined)
@@ -167,7 +169,7 @@ export class StructColumns<F extends Fields> implements Disposable {
 
   /** A place in the columns that moves, at index 0 first. */
   cursor(): ColumnsCursor<F> {
-    this.views.checkedHeap()
+    this.views.check()
     if (this.length === 0) throw indexError(0, 0)
     return new this.traits.Cursor(this.views, 0, {
       length: this.length,

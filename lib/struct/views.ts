@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { AllocatorError, closedError } from '../errors.ts'
+import { closedError, staleHandle } from '../errors.ts'
 import type { Heap } from '../heap.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'
 
@@ -10,12 +10,14 @@ const WINDOW_BYTES = 2 ** 31
 
 /**
  * A part of a heap's memory as typed arrays. When what it shows is gone, they are taken from it, and what is then found in their place
- * throws: so accesses need no check of their own.
+ * throws: so accesses need no check of their own. But nothing tells that a program has lost the heap's ArrayBuffer (see `ViewMemory`),
+ * except that the typed arrays have length 0: so an access that finds no element calls {@link Views.lose}.
  *
  * INVARIANT: each typed array is stored once. V8 takes it for a constant then, and an access knows its bounds and where its bytes
  * are; a single store to any object of this class would end that for all. To take a property away doesn't.
  */
 export class Views {
+  /** Undefined after it was closed, or the block freed. */
   heap: Heap | undefined
   /** The address of its first byte. */
   readonly base: number
@@ -29,7 +31,8 @@ export class Views {
   readonly i64: BigInt64Array
   readonly f32: Float32Array
   readonly f64: Float64Array
-  /** @internal What it then says. */ gone: () => Error
+  /** What it throws, if what it shows is gone. */
+  private gone: (() => Error) | undefined
 
   /** @param length a multiple of 8 */
   constructor(heap: Heap | undefined, buffer: ArrayBuffer, base: number, length: number) {
@@ -45,21 +48,44 @@ export class Views {
     this.f64 = new Float64Array(buffer, base, length / 8)
     this.base = base
     this.heap = heap
-    this.gone = freedError
+    this.gone = undefined
   }
 
-  /** What it showed is gone. */
-  end(error: () => Error): void {
-    this.heap = undefined
+  /** What it showed is gone. @param heap if the block is still there, and can be freed */
+  end(error: () => Error, heap?: Heap): void {
+    this.heap = heap
     this.gone = error
     for (const kind of KINDS) Reflect.deleteProperty(this, kind)
     Object.setPrototypeOf(this, GONE)
   }
 
-  /** The heap. @throws AllocatorError where what it shows is gone */
+  /** There is no element where one should be. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
+  lose(): never {
+    viewsOf(this.checkedHeap()).endLost()
+    throw lostError()
+  }
+
+  /** The heap, also if its ArrayBuffer was lost. @throws AllocatorError if what it shows is gone otherwise */
   checkedHeap(): Heap {
-    if (this.heap === undefined) throw this.gone()
+    if (this.heap === undefined) throw this.gone!()
     return this.heap
+  }
+
+  /** Whether there is anything to see. */
+  get isLive(): boolean {
+    return this.gone === undefined && this.i8.length > 0
+  }
+
+  /** For what is no access of one element. @throws AllocatorError if what it shows is gone */
+  check(): void {
+    if (this.gone !== undefined) throw this.gone()
+    if (!this.isLive) this.lose()
+  }
+
+  /** For accesses of many bytes. @throws AllocatorError if what it shows is gone */
+  get bytes(): Buffer {
+    this.check()
+    return this.u8
   }
 
   /**
@@ -67,7 +93,7 @@ export class Views {
    * Uint8Array at its start, after which V8 compares the class of each at each access.
    */
   indices(start: number, length: number): Int8Array {
-    const { buffer, byteOffset } = this.u8
+    const { buffer, byteOffset } = this.bytes
     return new Int8Array(buffer, byteOffset + start, length)
   }
 }
@@ -79,14 +105,21 @@ const GONE: Views = Object.create(Views.prototype)
 for (const kind of KINDS) {
   Object.defineProperty(GONE, kind, {
     get(this: Views) {
-      throw this.gone()
+      this.check()
     },
   })
 }
 
 /** What a use of memory says whose block was freed. */
 export function freedError(): Error {
-  return new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the record’s block was freed')
+  return staleHandle('the record’s block was freed')
+}
+
+/** What a use of memory says whose ArrayBuffer was lost. */
+function lostError(): Error {
+  return staleHandle(
+    'a byte stream or ArrayBuffer.prototype.transfer has taken the heap’s ArrayBuffer; the block is still there: Struct.at(heap, address) gives a new record'
+  )
 }
 
 /** What a record shows once its block was freed. */
@@ -109,7 +142,10 @@ class HeapViews {
   window(address: number): Views {
     const index = Math.floor(address / WINDOW_STEP)
     const known = this.windows[index]
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      if (known.isLive) return known
+      this.endLost()
+    }
     const base = index * WINDOW_STEP
     const memory = this.heap.memory.current
     const views = new Views(this.heap, memory, base, Math.min(WINDOW_BYTES, memory.byteLength - base))
@@ -118,7 +154,20 @@ class HeapViews {
   }
 
   block(address: number, length: number): Views {
-    const views = new Views(this.heap, this.heap.memory.current, address, length)
+    return this.remember(new Views(this.heap, this.heap.memory.current, address, length))
+  }
+
+  /** What was over an ArrayBuffer that is lost shows nothing from here on: records find that out without looking for an element. */
+  endLost(): void {
+    for (const views of this.windows.splice(0)) if (views !== undefined) this.remember(views)
+    for (const block of this.blocks) {
+      const views = block.deref()
+      if (views?.heap !== undefined && !views.isLive) views.end(lostError, views.heap)
+    }
+  }
+
+  /** It is to end at a close, if it is still in use then. */
+  private remember(views: Views): Views {
     if (this.blocks.length >= this.nextSweep) {
       this.blocks = this.blocks.filter((block) => block.deref()?.heap !== undefined)
       this.nextSweep = Math.max(64, 2 * this.blocks.length)

@@ -181,7 +181,14 @@ test('where no code may be made from strings, all of this holds too', async (t) 
   const flag = '--node-arguments=--disallow-code-generation-from-strings'
   const ended = await run(
     process.execPath,
-    [ava, '--no-worker-threads', flag, 'dist/test/struct/model.test.js', 'dist/test/struct/record.test.js'],
+    [
+      ava,
+      '--no-worker-threads',
+      flag,
+      'dist/test/struct/model.test.js',
+      'dist/test/struct/record.test.js',
+      'dist/test/struct/lost.test.js',
+    ],
     240
   )
   t.is(ended.status, 0, ended.stdout + ended.stderr)

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
 import { f32, f64, i8, i32, pointer, struct, u8, u32 } from '../../lib/struct/index.ts'
-import { childScript } from '../support/child.ts'
+import { childScript, run } from '../support/child.ts'
 import { Order, Point } from '../support/order.ts'
 
 const GIB = 2 ** 30
@@ -120,6 +120,26 @@ test('what was freed or closed throws at every use', (t) => {
     () => left.free(),
   ])
     t.throws(use, { code: 'ERR_HEAP_CLOSED' }, String(use))
+})
+
+test('what was written through typed arrays of a heap that is closed harms nothing', async (t) => {
+  const code = `
+    import { bytes, f64, Heap, struct } from 'spanheap'
+    const heap = new Heap()
+    const Order = struct({ price: f64, raw: bytes(8) })
+    const { raw } = Order.alloc(heap)
+    const { values } = Order.array(heap, 10).column('price')
+    const prices = Order.columns(heap, 10).column('price')
+    const cursor = Order.array(heap, 10).cursor()
+    heap.close()
+    for (const array of [raw, values, prices]) array.fill(1)
+    let said
+    try { cursor.price = 1 } catch ({ code }) { said = code }
+    console.log(said)
+  `
+  const ended = await run(process.execPath, ['--input-type=module', '-e', code])
+  t.is(ended.status, 0, ended.stderr)
+  t.is(ended.stdout, 'ERR_HEAP_CLOSED\n')
 })
 
 for (const end of ['free', 'close'] as const) {
