@@ -52,9 +52,10 @@ function accesses(name: string, count: number): unknown {
   const orders = Order.array(heap, count)
   const cursor = orders.cursor()
   const one = Order.alloc(heap)
-  const f = new Float64Array(heap.buffer, orders.address, count * 5)
-  const n = new Int32Array(heap.buffer, orders.address, count * 10)
-  const g = new Float64Array(heap.buffer, one.address, 5)
+  const { buffer } = heap.view(orders.address)
+  const f = new Float64Array(buffer, orders.address, count * 5)
+  const n = new Int32Array(buffer, orders.address, count * 10)
+  const g = new Float64Array(buffer, one.address, 5)
   const shuffled = shuffledIndices(count)
   const bodies: Record<string, () => unknown> = {
     'f64 read in order bare': () => {
