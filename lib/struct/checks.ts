@@ -10,9 +10,6 @@ import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
  */
 export const FITS = new Int8Array(new ArrayBuffer(1))
 
-/** Text that UTF-8 can't hold, or that wouldn't come back: half of a surrogate pair, or U+0000, at which text ends. */
-const UNWRITABLE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]|\0/
-
 /** What to throw for a value that isn't a number of a kind. Accessors have found out already that it isn't. */
 export function numberError(name: string, kind: NumberKind, value: unknown): Error {
   const type = isBig(kind) ? 'bigint' : 'number'
@@ -80,7 +77,8 @@ export function checkText(name: string, length: number, value: unknown): number 
   if (typeof value !== 'string') throw wrongType(name, 'a string', value)
   const size = Buffer.byteLength(value)
   if (size > length) throw outOfRange(name, `at most ${length} bytes of UTF-8`, `${size} bytes`)
-  if (UNWRITABLE.test(value))
+  // What UTF-8 can't hold, and what wouldn't come back, since text ends at it.
+  if (!value.isWellFormed() || value.includes('\0'))
     throw outOfRange(name, 'text without U+0000 and half surrogate pairs', JSON.stringify(value))
   return size
 }

@@ -160,12 +160,18 @@ function bytesCodec(length: number, name: string): Codec {
   return { read, write, plain: ({ bytes }, o) => bytes.toString('hex', o, o + length) }
 }
 
+/** In so many bytes a loop finds the end of text in the time in which a Buffer is made, for memchr to look for it. */
+const SHORT_TEXT = 64
+
 function textCodec(length: number, name: string): Codec {
   const read = ({ bytes }: Views, o: number) => {
     const end = o + length
+    const near = Math.min(end, o + SHORT_TEXT)
     let at = o
-    while (at < end && bytes[at] !== 0) at++
-    return bytes.toString('utf8', o, at)
+    while (at < near && bytes[at] !== 0) at++
+    if (at < near || near === end) return bytes.toString('utf8', o, at)
+    const rest = bytes.subarray(near, end).indexOf(0)
+    return bytes.toString('utf8', o, rest === -1 ? end : near + rest)
   }
   const write = ({ bytes }: Views, o: number, value: unknown) => {
     const size = checkText(name, length, value)

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
-import { f32, f64, i8, i32, pointer, struct, u8, u32 } from '../../lib/struct/index.ts'
+import { f32, f64, i8, i32, pointer, struct, text, u8, u32 } from '../../lib/struct/index.ts'
 import { childScript, run } from '../support/child.ts'
 import { Order, Point } from '../support/order.ts'
 
@@ -66,6 +66,21 @@ test('what a field can’t hold is refused, and changes nothing', (t) => {
   t.throws(() => order.legs.get(3), outOfRange)
   t.throws(() => cursor.move(1), outOfRange)
   t.throws(() => cursor.move('0' as never), wrongType)
+})
+
+test('text of all lengths comes back', (t) => {
+  using heap = new Heap()
+  for (const length of [1, 63, 64, 65, 200]) {
+    const record = struct({ before: u8, text: text(length), after: text(1) }).alloc(heap, { before: 1, after: 'z' })
+    for (let size = length; size >= 0; size--) {
+      const written = 'añb'.repeat(length).slice(0, size)
+      if (Buffer.byteLength(written) > length) continue
+      record.text = written
+      t.is(record.text, written)
+    }
+    record.text = 'x'.repeat(length)
+    t.deepEqual(record.toJSON(), { before: 1, text: 'x'.repeat(length), after: 'z' })
+  }
 })
 
 test('declarations that can’t be are refused', (t) => {
