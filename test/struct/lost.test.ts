@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import test from 'ava'
+import { Heap } from '../../lib/index.ts'
 import {
   array,
   be,
@@ -10,13 +11,12 @@ import {
   type Fields,
   f32,
   f64,
-  Heap,
   i16,
   i64,
   type Struct,
   struct,
   u64,
-} from '../../lib/index.ts'
+} from '../../lib/struct/index.ts'
 import { Order, Point } from '../support/order.ts'
 
 /** Types of fields that `Order` has none of, of which some aren't aligned. */
