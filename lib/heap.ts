@@ -316,7 +316,7 @@ export class Heap implements Allocator {
   }
 
   /** @internal Where those say what they hold who keep buffers of this heap, or take them over. */
-  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'atClose' | 'watch' | 'release'> {
+  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'atClose' | 'watch' | 'release' | 'isolated'> {
     return this.buffers
   }
 

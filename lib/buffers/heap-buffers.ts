@@ -120,7 +120,7 @@ export class HeapBuffers {
     this.heap = heap
     this.tiers = tiers
     this.watch = watch
-    this.isolated = new IsolatedBuffers(tiers)
+    this.isolated = new IsolatedBuffers(heap, tiers)
     this.tag = tiers.thread().tag
   }
 

@@ -10,6 +10,13 @@ import { HeapView } from './heap-view.ts'
 /** So many tagged buffers of a thread, at least, before those are looked for that are gone. */
 const LEAST_PRUNED = 64
 
+/** An isolated buffer that operations hold. */
+interface Held {
+  operations: number
+  /** Whether it was freed meanwhile: then it goes with the last operation. */
+  isFreed: boolean
+}
+
 /** An isolated buffer that was allocated with a tag. */
 interface Tagged {
   readonly buffer: WeakRef<ArrayBuffer>
@@ -21,11 +28,14 @@ interface Tagged {
  * frees. A buffer is found by where its bytes are, in whichever thread it was transferred to.
  */
 export class IsolatedBuffers {
+  private readonly heap: { readonly isOpen: boolean }
   private readonly tiers: TCMalloc
+  private readonly held = new WeakMap<ArrayBufferLike, Held>()
   private tagged: Tagged[] = []
   private pruneAt = LEAST_PRUNED
 
-  constructor(tiers: TCMalloc) {
+  constructor(heap: { readonly isOpen: boolean }, tiers: TCMalloc) {
+    this.heap = heap
     this.tiers = tiers
   }
 
@@ -60,26 +70,55 @@ export class IsolatedBuffers {
   }
 
   /**
-   * Frees the block that a view starts with: all views of it have length 0 from now on. If something of the system still needs the
-   * bytes, V8 frees them after that.
+   * Frees the block that a view starts with: all views of it have length 0 from now on, or once the operations are done that hold it. If
+   * something of the system still needs the bytes, V8 frees them after that.
    * @throws as `addressOf`; AllocatorError `ERR_HEAP_UNSUPPORTED` if the buffer was marked untransferable
    */
   free(view: ArrayBufferView): void {
     const key = HeapView.keyOf(view, this)
-    if (key < 0) throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', 'the isolated buffer was freed already')
-    const address = this.addressOf(view)
-    if (!this.blocks.detach(view.buffer)) {
+    const address = key < 0 ? 0 : this.addressOf(view)
+    const held = this.held.get(view.buffer)
+    if (key < 0 || held?.isFreed)
+      throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', 'the isolated buffer was freed already')
+    if (held !== undefined) held.isFreed = true
+    else if (!this.detach(view.buffer)) {
       const message = 'a buffer that was marked untransferable can only be freed by V8, once it is collected'
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', message, { address })
     }
     if (key > 0) HeapView.giveBack(view)
-    this.tiers.freeCollected()
+  }
+
+  /**
+   * Holds the buffer under a view until the returned function is called, the first time: a free counts after that. Undefined if it isn't
+   * an isolated one of this heap. @throws AllocatorError `ERR_HEAP_DOUBLE_FREE` if it was freed
+   */
+  hold({ buffer }: ArrayBufferView): (() => void) | undefined {
+    const held = this.held.get(buffer) ?? { operations: 0, isFreed: false }
+    if (held.isFreed) throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', 'the isolated buffer was freed already')
+    if ((this.tiers.isolated?.granuleOf(buffer) ?? NoBlock.Elsewhere) < 0) return undefined
+    this.held.set(buffer, held)
+    held.operations++
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      if (--held.operations > 0) return
+      this.held.delete(buffer)
+      if (held.isFreed) this.detach(buffer)
+    }
   }
 
   /** Those that were allocated with a tag in this thread, and are still here. */
   ownerStats(): OwnerStats[] {
     this.prune()
     return this.tagged.map(({ stats }) => stats)
+  }
+
+  /** Takes the block from its buffer, and frees it. False if the buffer can't be detached. */
+  private detach(buffer: ArrayBufferLike): boolean {
+    if (!this.blocks.detach(buffer)) return false
+    if (this.heap.isOpen) this.tiers.freeCollected()
+    return true
   }
 
   private note(tagged: Tagged): void {

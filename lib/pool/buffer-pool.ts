@@ -94,13 +94,14 @@ export class BufferPool extends RecycledBuffers {
 
   /**
    * For operations: keeps the buffer that a view lies in, of a lease or acquired, from being anybody else's until the returned function
-   * is called, whatever else is called meanwhile; a release counts after that. Undefined where the memory isn't this pool's, or that has ended.
+   * is called, whatever else is called meanwhile; a release counts after that. An isolated buffer of the pool's heap is held as well, and its free counts after
+   * that. Undefined where the memory is neither's, or the pool has ended.
    * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer is free, `ERR_POOL_LEASED` where another thread's lease has it
    */
   hold(view: ArrayBufferView): (() => void) | undefined {
     if (this.isEnded) return undefined
     const slot = this.blocks.slotUnder(view)
-    if (slot < 0 && !this.blocks.isGone(view)) return undefined
+    if (slot < 0 && !this.blocks.isGone(view)) return this.heap.owners.isolated.hold(view)
     const letGo = slot < 0 ? undefined : this.leases.hold(slot)
     if (letGo !== undefined) return letGo
     throw slot >= 0 && this.leases.isElsewhere(slot) ? this.blocks.leased(view) : this.blocks.doubleRelease(view)

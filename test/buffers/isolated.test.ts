@@ -1,3 +1,6 @@
+import { open, readFile, unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { markAsUntransferable } from 'node:worker_threads'
 import test from 'ava'
 import fc from 'fast-check'
@@ -337,4 +340,49 @@ test.serial('a transfer to another thread moves the block, and there it is freed
 
 test.serial('the process ends well with some', async (t) => {
   t.deepEqual(await told('the process ends with some'), {})
+})
+
+test('what pool.write writes, and hold holds, is freed when that is done', async (t) => {
+  using heap = new Heap({ limitBytes: LIMIT_BYTES })
+  using pool = new BufferPool({ size: 100, heap })
+  const path = join(tmpdir(), `spanheap-held-${process.pid}`)
+  const file = await open(path, 'w+')
+  const size = 8 * 2 ** 20
+  const buffer = heap.allocBuffer(size, ISOLATED).fill(7)
+  const writes = [pool.write(file, buffer, { position: 0 }), pool.write(file, buffer.subarray(100), { position: size })]
+  heap.freeBuffer(buffer)
+  t.throws(() => heap.freeBuffer(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.throws(() => heap.freeBuffer(buffer.subarray(0, 5)), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.throws(() => pool.hold(buffer.subarray(5)), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  heap.allocBuffer(size).fill(9)
+  t.is(buffer.length, size)
+  await Promise.all(writes)
+  t.is(buffer.length, 0)
+  t.true((await readFile(path)).equals(Buffer.alloc(2 * size - 100, 7)))
+  await file.close()
+  await unlink(path)
+  const held = heap.allocBuffer(100, ISOLATED)
+  const letGo = [pool.hold(held)!, pool.hold(held.subarray(50))!]
+  letGo[0]!()
+  letGo[0]!()
+  heap.freeBuffer(held)
+  t.is(held.length, 100)
+  letGo[1]!()
+  t.is(held.length, 0)
+  const idle = heap.allocBuffer(100, ISOLATED)
+  pool.hold(idle)!()
+  t.is(idle.length, 100, 'nobody has freed it')
+  t.is(pool.hold(new Uint8Array(8)), undefined)
+  const last = pool.hold(idle)!
+  heap.freeBuffer(idle)
+  pool.close()
+  heap.close()
+  last()
+  t.is(idle.length, 0)
+})
+
+test.serial('bytes are right in every hand at once: slices, clones, workers, a socket, files', async (t) => {
+  const ended = await run(process.execPath, ['--expose-gc', 'scripts/isolated-soak.mjs', '--buffers', '4000'])
+  t.is(ended.stderr, '')
+  t.like(reportOf(ended), { buffers: 4000, wrong: 0, liveBytes: 0 })
 })

@@ -90,12 +90,17 @@ const SIGNATURES: Readonly<
   ledgerRing: ['ledger'],
   writeLedgerTo: ['ledger', 'path'],
   flushLedgerFile: ['ledger'],
-  reserve: ['ledger', 'number', 'number', 'flag', 'flag'],
+  reserve: ['ledger', 'number', 'number', 'flag'],
   adopt: ['buffer'],
+  unshared: ['mapping', 'number', 'number'],
   grow: ['mapping', 'number', 'number'],
   release: ['mapping', 'number', 'number'],
   claimSlot: ['mapping', 'number', 'number'],
   releaseSlot: ['mapping', 'number', 'number'],
+  isolate: ['mapping', 'number', 'number', 'mapping', 'number', 'number'],
+  offsetIn: ['mapping', 'buffer'],
+  takeCollected: ['mapping', 'mapping', 'number'],
+  releaseRest: ['mapping', 'number', 'number'],
   detach: ['buffer'],
   map: ['ledger', 'number'],
   unmap: ['ledger', 'address', 'number'],
@@ -117,7 +122,7 @@ export function fuzzShim(seed: number, cases: number, note: (text: string) => vo
   if (!isAddon(addon)) throw new Error(`the shim can't be fuzzed: ${addon.reason}`)
   const call = fc.record({
     name: fc.constantFrom(...Object.keys(SIGNATURES)),
-    args: fc.array(argument, { minLength: 5, maxLength: 6 }),
+    args: fc.array(argument, { minLength: 6, maxLength: 6 }),
     count: fc.nat({ max: 6 }),
     isWild: fc.boolean(),
   })
@@ -184,7 +189,7 @@ class Session {
       kept.mapping.add(handle)
       if (buffer !== undefined) kept.buffer.add(buffer)
     }
-    if (name === 'bufferOver' && result !== undefined) kept.buffer.add(result)
+    if ((name === 'bufferOver' || name === 'unshared' || name === 'isolate') && result !== undefined) kept.buffer.add(result)
   }
 }
 
