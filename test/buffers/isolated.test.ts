@@ -241,8 +241,8 @@ test('bytes are right and accounts exact, whatever is done in whatever order', (
     pick: fc.nat(),
   })
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'off' })
+    fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, debug) => {
+      using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'off', debug })
       const live: { view: Uint8Array<ArrayBuffer>; byte: number; isolated: boolean }[] = []
       let bytes = 0
       const usable = (view: Uint8Array) => heap.usableSize(heap.addressOf(view))
@@ -265,7 +265,9 @@ test('bytes are right and accounts exact, whatever is done in whatever order', (
           if (one.isolated && one.view.length !== 0) throw new Error('it was not detached')
           live.splice(at, 1)
         }
-        if (heap.stats().liveBytes !== bytes) throw new Error(`${heap.stats().liveBytes} bytes are live, not ${bytes}`)
+        // In debug mode a block's usable bytes are those that were asked for, and there are more.
+        if (!debug && heap.stats().liveBytes !== bytes)
+          throw new Error(`${heap.stats().liveBytes} bytes are live, not ${bytes}`)
       }
       heap.audit()
       for (const { view, byte } of live) {
