@@ -189,7 +189,8 @@ class Session {
       kept.mapping.add(handle)
       if (buffer !== undefined) kept.buffer.add(buffer)
     }
-    if ((name === 'bufferOver' || name === 'unshared' || name === 'isolate') && result !== undefined) kept.buffer.add(result)
+    if ((name === 'bufferOver' || name === 'unshared' || name === 'isolate') && result !== undefined)
+      kept.buffer.add(result)
   }
 }
 
