@@ -11,12 +11,6 @@
 #include "system.h"
 #include "thread_slot.h"
 
-// Node's version header defines this too, as the newest that it offers; ours is the oldest that we need.
-#pragma push_macro("NAPI_VERSION")
-#undef NAPI_VERSION
-#include <node_version.h>
-#pragma pop_macro("NAPI_VERSION")
-
 namespace spanheap {
 
 namespace {

@@ -8,4 +8,10 @@
 #include <napi.h>
 #pragma GCC diagnostic pop
 
+// Node's version header defines this too, as the newest that it offers; ours is the oldest that we need.
+#pragma push_macro("NAPI_VERSION")
+#undef NAPI_VERSION
+#include <node_version.h>
+#pragma pop_macro("NAPI_VERSION")
+
 #endif  // SPANHEAP_NAPI_HEADERS_H_
