@@ -4,22 +4,26 @@ import { Server as HttpServer } from 'node:http'
 import type { AddressInfo, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ArrayOf, TypedArrayConstructor } from '../../lib/buffers/heap-buffers.ts'
 import { Heap } from '../../lib/heap.ts'
-import type { MemoryKind } from '../../lib/os/mapper.ts'
 
 /** The versions of Node that the table shows. */
 export const VERSIONS = [20, 22, 24, 26] as const
-export const KINDS = ['shared', 'private'] as const satisfies readonly MemoryKind[]
+/** Where in a heap the buffers lie. An API that keeps an offset in 31 or 32 bits takes other bytes from the second or third on. */
+export const PLACES = ['low', 'above 2 GiB', 'above 4 GiB'] as const
+export type Place = (typeof PLACES)[number]
 
-const LIMIT_BYTES = 2 ** 24
+const LIMIT_BYTES = 6 * 2 ** 30
+/** Blocks of this size are below the buffers, as many as the place's index says. Nothing is written to them, so they cost addresses alone. */
+const BALLAST_BYTES = 2 ** 31
 const PATIENCE_MS = 20_000
 const UNTOUCHED = 0xee
 
 /**
- * What came of handing a buffer to an API: the right bytes; an error, with its code or else its name; no error but other
- * bytes; the heap's buffer detached, and all of its blocks with it; no end; or this Node doesn't have the API.
+ * What came of handing a buffer to an API: the right bytes; the API took the ArrayBuffer away from under all buffers that there were; an
+ * error, with its code or else its name; no error but other bytes; a heap that doesn't go on; no end; or this Node doesn't have the API.
  */
-export type Outcome = 'works' | `refused: ${string}` | 'wrong' | 'detached' | 'hangs' | 'absent'
+export type Outcome = 'works' | 'taken' | `refused: ${string}` | 'wrong' | 'broken' | 'hangs' | 'absent'
 
 /** What happens in the versions of Node from `from` to `to`, both included; without `to` in all later ones. */
 export interface Exception {
@@ -28,18 +32,28 @@ export interface Exception {
   readonly outcome: Outcome
 }
 
+/** What buffers of a heap aren't for. The document's table of exceptions has a row for each. */
+export const REASONS = {
+  clone: 'a structured clone of a buffer, or a message with one',
+  list: '`buffer.buffer` in a transfer list',
+  transfer: '`buffer.buffer.transfer()`, `transferToFixedLength()`',
+  enqueue: "a buffer as a chunk for a stream of type `'bytes'`",
+  byob: "a buffer to be read into from a stream of type `'bytes'`",
+} as const
+export type Reason = keyof typeof REASONS
+
 /** One API of Node that takes buffers. */
 export interface NodeApi {
   readonly name: string
-  /** The first major version of Node that has it, where that isn't the oldest one that is supported. */
+  /** The first major version of Node that has it, if that isn't the oldest one that is supported. */
   readonly since?: number
-  /** Where it doesn't work with shared memory. */
-  readonly shared?: readonly Exception[]
-  /** Where it doesn't work with private memory. */
-  readonly private?: readonly Exception[]
+  /** Where it doesn't work; the same at all places. */
+  readonly exceptions?: readonly Exception[]
+  /** Why it doesn't: for the heap's sake, or since it throws for every Buffer, Node's own too. */
+  readonly reason?: Reason | 'every buffer'
   /** Whether this Node has it. */
   readonly exists?: () => boolean
-  /** Uses it with buffers from `memory`. @throws WrongBytes where other bytes came out than went in */
+  /** Uses it with buffers from `memory`. @throws WrongBytes if other bytes came out than went in */
   readonly use: (memory: Memory) => void | Promise<void>
 }
 
@@ -58,32 +72,92 @@ export const SAMPLE = Buffer.from(Array.from({ length: 1024 }, (_, i) => (i * 16
 /** Text beyond ASCII and beyond 16 bits. */
 export const TEXT = 'Größe – 大きさ – 😀'
 
-/**
- * A heap, and buffers of it. They are typed as if over an ArrayBuffer, which with shared memory they are not: what Node says
- * to that, and not what the compiler says, is the question here.
- */
-export class Memory {
-  readonly heap: Heap<MemoryKind>
+interface HandedOut {
+  readonly view: ArrayBufferView
+  readonly address: number
+  readonly size: number
+  /** What was in it. */
+  readonly source: Uint8Array | undefined
+}
 
-  constructor(readonly kind: MemoryKind) {
-    this.heap = new Heap<MemoryKind>({ memory: kind, limitBytes: LIMIT_BYTES, leaks: 'off' })
+/** A heap with free memory at one place only. APIs are tried one after another with the same heap: so it must go on after each. */
+export class Memory {
+  // In debug mode each buffer has an ArrayBuffer of its own: another question.
+  readonly heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'off', debug: false })
+  private readonly lowest: number
+  private readonly ballast: number
+  private readonly handedOut: HandedOut[] = []
+
+  constructor(place: Place) {
+    const blocks = PLACES.indexOf(place)
+    for (let i = 0; i < blocks; i++) this.heap.malloc(BALLAST_BYTES)
+    this.lowest = blocks * BALLAST_BYTES
+    this.ballast = this.heap.stats().liveBytes
   }
 
   /** A buffer that holds these bytes. */
   holding(bytes: Uint8Array | string = SAMPLE): Buffer<ArrayBuffer> {
     const source = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-    const buffer = this.heap.allocBuffer(source.length) as Buffer<ArrayBuffer>
+    const buffer = this.handOut(this.heap.allocBuffer(source.length), source)
     buffer.set(source)
     return buffer
   }
 
   /** A buffer to be written to. */
   room(size = SAMPLE.length): Buffer<ArrayBuffer> {
-    return (this.heap.allocBuffer(size) as Buffer<ArrayBuffer>).fill(UNTOUCHED)
+    return this.handOut(this.heap.allocBuffer(size)).fill(UNTOUCHED)
+  }
+
+  array<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
+    return this.handOut(this.heap.allocArray(type, length))
+  }
+
+  /** The block of a view that was handed out, in the heap's SharedArrayBuffer: there it can't be taken away. */
+  addressOf(view: ArrayBufferView): number {
+    return this.handedOut.find((block) => block.view === view)!.address
+  }
+
+  /**
+   * Takes back all that was handed out, and tries whether the heap goes on. Says whether its ArrayBuffer was taken away meanwhile.
+   * @param refused the API threw: so buffers must hold what they held
+   * @throws WrongBytes if there were changes at an offset that lost its upper bits
+   * @throws Error whatever a heap says that doesn't go on
+   */
+  settle(refused: boolean): boolean {
+    const { heap, handedOut } = this
+    const taken = handedOut.some(({ view, size }) => size > 0 && view.byteLength === 0)
+    const fresh = this.holding()
+    for (let i = 0; i < SAMPLE.length; i++) if (fresh[i] !== SAMPLE[i]) throw new Error('a new buffer has other bytes')
+    for (const { view, address, size, source } of handedOut) {
+      if (address < this.lowest) throw new Error(`a buffer lies at ${address}`)
+      const bytes = new Uint8Array(heap.buffer, address, size)
+      if (refused && source !== undefined) expectBytes(bytes, source)
+      // Nothing that an earlier API left behind can pass for what a later one should have brought.
+      for (let i = 0; i < size; i++) bytes[i] = 0
+      for (let low = address - BALLAST_BYTES; low > 0; low -= BALLAST_BYTES) expectNothing(heap.buffer, low, size)
+      heap.freeBuffer(view)
+    }
+    handedOut.length = 0
+    // With ballast it looks at the state of every 16 bytes of that too, which takes half a second: so there once, at the end.
+    if (this.lowest === 0) heap.audit()
+    const { liveBytes } = heap.stats()
+    if (liveBytes !== this.ballast) throw new Error(`${liveBytes - this.ballast} bytes are live`)
+    return taken
+  }
+
+  private handOut<View extends ArrayBufferView>(view: View, source?: Uint8Array): View {
+    this.handedOut.push({ view, address: view.byteOffset, size: view.byteLength, source })
+    return view
   }
 }
 
-/** @throws WrongBytes where they differ */
+/** @throws WrongBytes if something has been written where only untouched pages are */
+function expectNothing(buffer: SharedArrayBuffer, offset: number, size: number): void {
+  const bytes = new Uint8Array(buffer, offset, size)
+  for (let i = 0; i < size; i++) expect(bytes[i] === 0, `byte ${offset + i} was written to`)
+}
+
+/** @throws WrongBytes if they differ */
 export function expectBytes(actual: Uint8Array | ArrayBuffer | string, expected: Uint8Array | string = SAMPLE): void {
   // Copies, by nothing but a loop over indices: what is tested doesn't test itself.
   const found = ordinary(actual)
@@ -105,24 +179,47 @@ function ordinary(value: Uint8Array | ArrayBuffer | string): ArrayLike<number> {
   return Array.from(value instanceof ArrayBuffer ? new Uint8Array(value) : value)
 }
 
-/** Hands buffers of a kind of memory to an API, and says what came of it. */
-export async function outcomeOf(api: NodeApi, kind: MemoryKind): Promise<{ outcome: Outcome; error?: Error }> {
+const memories = new Map<Place, Memory>()
+
+/** Audits the heaps that all APIs were tried with, and closes them. @throws AllocatorError `ERR_HEAP_CORRUPT` */
+export function closeMemories(): void {
+  for (const { heap } of memories.values()) {
+    heap.audit()
+    heap.close()
+  }
+  memories.clear()
+}
+
+/** Hands buffers at a place to an API, and says what came of it. */
+export async function outcomeOf(api: NodeApi, place: Place): Promise<{ outcome: Outcome; error?: Error }> {
   if (api.exists?.() === false) return { outcome: 'absent' }
-  const memory = new Memory(kind)
-  const length = memory.heap.buffer.byteLength
-  let timer: NodeJS.Timeout | undefined
+  const memory = memories.get(place) ?? new Memory(place)
+  // Kept only if it comes through: whatever hangs may still use it.
+  memories.delete(place)
+  const result = await used(api, memory)
+  if (result.outcome === 'hangs') return result
   try {
-    const patience = new Promise<true>((resolve) => {
-      timer = setTimeout(resolve, PATIENCE_MS, true)
-    })
-    // Where it doesn't work, the heap stays open: something in Node may still hold its bytes.
-    if ((await Promise.race([use(api, memory), patience])) === true) return { outcome: 'hangs' }
-    if (memory.heap.buffer.byteLength !== length) return { outcome: 'detached' }
-    memory.heap.close()
-    return { outcome: 'works' }
+    const taken = memory.settle(result.outcome.startsWith('refused'))
+    memories.set(place, memory)
+    return taken ? { ...result, outcome: 'taken' } : result
+  } catch (error) {
+    return { outcome: error instanceof WrongBytes ? 'wrong' : 'broken', error: error as Error }
+  }
+}
+
+async function used(api: NodeApi, memory: Memory): Promise<{ outcome: Outcome; error?: Error }> {
+  let timer: NodeJS.Timeout | undefined
+  const patience = new Promise<Outcome>((resolve) => {
+    timer = setTimeout(resolve, PATIENCE_MS, 'hangs')
+  })
+  const work = async (): Promise<Outcome> => {
+    await api.use(memory)
+    return 'works'
+  }
+  try {
+    return { outcome: await Promise.race([work(), patience]) }
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-    if (memory.heap.buffer.byteLength !== length) return { outcome: 'detached', error }
     if (error instanceof WrongBytes) return { outcome: 'wrong', error }
     const { code } = error as NodeJS.ErrnoException
     return { outcome: `refused: ${typeof code === 'string' ? code : error.name}`, error }
@@ -131,15 +228,10 @@ export async function outcomeOf(api: NodeApi, kind: MemoryKind): Promise<{ outco
   }
 }
 
-async function use(api: NodeApi, memory: Memory): Promise<void> {
-  await api.use(memory)
-}
-
 /** What the list says should come of it. */
-export function expectedOutcome(api: NodeApi, kind: MemoryKind, major: number): Outcome {
+export function expectedOutcome(api: NodeApi, major: number): Outcome {
   if (major < (api.since ?? 0)) return 'absent'
-  const exception = api[kind]?.find(({ from, to = Infinity }) => major >= from && major <= to)
-  return exception?.outcome ?? 'works'
+  return api.exceptions?.find(({ from, to = Infinity }) => major >= from && major <= to)?.outcome ?? 'works'
 }
 
 /** Starts a server on a free port of this machine, and closes it after `talk`, however that ends. */

@@ -1,15 +1,37 @@
 import buffer from 'node:buffer'
 import { StringDecoder } from 'node:string_decoder'
-import { type ApiGroup, expect, expectBytes, SAMPLE, TEXT } from './api.ts'
+import { type ApiGroup, expect, expectBytes, type Memory, SAMPLE, TEXT } from './api.ts'
 
 const ENCODINGS = ['utf8', 'utf16le', 'latin1', 'ascii', 'hex', 'base64', 'base64url'] as const
 const HALF = SAMPLE.length / 2
 
 /** What the types of Node 20 don't know. */
-type Newer = Uint8Array & { toBase64(): string; setFromBase64(text: string): { written: number } }
+interface Newer {
+  toBase64(): string
+  setFromBase64(text: string): void
+  toHex(): string
+  setFromHex(text: string): void
+}
+const newer = { since: 26, exists: () => 'toBase64' in Uint8Array.prototype }
 
 /** A copy by nothing but a loop, in Node's own memory. */
 const sample = () => Buffer.from(SAMPLE)
+
+function base64(memory: Memory): void {
+  const text = sample().toString('base64')
+  expectBytes((memory.holding() as unknown as Newer).toBase64(), text)
+  const room = memory.room()
+  ;(room as unknown as Newer).setFromBase64(text)
+  expectBytes(room)
+}
+
+function hex(memory: Memory): void {
+  const text = sample().toString('hex')
+  expectBytes((memory.holding() as unknown as Newer).toHex(), text)
+  const room = memory.room()
+  ;(room as unknown as Newer).setFromHex(text)
+  expectBytes(room)
+}
 
 export const bufferApis: ApiGroup = {
   title: 'Buffer and typed arrays',
@@ -138,26 +160,16 @@ export const bufferApis: ApiGroup = {
         expectBytes(parts.join('') + decoder.end(), TEXT)
       },
     },
-    {
-      name: 'Uint8Array.toBase64, setFromBase64',
-      since: 26,
-      exists: () => 'toBase64' in Uint8Array.prototype,
-      use(memory) {
-        const text = sample().toString('base64')
-        expectBytes((memory.holding() as unknown as Newer).toBase64(), text)
-        const room = memory.room()
-        ;(room as unknown as Newer).setFromBase64(text)
-        expectBytes(room)
-      },
-    },
+    { name: 'Uint8Array.toBase64, setFromBase64', ...newer, use: base64 },
+    { name: 'Uint8Array.toHex, setFromHex', ...newer, use: hex },
     {
       name: 'TypedArray.sort',
       use: (memory) => expectBytes(memory.holding().sort(), Uint8Array.from(SAMPLE).sort()),
     },
     {
       name: 'Float64Array',
-      use({ heap }) {
-        const numbers = heap.allocArray(Float64Array, 100)
+      use(memory) {
+        const numbers = memory.array(Float64Array, 100)
         for (let i = 0; i < 100; i++) numbers[i] = i / 7
         expect(numbers.every((value, i) => value === i / 7) && numbers.indexOf(99 / 7) === 99, 'other numbers')
       },
@@ -173,12 +185,65 @@ export const bufferApis: ApiGroup = {
       },
     },
     {
-      name: 'Atomics.add, store, load, notify',
-      use({ heap }) {
-        const words = heap.allocArray(Int32Array, 4)
-        Atomics.store(words, 1, 40)
-        expect(Atomics.add(words, 1, 2) === 40 && Atomics.load(words, 1) === 42, 'another number')
-        expect(Atomics.notify(words, 1) === 0, 'somebody waits')
+      name: 'Buffer.from of buf.buffer, an offset and a length',
+      use(memory) {
+        const { buffer, byteOffset, length } = memory.holding()
+        expectBytes(Buffer.from(buffer, byteOffset, length))
+      },
+    },
+    {
+      name: 'ArrayBuffer.prototype.slice of buf.buffer, a part',
+      use(memory) {
+        const { buffer, byteOffset, length } = memory.holding()
+        expectBytes(buffer.slice(byteOffset, byteOffset + length))
+      },
+    },
+    {
+      name: 'buf.subarray',
+      use(memory) {
+        const part = memory.holding().subarray(10, -10).subarray(5)
+        expectBytes(part, SAMPLE.subarray(15, -10))
+      },
+    },
+    {
+      name: 'buf.values, entries, spread, Array.from',
+      use(memory) {
+        expectBytes(Uint8Array.from([...memory.holding()]))
+        expectBytes(Uint8Array.from(Array.from(memory.holding().values())))
+        for (const [i, byte] of memory.holding().entries()) expect(byte === SAMPLE[i], 'another byte')
+      },
+    },
+    {
+      name: 'buf.map, filter, toReversed, with, reverse',
+      use(memory) {
+        expectBytes(
+          memory.holding().map((byte) => byte),
+          SAMPLE
+        )
+        expectBytes(
+          memory.holding().filter(() => true),
+          SAMPLE
+        )
+        expectBytes(memory.holding().toReversed().toReversed().with(0, SAMPLE[0]!), SAMPLE)
+        expectBytes(memory.holding().reverse().reverse(), SAMPLE)
+      },
+    },
+    {
+      name: 'new Uint8Array, new Float32Array of a buffer',
+      use(memory) {
+        expectBytes(new Uint8Array(memory.holding()))
+        expect(
+          new Float32Array(memory.holding()).every((value, i) => value === SAMPLE[i]),
+          'other numbers'
+        )
+      },
+    },
+    {
+      name: 'BigInt64Array',
+      use(memory) {
+        const numbers = memory.array(BigInt64Array, 100)
+        for (let i = 0; i < 100; i++) numbers[i] = -(BigInt(i) << 40n)
+        expect(numbers.at(-1) === -(99n << 40n) && numbers.indexOf(-(7n << 40n)) === 7, 'other numbers')
       },
     },
   ],

@@ -1,7 +1,8 @@
 import crypto, { webcrypto } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
+import tls from 'node:tls'
 import { promisify } from 'node:util'
-import { type ApiGroup, type Exception, expect, expectBytes, type Memory, type NodeApi, SAMPLE } from './api.ts'
+import { type ApiGroup, expect, expectBytes, type Memory, type NodeApi, SAMPLE } from './api.ts'
 
 /** What the types of Node 20 don't know. */
 const newer = crypto as typeof crypto & {
@@ -39,9 +40,6 @@ function opens(memory: Memory): void {
 }
 
 const keyPair = () => crypto.generateKeyPairSync('ed25519')
-
-/** None of WebCrypto's operations on bytes takes shared memory. */
-const REFUSED: readonly Exception[] = [{ from: 20, outcome: 'refused: ERR_INVALID_ARG_TYPE' }]
 
 async function aesKey(bytes: Uint8Array = KEY): Promise<webcrypto.CryptoKey> {
   return subtle.importKey('raw', bytes, 'AES-GCM', true, ['encrypt', 'decrypt'])
@@ -183,6 +181,17 @@ export const cryptoApis: ApiGroup = {
         expect(!crypto.checkPrimeSync(memory.holding(bytes(prime - 2n))), 'a prime that is none')
       },
     },
+    {
+      name: 'new crypto.X509Certificate',
+      use(memory) {
+        const [pem] = tls.rootCertificates
+        expectBytes(new crypto.X509Certificate(memory.holding(pem!)).raw, new crypto.X509Certificate(pem!).raw)
+      },
+    },
+    same('crypto.createDiffieHellman, a prime and a generator', (hold) => {
+      const group = crypto.getDiffieHellman('modp1')
+      return crypto.createDiffieHellman(hold(group.getPrime()), hold(group.getGenerator())).getPrime()
+    }),
   ],
 }
 
@@ -195,17 +204,14 @@ export const webcryptoApis: ApiGroup = {
     },
     {
       name: 'crypto.subtle.digest',
-      shared: REFUSED,
       use: async (memory) => expectBytes(await subtle.digest('SHA-256', memory.holding()), sha256(SAMPLE)),
     },
     {
       name: 'crypto.subtle.importKey',
-      shared: REFUSED,
       use: async (memory) => expectBytes(await subtle.exportKey('raw', await aesKey(memory.holding(KEY))), KEY),
     },
     {
       name: 'crypto.subtle.encrypt',
-      shared: REFUSED,
       async use(memory) {
         const text = await subtle.encrypt({ name: 'AES-GCM', iv: IV }, await aesKey(), memory.holding())
         expectBytes(await subtle.decrypt({ name: 'AES-GCM', iv: IV }, await aesKey(), text))
@@ -213,7 +219,6 @@ export const webcryptoApis: ApiGroup = {
     },
     {
       name: 'crypto.subtle.decrypt',
-      shared: REFUSED,
       async use(memory) {
         const text = await subtle.encrypt({ name: 'AES-GCM', iv: IV }, await aesKey(), SAMPLE)
         const secret = memory.holding(new Uint8Array(text))
@@ -222,7 +227,6 @@ export const webcryptoApis: ApiGroup = {
     },
     {
       name: 'crypto.subtle.encrypt, iv in a buffer',
-      shared: REFUSED,
       async use(memory) {
         const text = await subtle.encrypt({ name: 'AES-GCM', iv: memory.holding(IV) }, await aesKey(), SAMPLE)
         expectBytes(await subtle.decrypt({ name: 'AES-GCM', iv: IV }, await aesKey(), text))
@@ -230,7 +234,6 @@ export const webcryptoApis: ApiGroup = {
     },
     {
       name: 'crypto.subtle.sign',
-      shared: REFUSED,
       async use(memory) {
         const signature = await subtle.sign('HMAC', await hmacKey(), memory.holding())
         expectBytes(signature, crypto.createHmac('sha256', KEY).update(SAMPLE).digest())
@@ -238,7 +241,6 @@ export const webcryptoApis: ApiGroup = {
     },
     {
       name: 'crypto.subtle.verify',
-      shared: REFUSED,
       async use(memory) {
         const signature = memory.holding(crypto.createHmac('sha256', KEY).update(SAMPLE).digest())
         expect(await subtle.verify('HMAC', await hmacKey(), signature, memory.holding()), 'it is not accepted')
@@ -246,12 +248,31 @@ export const webcryptoApis: ApiGroup = {
     },
     {
       name: 'crypto.subtle.deriveBits, salt in a buffer',
-      shared: REFUSED,
       async use(memory) {
         const key = await subtle.importKey('raw', KEY, 'PBKDF2', false, ['deriveBits'])
         const bits = (salt: Uint8Array) =>
           subtle.deriveBits({ name: 'PBKDF2', salt, iterations: 10, hash: 'SHA-256' }, key, 256)
         expectBytes(await bits(memory.holding(SALT)), new Uint8Array(await bits(SALT)))
+      },
+    },
+    {
+      name: 'crypto.subtle.encrypt, additionalData in a buffer',
+      async use(memory) {
+        const params = { name: 'AES-GCM', iv: IV }
+        const additionalData = memory.holding(SALT)
+        const text = await subtle.encrypt({ ...params, additionalData }, await aesKey(), SAMPLE)
+        expectBytes(await subtle.decrypt({ ...params, additionalData: SALT }, await aesKey(), text))
+      },
+    },
+    {
+      name: 'crypto.subtle.unwrapKey',
+      async use(memory) {
+        const params = { name: 'AES-GCM', iv: IV }
+        const wrapping = await subtle.importKey('raw', KEY, 'AES-GCM', false, ['wrapKey', 'unwrapKey'])
+        const wrapped = await subtle.wrapKey('raw', await aesKey(), wrapping, params)
+        const bytes = memory.holding(new Uint8Array(wrapped))
+        const key = await subtle.unwrapKey('raw', bytes, wrapping, params, 'AES-GCM', true, ['encrypt'])
+        expectBytes(await subtle.exportKey('raw', key), KEY)
       },
     },
   ],

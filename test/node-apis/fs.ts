@@ -186,5 +186,15 @@ export const fsApis: ApiGroup = {
           expectBytes(fs.readFileSync(memory.holding(file)))
         }),
     },
+    writesByHandle('FileHandle.createWriteStream', async (handle, memory) => {
+      const stream = handle.createWriteStream()
+      for (const half of halves(memory)) stream.write(half)
+      await new Promise<void>((resolve, reject) => stream.once('error', reject).end(resolve))
+    }),
+    writesByHandle('FileHandle.write, a part', async (handle, memory) => {
+      const bytes = memory.holding()
+      await handle.write(bytes, HALF, HALF, HALF)
+      await handle.write(bytes.subarray(0, HALF), 0, HALF, 0)
+    }),
   ],
 }

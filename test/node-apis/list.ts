@@ -1,9 +1,10 @@
 import type { ApiGroup } from './api.ts'
 import { bufferApis } from './buffer.ts'
 import { cryptoApis, webcryptoApis } from './crypto.ts'
+import { engineApis } from './engine.ts'
 import { fsApis } from './fs.ts'
+import { moveApis } from './moves.ts'
 import { netApis } from './net.ts'
-import { threadApis } from './threads.ts'
 import { utilApis } from './util.ts'
 import { webApis } from './web.ts'
 import { zlibApis } from './zlib.ts'
@@ -18,5 +19,6 @@ export const GROUPS: readonly ApiGroup[] = [
   webApis,
   bufferApis,
   utilApis,
-  threadApis,
+  engineApis,
+  moveApis,
 ]

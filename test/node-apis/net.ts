@@ -6,6 +6,7 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import tls from 'node:tls'
+import { promisify } from 'node:util'
 import { type ApiGroup, expect, expectBytes, type Memory, SAMPLE, withServer } from './api.ts'
 
 const HALF = SAMPLE.length / 2
@@ -225,21 +226,44 @@ export const netApis: ApiGroup = {
       use: (memory) => expectBytes(execFileSync(process.execPath, ['-e', ECHO], { input: memory.holding() })),
     },
     {
-      name: "ChildProcess.send, serialization 'advanced'",
-      async use(memory) {
-        const answer =
-          "process.once('message', (b) => { process.send(Buffer.from(b).toString('hex'), () => process.disconnect()) })"
-        const child = spawn(process.execPath, ['-e', answer], {
-          stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-          serialization: 'advanced',
-        })
-        try {
-          const message = once(child, 'message')
-          child.send(memory.holding())
-          expectBytes(Buffer.from((await message)[0], 'hex'))
-        } finally {
-          child.kill()
-        }
+      name: 'dgram.Socket.send, a part of a buffer',
+      use: async (memory) =>
+        expectBytes(
+          await datagram((socket, port) => socket.send(memory.holding(), 100, 200, port)),
+          SAMPLE.subarray(100, 300)
+        ),
+    },
+    {
+      name: 'http2.Http2Session.ping',
+      use: (memory) =>
+        withServer(http2.createServer(), async (port) => {
+          const session = http2.connect(`http://127.0.0.1:${port}`)
+          try {
+            await once(session, 'connect')
+            const payload = memory.holding(SAMPLE.subarray(0, 8))
+            const ping = promisify<Buffer, Buffer>((bytes, done) =>
+              session.ping(bytes, (error, _, answer) => done(error, answer))
+            )
+            expectBytes(await ping(payload), SAMPLE.subarray(0, 8))
+          } finally {
+            session.destroy()
+          }
+        }),
+    },
+    {
+      name: 'http2.getUnpackedSettings',
+      use(memory) {
+        const packed = http2.getPackedSettings({ initialWindowSize: 123456, maxFrameSize: 20000 })
+        const { initialWindowSize, maxFrameSize } = http2.getUnpackedSettings(memory.holding(packed))
+        expect(initialWindowSize === 123456 && maxFrameSize === 20000, 'other settings')
+      },
+    },
+    {
+      name: 'tls.Server.setTicketKeys',
+      use(memory) {
+        const server = tls.createServer()
+        server.setTicketKeys(memory.holding(SAMPLE.subarray(0, 48)))
+        expectBytes(server.getTicketKeys(), SAMPLE.subarray(0, 48))
       },
     },
   ],

@@ -1,45 +1,78 @@
-import type { MemoryKind } from '../../lib/os/mapper.ts'
-import { KINDS, type NodeApi, type Outcome, VERSIONS } from './api.ts'
+import { type NodeApi, type Outcome, PLACES, type Place, REASONS, type Reason, VERSIONS } from './api.ts'
 import { GROUPS } from './list.ts'
 
-/** What came, or should come, of an API with a kind of memory in a version of Node. */
-export type OutcomeIn = (api: NodeApi, kind: MemoryKind, major: number) => Outcome
+/** What came, or should come, of an API in a version of Node, with buffers at a place. */
+export type OutcomeIn = (api: NodeApi, major: number, place: Place) => Outcome
 
 const WORDS: Readonly<Record<Exclude<Outcome, `refused: ${string}`>, string>> = {
   works: 'works',
+  taken: '**takes**',
   wrong: '**wrong bytes**',
-  detached: '**takes the heap**',
+  broken: '**breaks the heap**',
   hangs: '**hangs**',
   absent: '–',
 }
+const FINE: readonly Outcome[] = ['works', 'absent']
+
+const apis = GROUPS.flatMap((group) => group.apis)
 
 /** An outcome in the table's words. */
-function cell(outcome: Outcome): string {
+function words(outcome: Outcome): string {
   return outcome in WORDS ? WORDS[outcome as keyof typeof WORDS] : `throws \`${outcome.replace('refused: ', '')}\``
 }
 
-/** A row of the tables of docs/node-apis.md. */
-export function row(api: NodeApi, outcomeIn: OutcomeIn): string {
-  const cells = KINDS.flatMap((kind) => VERSIONS.map((major) => cell(outcomeIn(api, kind, major))))
-  return `| ${[api.name, ...cells].join(' | ')} |`
+/** What came at all places; each by its name if they differ. */
+function cell(api: NodeApi, major: number, outcomeIn: OutcomeIn): string {
+  const found = PLACES.map((place) => words(outcomeIn(api, major, place)))
+  return new Set(found).size === 1 ? found[0]! : PLACES.map((place, i) => `${place}: ${found[i]}`).join(', ')
 }
 
-const HEAD = [
-  `| API | ${KINDS.flatMap((kind) => VERSIONS.map((major) => `${kind}, ${major}`)).join(' | ')} |`,
-  `|---|${'---|'.repeat(KINDS.length * VERSIONS.length)}`,
-]
+function row(api: NodeApi, outcomeIn: OutcomeIn): string {
+  return `| ${[api.name, ...VERSIONS.map((major) => cell(api, major, outcomeIn))].join(' | ')} |`
+}
 
-/** The table of all rows that aren't `works` throughout. */
+/** Whether something else than the right bytes comes of it somewhere. */
+function isException(api: NodeApi, outcomeIn: OutcomeIn): boolean {
+  return VERSIONS.some((major) => PLACES.some((place) => !FINE.includes(outcomeIn(api, major, place))))
+}
+
+/** The APIs that throw whatever Buffer they are given. */
+export function throwingAnyway(): NodeApi[] {
+  return apis.filter(({ reason }) => reason === 'every buffer')
+}
+
+/** All others that aren't `works` throughout, by their reason; under `undefined` those for which there should be none. */
+export function exceptionsByReason(outcomeIn: OutcomeIn): Map<Reason | undefined, NodeApi[]> {
+  const found = new Map<Reason | undefined, NodeApi[]>()
+  for (const api of apis) {
+    if (api.reason === 'every buffer' || !isException(api, outcomeIn)) continue
+    found.set(api.reason, [...(found.get(api.reason) ?? []), api])
+  }
+  return found
+}
+
+/** The table of exceptions: a row for each reason, with what it is called in the tables of all. */
 export function exceptions(outcomeIn: OutcomeIn): string {
-  const isOne = (api: NodeApi) =>
-    KINDS.some((kind) => VERSIONS.some((major) => !['works', 'absent'].includes(outcomeIn(api, kind, major))))
-  const rows = GROUPS.flatMap(({ apis }) => apis.filter(isOne)).map((api) => row(api, outcomeIn))
-  return [...HEAD, ...rows].join('\n')
+  const rows = [...exceptionsByReason(outcomeIn)].map(([reason, members]) => {
+    const cells = VERSIONS.map((major) => {
+      const found = members.filter((api) => outcomeIn(api, major, 'low') !== 'absent')
+      return [...new Set(found.map((api) => cell(api, major, outcomeIn)))].join(', ') || WORDS.absent
+    })
+    const what = reason === undefined ? '**unexpected**' : REASONS[reason]
+    return `| ${[what, ...cells, members.map(({ name }) => name).join('; ')].join(' | ')} |`
+  })
+  return [`| what | ${VERSIONS.join(' | ')} | in the tables below |`, '|---|---|---|---|---|---|', ...rows].join('\n')
 }
 
 /** The tables of all rows, one for each family. */
 export function families(outcomeIn: OutcomeIn): string {
-  return GROUPS.map(({ title, apis }) =>
-    [`### ${title}`, '', ...HEAD, ...apis.map((api) => row(api, outcomeIn))].join('\n')
+  return GROUPS.map((group) =>
+    [
+      `### ${group.title}`,
+      '',
+      `| API | ${VERSIONS.join(' | ')} |`,
+      '|---|---|---|---|---|',
+      ...group.apis.map((api) => row(api, outcomeIn)),
+    ].join('\n')
   ).join('\n\n')
 }

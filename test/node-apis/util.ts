@@ -2,7 +2,7 @@ import assert from 'node:assert'
 import { createRequire } from 'node:module'
 import readline from 'node:readline'
 import { PassThrough, Readable, Writable } from 'node:stream'
-import { buffer, text } from 'node:stream/consumers'
+import { arrayBuffer, blob, buffer, text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import util from 'node:util'
 import { type ApiGroup, expect, expectBytes, type Memory, SAMPLE, TEXT } from './api.ts'
@@ -84,12 +84,6 @@ export const utilApis: ApiGroup = {
       use: async (memory) => expectBytes(await text(Readable.from([memory.holding(TEXT)]).setEncoding('utf8')), TEXT),
     },
     {
-      name: 'stream.Readable.toWeb, fromWeb',
-      async use(memory) {
-        expectBytes(await buffer(Readable.fromWeb(Readable.toWeb(Readable.from(halves(memory))))))
-      },
-    },
-    {
       name: 'readline over a stream',
       async use(memory) {
         const stream = new PassThrough()
@@ -120,6 +114,14 @@ export const utilApis: ApiGroup = {
       },
     },
     { name: 'node:sqlite, a value', since: 22, exists: () => hasSqlite(), use: sqlite },
+    {
+      name: 'stream/consumers: arrayBuffer, blob, text',
+      async use(memory) {
+        expectBytes(await arrayBuffer(Readable.from(halves(memory), { objectMode: false })))
+        expectBytes(await (await blob(Readable.from(halves(memory), { objectMode: false }))).arrayBuffer())
+        expectBytes(await text(Readable.from([memory.holding(TEXT)])), TEXT)
+      },
+    },
   ],
 }
 

@@ -3,9 +3,8 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
 import { buffer } from 'node:stream/consumers'
-import type { ReadableStreamDefaultReader } from 'node:stream/web'
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { type ApiGroup, type Exception, expect, expectBytes, type Memory, SAMPLE, TEXT, withServer } from './api.ts'
+import { type ApiGroup, expect, expectBytes, type Memory, SAMPLE, TEXT, withServer } from './api.ts'
 
 /** The part of WebSocket that is used here; the types of Node 20 don't know it. */
 interface WebSocketLike extends EventTarget {
@@ -15,29 +14,6 @@ interface WebSocketLike extends EventTarget {
 const { WebSocket } = globalThis as unknown as { WebSocket: new (url: string) => WebSocketLike }
 
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
-
-/** From 24 on the body is made of the view's text: bytes that are not UTF-8 are lost, and there is no error. */
-const BODY: readonly Exception[] = [
-  { from: 20, to: 22, outcome: 'refused: TypeError' },
-  { from: 24, outcome: 'wrong' },
-]
-const BYTE_STREAM: readonly Exception[] = [
-  { from: 20, to: 22, outcome: 'refused: TypeError' },
-  { from: 24, outcome: 'refused: ERR_INVALID_ARG_VALUE' },
-]
-/** A byte stream takes what it is given out of the giver's hands, by a transfer of the whole ArrayBuffer: all of the heap. */
-const TAKEN: readonly Exception[] = [{ from: 20, outcome: 'detached' }]
-const COMPRESSION: readonly Exception[] = [{ from: 24, outcome: 'refused: ERR_INVALID_ARG_TYPE' }]
-
-/** All that a reader still gives. */
-async function rest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Buffer> {
-  const parts: Uint8Array[] = []
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return Buffer.concat(parts)
-    parts.push(value)
-  }
-}
 
 /** What comes out of a transformer that is given one chunk. */
 async function transformed<T>(
@@ -107,6 +83,15 @@ function framePayload(frame: Buffer): Buffer | undefined {
   return Buffer.from(frame.subarray(8, 8 + length).map((byte, i) => byte ^ frame[4 + (i & 3)]!))
 }
 
+function chunkStream(memory: Memory): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(memory.holding())
+      controller.close()
+    },
+  })
+}
+
 async function decoded(memory: Memory): Promise<void> {
   const text = await transformed<string>(new TextDecoderStream(), memory.holding(TEXT))
   expectBytes(text.join(''), TEXT)
@@ -117,18 +102,15 @@ export const webApis: ApiGroup = {
   apis: [
     {
       name: 'fetch, body',
-      shared: BODY,
       use: async (memory) =>
         expectBytes(await requested((url) => fetch(url, { method: 'POST', body: memory.holding() }))),
     },
     {
       name: 'new Response',
-      shared: BODY,
       use: async (memory) => expectBytes(await new Response(memory.holding()).arrayBuffer()),
     },
     {
       name: 'new Response, a Uint8Array',
-      shared: BODY,
       use: async (memory) => {
         const { buffer, byteOffset, length } = memory.holding()
         expectBytes(await new Response(new Uint8Array(buffer, byteOffset, length)).arrayBuffer())
@@ -136,9 +118,47 @@ export const webApis: ApiGroup = {
     },
     {
       name: 'new Request, body',
-      shared: BODY,
       use: async (memory) =>
         expectBytes(await new Request('http://a/', { method: 'POST', body: memory.holding() }).arrayBuffer()),
+    },
+    {
+      name: 'new Response, its body read in parts',
+      async use(memory) {
+        const parts: Uint8Array[] = []
+        for await (const part of new Response(memory.holding()).body!) parts.push(part)
+        expectBytes(Buffer.concat(parts))
+      },
+    },
+    {
+      name: 'new Response, clone',
+      async use(memory) {
+        const response = new Response(memory.holding())
+        const [one, other] = await Promise.all([response.clone().arrayBuffer(), response.arrayBuffer()])
+        expectBytes(one)
+        expectBytes(other)
+      },
+    },
+    {
+      name: 'new Response of a ReadableStream of buffers',
+      use: async (memory) => expectBytes(await new Response(chunkStream(memory)).arrayBuffer()),
+    },
+    {
+      name: 'fetch, a ReadableStream of buffers as body',
+      use: async (memory) =>
+        expectBytes(
+          await requested((url) =>
+            fetch(url, { method: 'POST', body: chunkStream(memory), duplex: 'half' } as RequestInit)
+          )
+        ),
+    },
+    {
+      name: 'FormData, a Blob of a buffer',
+      async use(memory) {
+        const form = new FormData()
+        form.set('file', new Blob([memory.holding()]))
+        const file = (await new Response(form).formData()).get('file') as unknown as Blob
+        expectBytes(await file.arrayBuffer())
+      },
     },
     {
       name: 'new Blob',
@@ -156,11 +176,6 @@ export const webApis: ApiGroup = {
       name: 'WebSocket.send',
       since: 22,
       exists: () => 'WebSocket' in globalThis,
-      // From 24 on a frame of text goes out, as with bodies.
-      shared: [
-        { from: 22, to: 22, outcome: 'refused: TypeError' },
-        { from: 24, outcome: 'wrong' },
-      ],
       use: async (memory) => expectBytes(await frameSent((socket) => socket.send(memory.holding()))),
     },
     {
@@ -184,6 +199,15 @@ export const webApis: ApiGroup = {
         }
       },
     },
+    {
+      name: 'TextDecoder.decode, a stream of pieces',
+      use(memory) {
+        const decoder = new TextDecoder('utf-8', { fatal: true })
+        const bytes = Buffer.from(TEXT)
+        const parts = Array.from(bytes, (byte) => decoder.decode(memory.holding(Buffer.from([byte])), { stream: true }))
+        expectBytes(parts.join('') + decoder.decode(), TEXT)
+      },
+    },
     { name: 'TextDecoderStream', use: decoded },
     {
       name: 'TextEncoder.encodeInto',
@@ -195,46 +219,6 @@ export const webApis: ApiGroup = {
       },
     },
     {
-      name: 'ReadableStream, enqueue',
-      async use(memory) {
-        const stream = new ReadableStream<Uint8Array>({
-          start(controller) {
-            controller.enqueue(memory.holding())
-            controller.close()
-          },
-        })
-        expectBytes(await rest(stream.getReader()))
-      },
-    },
-    {
-      name: "ReadableStream of type 'bytes', enqueue",
-      shared: BYTE_STREAM,
-      private: TAKEN,
-      async use(memory) {
-        const stream = new ReadableStream({
-          type: 'bytes',
-          start(controller) {
-            controller.enqueue(memory.holding())
-            controller.close()
-          },
-        })
-        expectBytes(await rest(stream.getReader()))
-      },
-    },
-    {
-      name: "ReadableStream of type 'bytes', BYOB read",
-      shared: BYTE_STREAM,
-      private: TAKEN,
-      async use(memory) {
-        const stream = new ReadableStream({
-          type: 'bytes',
-          start: (controller) => controller.enqueue(new Uint8Array(SAMPLE)),
-        })
-        const { value } = await stream.getReader({ mode: 'byob' }).read(memory.room())
-        expectBytes(value as Uint8Array)
-      },
-    },
-    {
       name: 'TransformStream, WritableStream',
       async use(memory) {
         expectBytes(Buffer.concat(await transformed<Uint8Array>(new TransformStream(), memory.holding())))
@@ -242,7 +226,6 @@ export const webApis: ApiGroup = {
     },
     {
       name: 'CompressionStream',
-      shared: COMPRESSION,
       async use(memory) {
         const packed = await transformed<Uint8Array>(new CompressionStream('gzip'), memory.holding())
         expectBytes(gunzipSync(Buffer.concat(packed)))
@@ -250,7 +233,6 @@ export const webApis: ApiGroup = {
     },
     {
       name: 'DecompressionStream',
-      shared: COMPRESSION,
       async use(memory) {
         const packed = memory.holding(gzipSync(SAMPLE))
         expectBytes(Buffer.concat(await transformed<Uint8Array>(new DecompressionStream('gzip'), packed)))

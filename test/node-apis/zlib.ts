@@ -76,6 +76,19 @@ export const zlibApis: ApiGroup = {
       promisify<Uint8Array, Buffer>(zlib.brotliDecompress)
     ),
     ...pair('zlib.zstdCompressSync', newer.zstdCompressSync, 'zlib.zstdDecompressSync', newer.zstdDecompressSync, zstd),
+    ...pair('zlib.deflateRawSync', zlib.deflateRawSync, 'zlib.inflateRawSync', zlib.inflateRawSync),
+    ...pair(
+      'zlib.deflate',
+      promisify<Uint8Array, Buffer>(zlib.deflate),
+      'zlib.unzip',
+      promisify<Uint8Array, Buffer>(zlib.unzip)
+    ),
+    ...pair(
+      'zlib.createBrotliCompress',
+      (bytes) => through(zlib.createBrotliCompress(), bytes),
+      'zlib.createBrotliDecompress',
+      (bytes) => through(zlib.createBrotliDecompress(), bytes)
+    ),
     { name: 'zlib.deflateSync, dictionary', use: withDictionary },
     {
       name: 'zlib.crc32',
