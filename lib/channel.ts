@@ -209,7 +209,7 @@ export class Channel implements Disposable {
     words[Word.Head] = (head + 1) | 0
     locks.release(0)
     this.wake(Word.Head, Word.Senders)
-    return Buffer.from(this.heap.memory.current, address, length)
+    return Buffer.from(this.heap.memory.over(address, length), address, length)
   }
 
   /**

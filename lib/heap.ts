@@ -160,7 +160,9 @@ export class Heap implements Allocator {
           : this.tiers.takeKept(size)
       if (granule !== 0) {
         this.watch.untilWatched--
-        return HeapView.buffer(memory, granule * Granule.Bytes, size, this, granule)
+        const address = granule * Granule.Bytes
+        const isLow = granule <= Address32.MostGranule
+        return HeapView.buffer(isLow ? memory : this.memory.over(address, size), address, size, this, granule)
       }
     }
     return this.buffers.allocate(size, options)
@@ -387,7 +389,8 @@ export class Heap implements Allocator {
   }
 
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.memory.current, address, checkViewLength(length, this.usableSize(address)))
+    const bytes = checkViewLength(length, this.usableSize(address))
+    return new Uint8Array(this.memory.over(address, bytes), address, bytes)
   }
 
   stats(options?: { detail?: false }): HeapStats

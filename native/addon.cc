@@ -119,6 +119,9 @@ Napi::Value Unshared(const Napi::CallbackInfo& info) {
   return UnsharedBuffer(info.Env(), std::move(mapping), offset, is_part ? length : all);
 }
 
+// forbidDetach(buffer): V8 refuses to detach an ArrayBuffer from now on, on Node 20 and 22.
+void ForbidDetachOf(const Napi::CallbackInfo& info) { ForbidDetach(info[0]); }
+
 // grow(handle, offset, length), release(handle, offset, length): errno.
 template <int (Mapping::*Method)(size_t, size_t)>
 Napi::Value OnRange(const Napi::CallbackInfo& info) {
@@ -193,6 +196,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("reserve", Napi::Function::New(env, Reserve, "reserve"));
   exports.Set("adopt", Napi::Function::New(env, Adopt, "adopt"));
   exports.Set("unshared", Napi::Function::New(env, Unshared, "unshared"));
+  exports.Set("forbidDetach", Napi::Function::New(env, ForbidDetachOf, "forbidDetach"));
   exports.Set("grow", Napi::Function::New(env, OnRange<&Mapping::Grow>, "grow"));
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));

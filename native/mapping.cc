@@ -21,33 +21,6 @@ std::shared_ptr<v8::BackingStore> EmptyStore(char* address, size_t length) {
   return v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
 }
 
-// Makes V8 refuse to detach an ArrayBuffer, as it refuses for that of a WebAssembly.Memory. On Node 20 and 22 the mark
-// that Node has for this doesn't keep byte streams and ArrayBuffer.prototype.transfer from it, and a BYOB reader that
-// has taken it ends the process if the view lies above 4 GiB. V8 has no function for this. So this clears its flag in
-// the object, after it has made sure that the words around it are what they are in these two versions, whose V8 doesn't
-// change any more; where they aren't, the buffer stays as it was.
-void ForbidDetach(v8::Local<v8::ArrayBuffer> buffer) {
-#if (NODE_MODULE_VERSION == 115 || NODE_MODULE_VERSION == 127) && !defined(V8_COMPRESS_POINTERS)
-  struct Words {
-    uintptr_t map, properties, elements, detach_key;
-    size_t length, most_length;
-    void* data;
-    void* extension;
-    uint32_t flags;
-  };
-  constexpr uint32_t kExternal = 1;
-  constexpr uint32_t kDetachable = 2;
-  uintptr_t tagged;
-  std::memcpy(&tagged, reinterpret_cast<const void*>(*buffer), sizeof tagged);
-  auto* words = reinterpret_cast<Words*>(tagged - 1);
-  if (words->length != buffer->ByteLength() || words->most_length != words->length || words->data != buffer->Data() ||
-      (words->flags & ~kExternal) != kDetachable)
-    return;
-  words->flags &= ~kDetachable;
-  if (buffer->IsDetachable()) words->flags |= kDetachable;
-#endif
-}
-
 // A mapping one of whose ArrayBuffers is gone. V8's store may outlive that object: the sweeper runs later, and a
 // program may have transferred the buffer, which moves the store to another one.
 struct Unowned {
@@ -157,15 +130,42 @@ Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
 
 Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, size_t length) {
   std::shared_ptr<v8::BackingStore> store = EmptyStore(mapping->base() + offset, length);
-  const bool is_all = length == mapping->length();
   auto* held = new Unowned{std::move(mapping), store};
-  const v8::Local<v8::ArrayBuffer> local = v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store));
-  if (is_all) ForbidDetach(local);
-  Napi::Value buffer(env, ToNapi(local));
+  Napi::Value buffer(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
   // Native work in flight (a read from a file, say) holds the buffer object. So the address space goes when the object
   // is collected, and not before.
   buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, Unowned* held) { UnmapLater(held); }, held);
   return buffer;
+}
+
+// Makes V8 refuse to detach an ArrayBuffer, as it refuses for that of a WebAssembly.Memory. On Node 20 and 22 the mark
+// that Node has for this doesn't keep byte streams and ArrayBuffer.prototype.transfer from it, and a BYOB reader that
+// has taken it ends the process if the view lies above 4 GiB. V8 has no function for this. So this clears its flag in
+// the object, after it has made sure that the words around it are what they are in these two versions, whose V8 doesn't
+// change any more; where they aren't, the buffer stays as it was.
+void ForbidDetach(const Napi::Value& value) {
+#if (NODE_MODULE_VERSION == 115 || NODE_MODULE_VERSION == 127) && !defined(V8_COMPRESS_POINTERS)
+  struct Words {
+    uintptr_t map, properties, elements, detach_key;
+    size_t length, most_length;
+    void* data;
+    void* extension;
+    uint32_t flags;
+  };
+  constexpr uint32_t kExternal = 1;
+  constexpr uint32_t kDetachable = 2;
+  const v8::Local<v8::Value> local = ToV8(value);
+  if (!local->IsArrayBuffer()) return;
+  const auto buffer = local.As<v8::ArrayBuffer>();
+  uintptr_t tagged;
+  std::memcpy(&tagged, reinterpret_cast<const void*>(*buffer), sizeof tagged);
+  auto* words = reinterpret_cast<Words*>(tagged - 1);
+  if (words->length != buffer->ByteLength() || words->most_length != words->length || words->data != buffer->Data() ||
+      (words->flags & ~kExternal) != kDetachable)
+    return;
+  words->flags &= ~kDetachable;
+  if (buffer->IsDetachable()) words->flags |= kDetachable;
+#endif
 }
 
 const void* BaseOf(const Napi::Value& buffer) {

@@ -67,6 +67,8 @@ Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping);
 // Node-API's own external ArrayBuffer it would, in full). It holds the mapping until V8 has let go of the memory, also
 // where a program has moved that to another ArrayBuffer.
 Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, size_t length);
+// Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22; later versions refuse for what is marked untransferable.
+void ForbidDetach(const Napi::Value& buffer);
 // Where the bytes of a SharedArrayBuffer are; nullptr for anything else.
 const void* BaseOf(const Napi::Value& buffer);
 // An ArrayBuffer over memory that somebody else unmaps, after having detached it.

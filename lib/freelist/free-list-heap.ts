@@ -131,7 +131,8 @@ export class FreeListHeap implements Allocator {
 
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.usableBytes(this.liveBlock(address))
-    return new Uint8Array(this.memory.current, address, checkViewLength(length, usable))
+    const bytes = checkViewLength(length, usable)
+    return new Uint8Array(this.memory.over(address, bytes), address, bytes)
   }
 
   /** What holds objects that the collector looks after. A program may have several: each holds what its handles name. */

@@ -107,7 +107,8 @@ export class Handle implements Disposable {
 
   /** The object's bytes, without a copy; what the program does to its references there is its own affair. */
   view(): Uint8Array {
-    return new Uint8Array(this.heap.memory.current, addressOf(this.block()), this.type.size)
+    const address = addressOf(this.block())
+    return new Uint8Array(this.heap.memory.over(address, this.type.size), address, this.type.size)
   }
 
   /** The program doesn't hold the object by this handle any more. May be called again. */

@@ -141,7 +141,8 @@ export class GoHeap implements Allocator {
 
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.usableSize(address)
-    return new Uint8Array(this.memory.current, address, checkViewLength(length, usable))
+    const bytes = checkViewLength(length, usable)
+    return new Uint8Array(this.memory.over(address, bytes), address, bytes)
   }
 
   /**

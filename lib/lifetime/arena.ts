@@ -136,13 +136,15 @@ export class Arena implements Disposable, LocalArena {
   allocBuffer(size: number): Buffer<ArrayBuffer> {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
-    return HeapView.buffer(this.heap.memory.current, this.alloc(size), size, this, 1)
+    const address = this.alloc(size)
+    return HeapView.buffer(this.heap.memory.over(address, size), address, size, this, 1)
   }
 
   /** A typed array of `length` elements, of any class. @throws as `alloc` */
   allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
-    const address = this.alloc(checkArrayBytes(type, length))
-    return arrayOver(this.heap.memory.current, type, address, length) as unknown as ArrayOf<Class>
+    const bytes = checkArrayBytes(type, length)
+    const address = this.alloc(bytes)
+    return arrayOver(this.heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
   }
 
   /** An arena of its own limit and chunks that ends with this one at the latest. */

@@ -137,7 +137,7 @@ export class HandleTable implements Disposable {
     const address = addressIn(words, at)
     const size = words[at + Slot.Size]!
     const length = size >= 0 ? size : this.heap.usableSize(address) + size + 1
-    return new Uint8Array(this.heap.memory.current, address, length)
+    return new Uint8Array(this.heap.memory.over(address, length), address, length)
   }
 
   /** Frees a handle's block. Of all threads that do so at once, one does; the others are told. @throws as `address` */

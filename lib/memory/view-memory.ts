@@ -7,6 +7,9 @@ export interface ViewPlace {
   readonly byteOffset: number
 }
 
+/** A view that ends below this can be given to a byte stream's reader: see `over`. */
+const PINNED_FROM = 2 ** 32
+
 let warned = false
 
 /**
@@ -21,6 +24,7 @@ export class ViewMemory {
   private arrayBuffer: ArrayBuffer
   /** Its length is 0 once the ArrayBuffer was taken: one load tells. `byteLength` of the buffer would be a call. */
   private probe: Int8Array
+  private isPinned = false
 
   constructor(mapping: Mapping) {
     this.mapping = mapping
@@ -28,14 +32,30 @@ export class ViewMemory {
     this.probe = new Int8Array(this.arrayBuffer, 0, 1)
   }
 
-  /** What the next view is made over. @throws AllocatorError `ERR_HEAP_CORRUPT` where it was taken and was all that there is: without the addon */
+  /**
+   * What the next view of memory below 4 GiB is made over.
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` where it was taken and was all that there is: without the addon
+   */
   get current(): ArrayBuffer {
     return this.probe.length !== 0 ? this.arrayBuffer : this.renewed()
   }
 
-  /** Where a view of `length` bytes from an address on is to be made. */
-  at(address: number, _length: number): ViewPlace {
-    return { buffer: this.current, byteOffset: address }
+  /**
+   * The same for `length` bytes anywhere. Before the first view above 4 GiB is made, V8 is kept from ever detaching the ArrayBuffer: a reader
+   * of a byte stream that takes such a view ends the process on Node 20 and 22, whose CopyArrayBuffer insists on an offset of 32 bits.
+   */
+  over(address: number, length: number): ArrayBuffer {
+    const { current } = this
+    if (!this.isPinned && address + length > PINNED_FROM) {
+      this.mapping.pin(current)
+      this.isPinned = true
+    }
+    return current
+  }
+
+  /** Where a view of `length` bytes from an address on is to be made, if it is to end with the block in debug mode. */
+  at(address: number, length: number): ViewPlace {
+    return { buffer: this.over(address, length), byteOffset: address }
   }
 
   /** The address of the first byte of a view over what was handed out here; -1 for any other. */

@@ -38,6 +38,8 @@ export interface Addon {
   ): { handle: MappingHandle; address: number; ledger: LedgerHandle; heap: number } | undefined
   /** One more ArrayBuffer over a mapping's memory, or over a part of it. */
   unshared(mapping: MappingHandle, offset?: number, length?: number): ArrayBuffer
+  /** Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22. */
+  forbidDetach(buffer: ArrayBuffer): void
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */

@@ -72,6 +72,10 @@ class GrowableMapping implements Mapping {
     return this.buffer as ArrayBuffer
   }
 
+  pin(): void {
+    // Nothing but the shim can.
+  }
+
   grow(): number {
     return 0
   }

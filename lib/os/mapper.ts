@@ -92,6 +92,8 @@ export interface Mapping {
   unshared(): ArrayBuffer
   /** Undefined where blocks can't be isolated: only the shim's can. */
   readonly isolation?: Isolation
+  /** Keeps V8 from detaching an ArrayBuffer that `unshared` gave, where that can be done; on Node 24 and 26 nothing detaches it anyway. */
+  pin(buffer: ArrayBuffer): void
   /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
   grow(offset: number, length: number): number
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */

@@ -96,6 +96,10 @@ class NativeMapping implements Mapping {
     return buffer
   }
 
+  pin(buffer: ArrayBuffer): void {
+    this.addon.forbidDetach(buffer)
+  }
+
   grow(offset: number, length: number): number {
     return this.addon.grow(this.handle, offset, length)
   }

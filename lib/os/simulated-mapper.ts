@@ -107,6 +107,10 @@ class SimulatedMapping implements Mapping {
     return this.inner.unshared()
   }
 
+  pin(buffer: ArrayBuffer): void {
+    this.inner.pin(buffer)
+  }
+
   grow(offset: number, length: number): number {
     const pages = this.wholePages(offset, length)
     const { limitBytes, pagesGrown, systemPageSize } = this.system

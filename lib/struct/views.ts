@@ -147,14 +147,14 @@ class HeapViews {
       this.endLost()
     }
     const base = index * WINDOW_STEP
-    const memory = this.heap.memory.current
-    const views = new Views(this.heap, memory, base, Math.min(WINDOW_BYTES, memory.byteLength - base))
+    const length = Math.min(WINDOW_BYTES, this.heap.buffer.byteLength - base)
+    const views = new Views(this.heap, this.heap.memory.over(base, length), base, length)
     this.windows[index] = views
     return views
   }
 
   block(address: number, length: number): Views {
-    return this.remember(new Views(this.heap, this.heap.memory.current, address, length))
+    return this.remember(new Views(this.heap, this.heap.memory.over(address, length), address, length))
   }
 
   /** What was over an ArrayBuffer that is lost shows nothing from here on: records find that out without looking for an element. */

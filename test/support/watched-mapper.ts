@@ -81,6 +81,10 @@ class WatchedMapping implements Mapping {
     return this.inner.unshared()
   }
 
+  pin(buffer: ArrayBuffer): void {
+    this.inner.pin(buffer)
+  }
+
   grow(offset: number, length: number): number {
     return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.grow(offset, length)
   }
