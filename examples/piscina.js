@@ -1,5 +1,5 @@
-// Workers of piscina get blocks of a shared pool instead of copies: a task's message holds a view, and its memory is the same in
-// every thread. Whoever has read a block releases it, in whichever thread, and it is used for the next task.
+// Workers of piscina get blocks of a shared pool instead of copies: a task's message holds what `pass` gave, and the memory is the
+// same in every thread. Whoever has read a block releases it, in whichever thread, and it is used for the next task.
 //
 //     node examples/piscina.js [TASKS]
 import { createHash } from 'node:crypto'
@@ -41,7 +41,7 @@ async function main() {
   for (let task = 0; task < tasks; task++) {
     // Waits while all eight blocks are with workers.
     const block = (await pool.acquireAsync()).fill(task % 4)
-    results.push(workers.run({ block }))
+    results.push(workers.run({ block: pool.pass(block) }))
   }
   const hashes = await Promise.all(results)
   const seconds = (performance.now() - start) / 1000

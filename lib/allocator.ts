@@ -84,6 +84,11 @@ export interface HeapStats {
    * live still, since others may hold it.
    */
   deadThreadsBytes: number
+  /**
+   * Blocks that threads have given up by `heap.pass`, or sent through a channel, and that nobody has adopted or received yet; in usable
+   * bytes. They are live, and in no thread's share.
+   */
+  passedBytes: number
   /** Where memory comes from: `native` is the system; `growable` a SharedArrayBuffer, which gives nothing back. */
   system: string
 }
@@ -102,5 +107,6 @@ export function closedStats(last: HeapStats): HeapStats {
     metadataBytes: 0,
     threads: 0,
     deadThreadsBytes: 0,
+    passedBytes: 0,
   }
 }

@@ -1,4 +1,4 @@
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { randomInt } from 'node:crypto'
 import { clearInterval, setInterval } from 'node:timers'
 import { checkInteger, checkOptions } from './arguments.ts'
@@ -20,7 +20,7 @@ const POLL_MS = 50
 const SYNC_SPINS = 3000
 const ASYNC_SPINS = 500
 /** "CHAN", and the version of the words' layout. */
-const MAGIC = 0x4348_4101
+const MAGIC = 0x4348_4102
 
 /** The words of a channel's block. Head, Tail and the cells change under the lock. */
 const enum Word {
@@ -39,11 +39,10 @@ const enum Word {
   /** The tags of threads that have the channel open, or had when they died; 0 in seats that are free. */
   Peers = 64,
   Seats = 240,
-  /** A cell for each message: its block's granule, then its length in bytes in two words. */
+  /** A cell for each message: the slot through which its block was passed, and the number of that pass. */
   Cells = 320,
 }
-const CELL_WORDS = 4
-const TWO_32 = 2 ** 32
+const CELL_WORDS = 2
 
 /** How a {@link Channel} is made. */
 export interface ChannelOptions {
@@ -68,12 +67,12 @@ export interface ChannelToken {
 }
 
 /**
- * A bounded ring of blocks of a heap, for any number of threads that send and receive. A message is a block: nothing is copied,
- * and who receives it owns it, and frees it (`heap.freeBuffer`). Messages arrive in the order in which they were sent, each at
- * one receiver.
+ * A bounded ring of blocks of a heap, for any number of threads that send and receive. A message is a block: nothing is copied.
+ * Whoever sends it gives it up as `heap.pass` does, and whoever receives it owns it, and frees it (`heap.freeBuffer`). Messages arrive in
+ * the order in which they were sent, each at one receiver.
  *
  * A thread that dies blocks nobody, at whatever moment. What it had received and not freed is in
- * `heap.stats().deadThreadsBytes`; what waits in the channel is not: it belongs to nobody until it is received.
+ * `heap.stats().deadThreadsBytes`; what waits in the channel is in `passedBytes`: it belongs to nobody until it is received.
  */
 export class Channel implements Disposable {
   private readonly heap: Heap
@@ -139,34 +138,41 @@ export class Channel implements Disposable {
   }
 
   /**
-   * Sends the block that a view starts with, and with it the view's length. The block is not the sender's any more, and nobody watches it.
+   * Sends the block that a view starts with, and with it the view's length. The sender gives it up, as by `heap.pass`.
    * False, and nothing is sent, where there is no room.
    * @throws AllocatorError `ERR_CHANNEL_CLOSED`; `ERR_HEAP_INVALID_ADDRESS` where no live block of the heap starts there, or one that only a
    * pool, an arena or a table may free, and so nobody who receives it
    */
   trySend(view: ArrayBufferView): boolean {
     const { words, locks, heap } = this
-    const address = heap.ownAddressOf(view)
+    const granule = heap.passableGranule(view)
+    const { byteLength } = view
     this.checkOpen()
+    const { owners } = heap
+    const { passes } = owners
+    passes.ready()
+    const watchedAs = owners.watchedAs(granule)
     locks.acquire(0)
     const tail = words[Word.Tail]!
     const closed = words[Word.Closed] === 1
     const room = !closed && ((tail - words[Word.Head]!) | 0) < this.capacity
-    if (room) {
-      heap.owners.release(address / Granule.Bytes)
-      const cell = this.cellOf(tail)
-      words[cell] = (address / Granule.Bytes) | 0
-      words[cell + 1] = view.byteLength | 0
-      words[cell + 2] = (view.byteLength / TWO_32) | 0
+    const cell = this.cellOf(tail)
+    const { slot, sequence } = passes
+    // Nothing strikes behind `pass`: the block is passed if, and only if, the channel has it.
+    const isSent = room && passes.pass(granule, byteLength)
+    if (isSent) {
+      words[cell] = slot
+      words[cell + 1] = sequence
       words[Word.Tail] = (tail + 1) | 0
     }
     locks.release(0)
     if (closed) throw channelClosed()
-    if (room) {
-      heap.countOwned(address, -1)
-      this.wake(Word.Tail, Word.Receivers)
-    }
-    return room
+    if (!room) return false
+    // Another thread has freed it meanwhile.
+    if (!isSent) throw owners.notLive(granule)
+    owners.gaveUp(view, granule, watchedAs)
+    this.wake(Word.Tail, Word.Receivers)
+    return true
   }
 
   /**
@@ -192,24 +198,32 @@ export class Channel implements Disposable {
 
   /** The message that has waited longest, as a Buffer over its block, which is the caller's now; undefined where there is none. */
   tryReceive(): Buffer | undefined {
-    const { words, locks } = this
+    const { words, locks, heap } = this
     this.checkOpen()
-    if (this.length === 0) return undefined
-    locks.acquire(0)
-    const head = words[Word.Head]!
-    if (head === words[Word.Tail]) {
+    const { owners } = heap
+    const { passes } = owners
+    while (this.length !== 0) {
+      locks.acquire(0)
+      const head = words[Word.Head]!
+      if (head === words[Word.Tail]) {
+        locks.release(0)
+        return undefined
+      }
+      const cell = this.cellOf(head)
+      const slot = words[cell]!
+      const sequence = words[cell + 1]!
+      const granule = passes.granuleOf(slot, sequence)
+      const length = passes.lengthOf(slot)
+      const wasWatched = passes.wasWatched(slot)
+      // Nothing strikes behind `adopt`: the block is this thread's if, and only if, the channel has it no more.
+      const isOurs = granule !== 0 && passes.adopt(slot, sequence, granule)
+      words[Word.Head] = (head + 1) | 0
       locks.release(0)
-      return undefined
+      this.wake(Word.Head, Word.Senders)
+      // Whatever has scribbled over a cell, what it says isn't believed: then there is no message in it.
+      if (isOurs) return owners.received(owners.viewOf(granule, length), granule, wasWatched)
     }
-    const cell = this.cellOf(head)
-    const address = words[cell]! * Granule.Bytes
-    const length = (words[cell + 1]! >>> 0) + words[cell + 2]! * TWO_32
-    // Owned first: a thread that dies in between is said to hold what another receives, which is better than nobody.
-    this.heap.countOwned(address, 1)
-    words[Word.Head] = (head + 1) | 0
-    locks.release(0)
-    this.wake(Word.Head, Word.Senders)
-    return Buffer.from(this.heap.memory.over(address, length), address, length)
+    return undefined
   }
 
   /**
@@ -266,10 +280,13 @@ export class Channel implements Disposable {
       return true
     })
     if (!isLast) return
+    const { passes } = heap.owners
     for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
-      const address = words[this.cellOf(at)]! * Granule.Bytes
-      heap.countOwned(address, 1)
-      heap.free(address)
+      const cell = this.cellOf(at)
+      const slot = words[cell]!
+      const sequence = words[cell + 1]!
+      const granule = passes.granuleOf(slot, sequence)
+      if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap.free(granule * Granule.Bytes)
     }
     heap.setPooled(this.address, false)
     heap.free(this.address)

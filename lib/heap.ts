@@ -11,6 +11,7 @@ import {
 import { HeapView } from './buffers/heap-view.ts'
 import type { LeakWatch } from './buffers/leak-watch.ts'
 import { Operations } from './buffers/operations.ts'
+import type { PassedBlock } from './buffers/passed-block.ts'
 import { DebugBlocks } from './debug/debug-blocks.ts'
 import { DebugMemory } from './debug/debug-memory.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
@@ -29,7 +30,7 @@ import type { Mapper, SystemCall } from './os/mapper.ts'
 import type { Quarantine } from './tcmalloc/quarantine.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
-import { isolated, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
+import { givenBack, isolated, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
 import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
 
 /** The calls that have a slow path. */
@@ -141,11 +142,6 @@ export class Heap implements Allocator {
     return this.tiers.thread()
   }
 
-  /** @internal A live block is this thread's from now on, or with -1 not any more: what a thread has when it dies is told. */
-  countOwned(address: Address, times: 1 | -1): void {
-    this.tiers.countOwned(address / Granule.Bytes, times)
-  }
-
   /**
    * A Buffer of exactly `size` bytes over a block of its own, until `freeBuffer`. Its contents are undefined, as those of
    * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: code that gets hold of it sees and changes everything.
@@ -207,9 +203,31 @@ export class Heap implements Allocator {
       this.freeOther(view)
     } else {
       this.checkOpen()
-      const address = -key * Granule.Bytes
-      throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the buffer at ${address} was freed already`, { address })
+      throw givenBack(-key * Granule.Bytes)
     }
+  }
+
+  /**
+   * Gives up the block that a view starts with: it is nobody's until somebody adopts it, and only that can be done with it. The value is small
+   * and plain, and stands for exactly the view's bytes: send it by `postMessage`, `workerData`, or any other way to a thread that has this
+   * heap open. In `stats().passedBytes` until then.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` (no live block of the heap starts there, or one that only a pool, an arena or a table
+   * may free, or that was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` where 2^20 blocks wait to be adopted
+   */
+  pass(view: ArrayBufferView): PassedBlock {
+    return this.buffers.pass(view, this.passableGranule(view))
+  }
+
+  /**
+   * Takes a block that was passed, once, in any thread that has this heap open. Whoever has passed it may take it back, if nobody else
+   * has adopted it. It is this thread's from now on, to be freed by `freeBuffer`. A block that was watched for a leak (see the option
+   * `leaks`) is watched in this thread.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was adopted already, or another heap's value, or none that `pass` gave; TypeError
+   * `ERR_INVALID_ARG_TYPE` where it isn't an object
+   */
+  adopt(passed: PassedBlock): Buffer<ArrayBuffer> {
+    this.checkOpen()
+    return this.buffers.adopt(passed)
   }
 
   /** The same as {@link Heap.freeBuffer}. */
@@ -241,9 +259,11 @@ export class Heap implements Allocator {
     this.buffers.release(this.addressOf(view) / Granule.Bytes)
   }
 
-  /** @internal The address of the block that a view starts with, if its owner may free it. @throws as `freeBuffer` */
-  ownAddressOf(view: ArrayBufferView): Address {
-    return this.unpooledGranule(this.addressOf(view)) * Granule.Bytes
+  /** @internal The granule of the block that a view starts with, if its owner may free it, and so give it up. @throws as `pass` */
+  passableGranule(view: ArrayBufferView): number {
+    const key = ArrayBuffer.isView(view) && this.isOpen ? HeapView.keyOf(view, this) : 0
+    if (key < 0) throw givenBack(-key * Granule.Bytes)
+    return this.unpooledGranule(this.addressOf(view))
   }
 
   /** @internal Whether an address is that of a pool's block. */
@@ -318,7 +338,7 @@ export class Heap implements Allocator {
   }
 
   /** @internal Where those say what they hold who keep buffers of this heap, or take them over. */
-  get owners(): Pick<HeapBuffers, 'addOwner' | 'removeOwner' | 'atClose' | 'watch' | 'release' | 'isolated'> {
+  get owners(): Omit<HeapBuffers, 'place' | 'pass' | 'adopt'> {
     return this.buffers
   }
 

@@ -7,6 +7,7 @@ export type {
   TypedArrayConstructor,
 } from './buffers/heap-buffers.ts'
 export type { LeakLevel, LeakReport } from './buffers/leak-watch.ts'
+export type { PassedBlock } from './buffers/passed-block.ts'
 export { Channel, type ChannelOptions, type ChannelToken, type PeerCounts } from './channel.ts'
 export type { MisuseReport } from './debug/misuse.ts'
 export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'

@@ -2,15 +2,18 @@ import { constants } from 'node:buffer'
 import { types } from 'node:util'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions } from '../arguments.ts'
-import { outOfMemory, outOfRange, wrongType } from '../errors.ts'
+import { type AllocatorError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
 import { ObjectState } from '../memory/object-state.ts'
 import { Granule } from '../memory/page.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
+import type { PassSlots } from '../tcmalloc/pass-slots.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
+import { wrongAddress } from '../tcmalloc/wrong-address.ts'
 import { HeapView } from './heap-view.ts'
 import { IsolatedBuffers } from './isolated.ts'
 import type { LeakWatch, Watched } from './leak-watch.ts'
+import { checkPassed, type PassedBlock, passedBlock, stalePass } from './passed-block.ts'
 
 /** What a block that is watched is longer by: its number, at the end of its usable bytes. */
 const NUMBER_BYTES = 8
@@ -87,7 +90,7 @@ export interface BufferHeap extends Allocator {
   readonly memory: ViewMemory
   readonly bytes: BlockBytes
   /** In debug mode. */
-  readonly debug: { setTag(granule: number, tag: string): void } | undefined
+  readonly debug: { setTag(granule: number, tag: string): void; giveUp(granule: number): void } | undefined
   readonly isOpen: boolean
 }
 
@@ -108,6 +111,8 @@ export interface BufferOwner {
 export class HeapBuffers {
   readonly watch: LeakWatch
   readonly isolated: IsolatedBuffers
+  /** Blocks on their way from one thread to another. */
+  readonly passes: PassSlots
   private readonly heap: BufferHeap
   private readonly tiers: TCMalloc
   private readonly tag: number
@@ -121,6 +126,7 @@ export class HeapBuffers {
     this.tiers = tiers
     this.watch = watch
     this.isolated = new IsolatedBuffers(heap, tiers)
+    this.passes = tiers.passes
     this.tag = tiers.thread().tag
   }
 
@@ -149,13 +155,78 @@ export class HeapBuffers {
    */
   release(granule: number): boolean {
     if (this.tiers.stateOf(granule) !== ObjectState.Watched) return false
-    const [tag, number] = this.numberAt(granule)
+    const number = this.watchedAs(granule)
     if (!this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)) return false
-    const watched = tag === this.tag ? this.watched.get(number!) : undefined
-    if (watched === undefined || watched.address !== granule * Granule.Bytes) return true
-    this.watched.delete(number!)
-    this.watch.unwatch(watched)
+    this.drop(number)
     return true
+  }
+
+  /** The number by which this thread watches a block; 0 where it doesn't. */
+  watchedAs(granule: number): number {
+    if (this.tiers.stateOf(granule) !== ObjectState.Watched) return 0
+    const [tag, number] = this.numberAt(granule)
+    const watched = tag === this.tag ? this.watched.get(number!) : undefined
+    return watched?.address === granule * Granule.Bytes ? number! : 0
+  }
+
+  /** This thread doesn't watch any more what it watches by a number. */
+  drop(number: number): void {
+    const watched = this.watched.get(number)
+    if (watched === undefined) return
+    this.watched.delete(number)
+    this.watch.unwatch(watched)
+  }
+
+  /** Gives up the block that a view starts with. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, or for what it is instead of live */
+  pass(view: ArrayBufferView, granule: number): PassedBlock {
+    const { passes } = this
+    const owner = this.tiers.generation
+    passes.ready()
+    const { slot, sequence } = passes
+    const address = granule * Granule.Bytes
+    const passed = passedBlock({ from: 'heap', owner, slot, sequence, address, length: view.byteLength })
+    const watchedAs = this.watchedAs(granule)
+    if (!passes.pass(granule, passed.length)) throw this.notLive(granule)
+    this.gaveUp(view, granule, watchedAs)
+    return passed
+  }
+
+  /** The error for a granule whose block was live a moment ago, and isn't any more. */
+  notLive(granule: number): AllocatorError {
+    return wrongAddress(this.tiers, granule * Granule.Bytes)
+  }
+
+  /** The block of a view was passed: it isn't watched here any more, and the view can't free it. */
+  gaveUp(view: ArrayBufferView, granule: number, watchedAs: number): void {
+    this.drop(watchedAs)
+    if (HeapView.keyOf(view, this.heap) > 0) HeapView.giveBack(view)
+    this.heap.debug?.giveUp(granule)
+  }
+
+  /** Takes what `pass` has given up, in whichever thread. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
+  adopt(value: unknown): Buffer<ArrayBuffer> {
+    const { passes } = this
+    const passed = checkPassed(value, 'heap', this.tiers.generation)
+    const { slot, sequence, address, length } = passed
+    const granule = passes.granuleOf(slot, sequence)
+    if (granule === 0 || granule * Granule.Bytes !== address || passes.lengthOf(slot) !== length) throw stalePass()
+    const wasWatched = passes.wasWatched(slot)
+    // Made before the block is this thread's: an error after that would lose it.
+    const view = this.viewOf(granule, length)
+    if (!passes.adopt(slot, sequence, granule)) throw stalePass()
+    return this.received(view, granule, wasWatched)
+  }
+
+  /** A Buffer over a block that is this thread's, or is about to be. */
+  viewOf(granule: number, length: number): Buffer<ArrayBuffer> {
+    const { buffer, byteOffset } = this.heap.memory.at(granule * Granule.Bytes, length)
+    return HeapView.buffer(buffer, byteOffset, length, this.heap, granule)
+  }
+
+  /** The block of a view is this thread's now. If another watched it for a leak until it passed it, this one does. */
+  received(view: Buffer<ArrayBuffer>, granule: number, wasWatched: boolean): Buffer<ArrayBuffer> {
+    if (wasWatched && this.watch.isOn) this.watchBlock(view, granule * Granule.Bytes, view.length, undefined, true)
+    return view
   }
 
   /** Somebody keeps buffers, and says how many, until he is taken out again. */

@@ -70,6 +70,11 @@ export class LeakWatch {
     return this.level !== 'off'
   }
 
+  /** Whether any leak is reported. */
+  get isOn(): boolean {
+    return this.level !== 'off'
+  }
+
   /** Watches what `holder` stands for. `watched` must not lead to it. @param noted whether its leak is reported */
   watch(holder: object, watched: Watched, noted: boolean): void {
     this.registry.register(holder, { watched, allocation: noted ? { stack: callStack() } : undefined }, watched)

@@ -130,6 +130,7 @@ export class DirectHeap implements Allocator {
       syscalls: countsOf(this.addon, this.ledger),
       threads: 1,
       deadThreadsBytes: 0,
+      passedBytes: 0,
       system: 'native',
     }
   }

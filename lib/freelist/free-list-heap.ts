@@ -210,6 +210,7 @@ export class FreeListHeap implements Allocator {
       syscalls: this.mapper.syscalls(),
       threads: 1,
       deadThreadsBytes: 0,
+      passedBytes: 0,
       system: this.mapper.name,
     }
   }

@@ -234,6 +234,7 @@ export class GoTiers {
       peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
       threads: 1,
       deadThreadsBytes: 0,
+      passedBytes: 0,
     }
   }
 

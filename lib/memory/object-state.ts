@@ -34,14 +34,13 @@ export const enum ObjectState {
   Live = -1,
 }
 
-/** Whether a state is that of a block that was handed out, in whichever way. */
+/** Whether a state is that of a block that was handed out, in whichever way, and that somebody has: not one that was passed. */
 export function isHandedOut(state: number): boolean {
   return (
     state === ObjectState.Live ||
     state === ObjectState.Watched ||
     state === ObjectState.Pooled ||
     state === ObjectState.Chunk ||
-    state === ObjectState.Passed ||
     state === ObjectState.Isolated
   )
 }

@@ -2,12 +2,15 @@ import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { ObjectState } from './object-state.ts'
 import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from './page.ts'
+import { PassSlot } from './pass-slot.ts'
 import { reserveTables, tablesRefused } from './reservation.ts'
 import { SpanEntry } from './span.ts'
 import { ThreadSlots } from './thread-slots.ts'
 
 /** Tables that grow with the heap do so in steps of 4 MiB: states for 64 MiB of heap, span entries for 1 GiB. */
 const STEP_BYTES = 4 * 2 ** 20
+/** Those of blocks that were passed grow in smaller ones, of 8192 slots: most programs need none, or one step. */
+const PASS_STEP_BYTES = 2 ** 18
 
 /**
  * States reach at least this far whatever the limit: every address that is a small integer then has one, so that a wrong
@@ -31,16 +34,23 @@ interface Section {
   readonly byteLength: number
 }
 
-/** The tables' own words of the control section: how far the two sections that grow have grown, in steps. */
+/** One that grows: the word of the control section says by how many steps it has. */
+interface GrowingSection extends Section {
+  readonly stepsWord: number
+  readonly stepBytes: number
+}
+
+/** The tables' own words of the control section: how far the sections that grow have grown, in steps. */
 const SPAN_STEPS = 0
 const STATE_STEPS = 1
+const PASS_STEPS = 2
 
 /**
  * All that a heap knows of its memory, in one mapping beside it: a fixed layout with no allocator inside. Numbers are
  * relative to the heap, so that every thread reads them alike, and object memory holds none of it: what a program
  * scribbles can't hurt the heap.
  *
- *     control | thread slots' words | class per page | dirty per page | slot areas | span entries | object states
+ *     control | thread slots' words | class per page | dirty per page | slot areas | pass slots | span entries | object states
  */
 export class Tables {
   /** One state per granule; see object-state.ts. */
@@ -51,6 +61,8 @@ export class Tables {
   readonly pageDirty: Int8Array
   /** One entry of eight words per page; see span.ts. */
   readonly spans: Int32Array
+  /** One slot of eight words for each block that was passed and not adopted yet; see tcmalloc/pass-slots.ts. */
+  readonly passes: Int32Array
   /** The tiers' own words; tcmalloc/control.ts says which are whose. */
   readonly control: Int32Array
   readonly slots: ThreadSlots
@@ -60,8 +72,9 @@ export class Tables {
   private readonly slotWords: Section
   private readonly slotAreas: Section
   private readonly slotBytes: number
-  private readonly spanSection: Section
-  private readonly stateSection: Section
+  private readonly passSection: GrowingSection
+  private readonly spanSection: GrowingSection
+  private readonly stateSection: GrowingSection
 
   /**
    * The tables of a new heap, or those in `adopted`, which another thread has made with the same sizes.
@@ -81,8 +94,14 @@ export class Tables {
     const fixed = end
     this.slotBytes = roundUp(slotBytes, MOST_SYSTEM_PAGE_BYTES)
     this.slotAreas = section(this.slotBytes * ObjectState.SlotCount)
-    this.spanSection = section(pages * SpanEntry.Bytes)
-    this.stateSection = section(Math.max(pages * Page.Granules, LEAST_STATES))
+    const growing = (byteLength: number, stepsWord: number, stepBytes: number): GrowingSection => ({
+      ...section(byteLength),
+      stepsWord,
+      stepBytes,
+    })
+    this.passSection = growing(PassSlot.Most * PassSlot.Bytes, PASS_STEPS, PASS_STEP_BYTES)
+    this.spanSection = growing(pages * SpanEntry.Bytes, SPAN_STEPS, STEP_BYTES)
+    this.stateSection = growing(Math.max(pages * Page.Granules, LEAST_STATES), STATE_STEPS, STEP_BYTES)
     this.reservedBytes = end
     if (adopted !== undefined && adopted.buffer.byteLength !== end) throw invalidToken('its tables have another size')
 
@@ -94,6 +113,7 @@ export class Tables {
     this.slots = new ThreadSlots(new Int32Array(buffer, this.slotWords.offset, 1 + ObjectState.SlotCount))
     this.pageClass = new Int8Array(buffer, pageClass.offset, pages)
     this.pageDirty = new Int8Array(buffer, pageDirty.offset, pages)
+    this.passes = new Int32Array(buffer, this.passSection.offset, PassSlot.Most * PassSlot.Words)
     this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SpanEntry.Words)
     this.states = new Int8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
   }
@@ -101,9 +121,19 @@ export class Tables {
   /** Makes the tables cover the pages before `endPage`. Returns 0, or the system's error number. */
   cover(endPage: number): number {
     return (
-      this.extend(this.spanSection, SPAN_STEPS, endPage * SpanEntry.Bytes) ||
-      this.extend(this.stateSection, STATE_STEPS, endPage * Page.Granules)
+      this.extend(this.spanSection, endPage * SpanEntry.Bytes) ||
+      this.extend(this.stateSection, endPage * Page.Granules)
     )
+  }
+
+  /** The same of the first `count` pass slots. REQUIRES: nobody else does meanwhile */
+  coverPasses(count: number): number {
+    return this.extend(this.passSection, count * PassSlot.Bytes)
+  }
+
+  /** Pass slots that there is memory for. */
+  get coveredPasses(): number {
+    return this.grown(this.passSection) / PassSlot.Bytes
   }
 
   /** Claims a thread slot for this thread, and its area. @throws AllocatorError */
@@ -147,25 +177,26 @@ export class Tables {
   /** Gives all memory of the tables back; nobody may use them from now on. */
   close(): void {
     if (this.mapper.canRelease) {
-      const spanBytes = this.grown(this.spanSection, SPAN_STEPS)
-      const stateBytes = this.grown(this.stateSection, STATE_STEPS)
-      if (spanBytes > 0) this.mapping.release(this.spanSection.offset, spanBytes)
-      if (stateBytes > 0) this.mapping.release(this.stateSection.offset, stateBytes)
-      this.mapping.release(0, this.spanSection.offset)
+      for (const section of [this.passSection, this.spanSection, this.stateSection]) {
+        const bytes = this.grown(section)
+        if (bytes > 0) this.mapping.release(section.offset, bytes)
+      }
+      this.mapping.release(0, this.passSection.offset)
     }
     this.mapping.close()
   }
 
-  private grown(section: Section, stepsWord: number): number {
-    return Math.min(this.control[stepsWord]! * STEP_BYTES, roundUp(section.byteLength, MOST_SYSTEM_PAGE_BYTES))
+  private grown({ byteLength, stepsWord, stepBytes }: GrowingSection): number {
+    return Math.min(this.control[stepsWord]! * stepBytes, roundUp(byteLength, MOST_SYSTEM_PAGE_BYTES))
   }
 
-  private extend(section: Section, stepsWord: number, needed: number): number {
-    const grown = this.grown(section, stepsWord)
+  private extend(section: GrowingSection, needed: number): number {
+    const grown = this.grown(section)
     if (needed <= grown) return 0
-    const steps = Math.ceil(needed / STEP_BYTES)
-    const end = Math.min(steps * STEP_BYTES, roundUp(section.byteLength, MOST_SYSTEM_PAGE_BYTES))
-    const errno = this.mapping.grow(section.offset + grown, end - grown)
+    const { offset, byteLength, stepsWord, stepBytes } = section
+    const steps = Math.ceil(needed / stepBytes)
+    const end = Math.min(steps * stepBytes, roundUp(byteLength, MOST_SYSTEM_PAGE_BYTES))
+    const errno = this.mapping.grow(offset + grown, end - grown)
     if (errno === 0) this.control[stepsWord] = steps
     return errno
   }

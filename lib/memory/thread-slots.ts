@@ -20,6 +20,11 @@ export const enum Tag {
   ClaimShift = 11,
 }
 
+/** A number of up to 29 bits, in the bits of a word that a tag takes: those of the lock's own stay free. */
+export function inTagBits(number: number): number {
+  return (number & Tag.SlotMask) | ((number >>> 8) << Tag.ClaimShift)
+}
+
 /** The words that a shim's `claimSlot` is told of: one that counts deaths, then one for each slot. */
 export class ThreadSlots {
   readonly count: number

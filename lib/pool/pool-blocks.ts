@@ -1,9 +1,10 @@
 import { HeapView } from '../buffers/heap-view.ts'
+import { checkPassed, type PassedBlock, passedBlock, stalePass } from '../buffers/passed-block.ts'
 import { AllocatorError, wrongType } from '../errors.ts'
 import type { Heap } from '../heap.ts'
 import { Granule } from '../memory/page.ts'
 import { publish } from './pool-events.ts'
-import { type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
+import { isLeased, isOut, isPassed, type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
 
 /** How a pool is named in what is told of it. */
 export interface PoolName {
@@ -129,6 +130,31 @@ export class PoolBlocks {
     return HeapView.buffer(buffer, byteOffset, length, this.owner, slot + 1)
   }
 
+  /** Gives up a buffer that is out. @throws as `pool.pass` */
+  pass(buffer: ArrayBufferView): PassedBlock {
+    const { slots } = this
+    const slot = this.slotOf(buffer)
+    const word = slots.state(slot)
+    if (isLeased(word)) throw this.leased(buffer)
+    const sequence = slots.nextPass()
+    const { generation: owner } = slots
+    const address = slots.blockOf(slot)
+    const passed = passedBlock({ from: 'pool', owner, slot, sequence, address, length: this.name.size })
+    if (!isOut(word) || !slots.change(slot, word, slots.passed(sequence))) throw this.doubleRelease(buffer)
+    if (this.heap.debug !== undefined) this.endViews(slot)
+    return passed
+  }
+
+  /** Makes the slot of a buffer that was passed this thread's, acquired; returns it. @throws as `pool.adopt` */
+  adopt(value: unknown): number {
+    const { slots } = this
+    const { slot, sequence, address, length } = checkPassed(value, 'pool', slots.generation)
+    if (slot >= slots.used || address !== slots.blockOf(slot) || length !== this.name.size) throw stalePass()
+    this.viewOf(slot) // made before the buffer is this thread's: an error after that would lose it
+    if (!slots.adopt(slot, sequence)) throw stalePass()
+    return slot
+  }
+
   /** Nothing here holds the slot's view any more, and it can't be released again. */
   forgetView(slot: number): void {
     const view = this.views[slot]
@@ -168,10 +194,13 @@ export class PoolBlocks {
   /** In debug mode: a buffer goes back to the pool. Its views end, and it is poison until it is acquired. */
   retire(slot: number): void {
     const { heap, slots } = this
-    const block = slots.blockOf(slot)
+    this.endViews(slot)
+    if (slots.shape.zero !== 2) heap.debug?.retire(slots.blockOf(slot) / Granule.Bytes, slots.shape.size)
+  }
+
+  private endViews(slot: number): void {
     this.forgetView(slot)
-    heap.memory.end(block)
-    if (slots.shape.zero !== 2) heap.debug?.retire(block / Granule.Bytes, slots.shape.size)
+    this.heap.memory.end(this.slots.blockOf(slot))
   }
 
   /** In debug mode: the error for a free buffer that was written to since; undefined if it is as it was. */
@@ -225,13 +254,14 @@ export class PoolBlocks {
     return freed
   }
 
-  /** The last thread of a shared pool frees what is idle, and the words where nobody has a buffer any more. */
+  /** The last thread of a shared pool frees what is idle, or was passed and nobody can adopt now, and the words where nobody has a buffer any more. */
   endShared(): void {
     const { slots, heap } = this
     this.settle()
     this.clearUp()
     for (let slot = 0; slot < slots.used; slot++) {
-      if (this.take(slot, Slot.Free)) this.drop(slot)
+      const word = slots.state(slot)
+      if ((word === Slot.Free || isPassed(word)) && this.take(slot, word)) this.drop(slot)
     }
     if (slots.count((word) => word !== Slot.Empty) > 0) return
     heap.setPooled(slots.address, false)
@@ -239,7 +269,7 @@ export class PoolBlocks {
   }
 
   doubleRelease(view: ArrayBufferView): AllocatorError {
-    return this.misuse('ERR_POOL_DOUBLE_RELEASE', view, 'was given back already')
+    return this.misuse('ERR_POOL_DOUBLE_RELEASE', view, 'was given back or passed already')
   }
 
   leased(view: ArrayBufferView): AllocatorError {

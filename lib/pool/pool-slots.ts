@@ -2,10 +2,10 @@ import { randomInt } from 'node:crypto'
 import type { Heap } from '../heap.ts'
 import { Granule } from '../memory/page.ts'
 import { Seats } from '../memory/seats.ts'
-import { Tag, type ThreadSlots } from '../memory/thread-slots.ts'
+import { inTagBits, Tag, type ThreadSlots } from '../memory/thread-slots.ts'
 
 /** "POOL", and the version of the words' layout. */
-const MAGIC = 0x504f_4f01
+const MAGIC = 0x504f_4f02
 
 /** The words of a pool, before those of its slots. The first are written once; what threads write has a line of its own. */
 export const enum Word {
@@ -14,12 +14,14 @@ export const enum Word {
   Alignment = 3,
   Most = 4, // slots that there may be
   Zero = 5, // 0, 1 at acquire, 2 at release
-  Generation = 6, // of a shared pool: tells it from others that were or will be here
+  Generation = 6, // tells it from every other, and from those that were or will be here
   /** Slots that were ever in use: none behind them is. */
   Used = 32,
   /** Counts what waiters wait for; and threads in which somebody waits, or did when they died. */
   Wake = 64,
   Waiters = 65,
+  /** Passes so far, the number of the last one. */
+  Passes = 66,
   /** The tags of threads that have the pool open, or had when they died; 0 in seats that are free. */
   Peers = 96,
   Seats = 240,
@@ -31,7 +33,8 @@ export const enum Word {
 
 /**
  * The state of a slot. It is one of the first two, or `tag | state << StateShift` with the tag of the thread that has the buffer: the
- * tag's own bits leave room for it, as they do for a lock's.
+ * tag's own bits leave room for it, as they do for a lock's. A buffer that was passed is nobody's: the number of that pass stands in the
+ * tag's place, so that one compare-and-exchange tells it from every other pass, and makes it the adopter's.
  */
 export const enum Slot {
   /** It has no block. */
@@ -50,7 +53,12 @@ export const enum Slot {
   Leased = 0x400,
   /** It is losing its block. */
   Trimming = 0x500,
+  /** It is to be adopted, by the number that stands here. */
+  Passed = 0x600,
 }
+
+/** So many numbers have room in a tag's place: after that many passes of one pool they begin again. */
+const PASS_NUMBERS = 2 ** 29
 
 /** Slots that a pool's words have room for at first, while only one thread has them. */
 const FIRST_CAPACITY = 16
@@ -76,7 +84,7 @@ export class PoolSlots {
   readonly words: Int32Array
   /** The address of the block that they are in; 0 for an array of this thread's. */
   readonly address: number
-  /** Tells the pool from others at that address; 0 for an array of this thread's. */
+  /** Tells the pool from every other, also from those at that address before and after it. */
   readonly generation: number
   private readonly threads: ThreadSlots
   private readonly tag: number
@@ -98,7 +106,8 @@ export class PoolSlots {
   }
 
   static local(heap: Heap, shape: PoolShape): PoolSlots {
-    const slots = new PoolSlots(heap, new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most)))
+    const words = new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most))
+    const slots = new PoolSlots(heap, words, 0, randomInt(1, 2 ** 31))
     slots.describe(shape)
     return slots
   }
@@ -117,17 +126,16 @@ export class PoolSlots {
   /** The same slots with room for twice as many. REQUIRES: they are this thread's own. */
   grown(heap: Heap): PoolSlots {
     const room = Math.min(this.words[Word.Most]!, this.capacity * 2)
-    return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room)))
+    return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room), 0, this.generation))
   }
 
   /** The same slots in a block of the heap, for at most `most` of them. REQUIRES: they are this thread's own. */
   shared(heap: Heap, most: number): PoolSlots {
     const length = Word.Slots + 2 * most
     const address = heap.calloc(length, 4)
-    const generation = randomInt(1, 2 ** 31)
+    const { generation } = this
     const slots = this.movedTo(new PoolSlots(heap, new Int32Array(heap.buffer, address, length), address, generation))
     slots.words[Word.Most] = most
-    slots.words[Word.Generation] = generation
     heap.setPooled(address, true)
     return slots
   }
@@ -178,8 +186,20 @@ export class PoolSlots {
     return this.tag | state
   }
 
-  isOwn(word: number): boolean {
-    return (word & Slot.StateMask) !== 0 && (word & ~Slot.StateMask) === this.tag
+  /** A number for the next pass: no other has it, of those that came before and any that matters after. */
+  nextPass(): number {
+    return (Atomics.add(this.words, Word.Passes, 1) >>> 0) % PASS_NUMBERS
+  }
+
+  /** The word of a slot whose buffer was passed by a number. */
+  passed(number: number): number {
+    return inTagBits(number) | Slot.Passed
+  }
+
+  /** Makes a slot this thread's whose buffer was passed by a number. Any two may be given: false where no such one waits. */
+  adopt(slot: number, number: number): boolean {
+    if (slot >= this.used || number >= PASS_NUMBERS) return false
+    return this.change(slot, this.passed(number), this.own(Slot.Acquired))
   }
 
   /** Makes a slot that is in one state be in another; false where it was in another already. */
@@ -251,6 +271,7 @@ export class PoolSlots {
 
   /** Whether the thread that a slot's word names is gone. */
   isDead(word: number): boolean {
+    if (isPassed(word)) return false // nobody's
     // A tag's top bit may be set.
     return (word & Slot.StateMask) !== 0 && (word & Tag.SlotMask) !== 0 && !this.threads.isAlive(word & ~Slot.StateMask)
   }
@@ -311,6 +332,7 @@ export class PoolSlots {
     words[Word.Alignment] = alignment
     words[Word.Zero] = zero
     words[Word.Most] = most
+    words[Word.Generation] = this.generation
     words[Word.Magic] = MAGIC
   }
 
@@ -324,6 +346,11 @@ export class PoolSlots {
 export function isOut(word: number): boolean {
   const kind = word & Slot.StateMask
   return kind === Slot.Acquired || kind === Slot.Watched || kind === Slot.Leased
+}
+
+/** Whether it was passed, and not adopted yet. */
+export function isPassed(word: number): boolean {
+  return (word & Slot.StateMask) === Slot.Passed
 }
 
 /** Whether a lease has it, or an operation. */

@@ -1,4 +1,4 @@
-import { isLeased, isOut, type PoolSlots, Slot } from './pool-slots.ts'
+import { isLeased, isOut, isPassed, type PoolSlots, Slot } from './pool-slots.ts'
 
 /** What a pool comes to. */
 export interface PoolStats {
@@ -6,12 +6,14 @@ export interface PoolStats {
   size: number
   /** Buffers that there may be. */
   max: number
-  /** Buffers that there are: acquired, leased and idle. */
+  /** Buffers that there are: acquired, leased, passed and idle. */
   buffers: number
   /** Of those: handed out by `acquire` and its kin, in all threads. */
   acquired: number
   /** Of those: handed out as leases. */
   leased: number
+  /** Of those: passed, and not adopted yet. */
+  passed: number
   /** Of those: ready to be handed out. */
   idle: number
   /** Of those acquired or leased: what threads that died had. */
@@ -34,6 +36,7 @@ export function poolStats(slots: PoolSlots | undefined, size: number, max: numbe
     buffers,
     acquired: count(isOut) - leased,
     leased,
+    passed: count(isPassed),
     idle: count((word) => word === Slot.Free),
     dead: count((word) => isOut(word) && slots!.isDead(word)),
     waiting,

@@ -3,6 +3,7 @@ import { checkCount, checkOptions } from '../arguments.ts'
 import type { OwnerStats } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import type { LeakWatch } from '../buffers/leak-watch.ts'
+import type { PassedBlock } from '../buffers/passed-block.ts'
 import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Heap } from '../heap.ts'
 import { type Abortable, checkSignal } from './abort.ts'
@@ -158,18 +159,28 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
   }
 
   /**
-   * A buffer that another thread has acquired, and has sent here, is this thread's from now on, should either die. Returns this
-   * thread's own view of it. @throws AllocatorError as `release`
+   * Gives up a buffer, for another thread that shares the pool, or for this one later: it is nobody's until it is adopted. The value is small
+   * and plain; send it by `postMessage`, or any other way. In `stats().passed` until then.
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer was released or passed, `ERR_POOL_FOREIGN_BUFFER`, `ERR_POOL_LEASED`
+   * where it is a lease's, or an operation holds it
    */
-  adopt(buffer: ArrayBufferView): PoolBuffer {
-    this.checkNotClosed()
-    const slot = this.blocks.slotOf(buffer)
-    const { slots } = this.blocks
-    const word = slots.state(slot)
-    if (isLeased(word)) throw this.blocks.leased(buffer)
-    if (!isOut(word) || !slots.change(slot, word, this.acquired)) throw this.blocks.doubleRelease(buffer)
-    this.leases.unwatch(slot)
-    return this.blocks.viewOf(slot) as PoolBuffer
+  pass(buffer: ArrayBufferView): PassedBlock {
+    this.checkUsable()
+    const passed = this.blocks.pass(buffer)
+    this.leases.unwatch(passed.slot)
+    return passed
+  }
+
+  /**
+   * Takes a buffer that was passed, once, in any thread that shares the pool. Whoever has passed it may take it back, if nobody else has
+   * adopted it. Returns this thread's own view of it, which is to be released as one that was acquired.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was adopted already, or another pool's value, or none that `pass` gave; TypeError
+   * `ERR_INVALID_ARG_TYPE` where it isn't an object
+   */
+  adopt(passed: PassedBlock): PoolBuffer {
+    this.checkUsable()
+    const slot = this.blocks.adopt(passed)
+    return (this.nextIsNoted() ? this.leases.watchBuffer(slot) : this.blocks.viewOf(slot)) as PoolBuffer
   }
 
   /**
@@ -497,6 +508,12 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
   /** @throws AllocatorError `ERR_POOL_CLOSED` */
   protected checkOpen(): void {
     if (this.state !== 'open') throw closedError()
+  }
+
+  /** @throws AllocatorError `ERR_POOL_CLOSED` also where only the heap is closed: what lies there can't be anybody's any more */
+  private checkUsable(): void {
+    this.checkNotClosed()
+    if (!this.blocks.areThere) throw closedError()
   }
 
   private checkNotClosed(): void {

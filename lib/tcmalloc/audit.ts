@@ -5,6 +5,7 @@ import { Location, Span, SpanEntry, slotOf } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import { type CentralCache, ownerOf } from './central-cache.ts'
 import type { PageHeap } from './page-heap.ts'
+import type { PassSlots } from './pass-slots.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { SpanLists } from './span-lists.ts'
 import { Cache, type ThreadCache } from './thread-cache.ts'
@@ -20,6 +21,7 @@ export interface AuditedTiers {
   transfer: TransferCache
   /** What waits in the quarantine, in usable bytes. */
   quarantineBytes: number
+  passes: PassSlots
   /** Whether no other thread has the heap open, now: nothing moves then while it is walked. */
   isAlone(): boolean
   /** Live blocks and what is in thread caches, by the statistics. Their sum holds still while others run, either doesn't. */
@@ -50,6 +52,7 @@ export function auditTiers(tiers: AuditedTiers): void {
   walk.pageHeap()
   walk.central()
   walk.caches()
+  walk.passes()
 }
 
 class HeapWalk {
@@ -59,6 +62,8 @@ class HeapWalk {
   private readonly spans_ = { [Location.Normal]: 0, [Location.Released]: 0 }
   private inUseBytes = 0
   private quarantinedBytes = 0
+  /** Blocks that were passed. */
+  private passed = 0
 
   constructor(tiers: AuditedTiers) {
     this.tiers = tiers
@@ -220,6 +225,23 @@ class HeapWalk {
     )
   }
 
+  /** Every block that was passed has a slot, and one only. Other threads that run pass and adopt meanwhile. */
+  passes(): void {
+    if (!this.tiers.isAlone()) return
+    const { passes, tables } = this.tiers
+    const granules = new Set(passes.granules())
+    for (const granule of granules)
+      this.check(
+        tables.states[granule] === ObjectState.Passed,
+        `the block at granule ${granule} isn't passed, but has a slot`
+      )
+    const { length } = passes.granules()
+    this.check(
+      length === granules.size && length === this.passed,
+      `${this.passed} blocks are passed, but ${length} slots have ${granules.size}`
+    )
+  }
+
   private centralSpan(page: number, length: number): void {
     const { classes, tables } = this.tiers
     const sizeClass = tables.pageClass[page]!
@@ -261,6 +283,7 @@ class HeapWalk {
     let granule = page << Page.GranuleShift
     for (let i = 0; i < count; i++) {
       const state = states[granule]!
+      if (state === ObjectState.Passed) this.passed++
       if (this.isInUse(state)) {
         // Of large blocks, class 0, all pages count; see there.
         if (sizeClass !== 0) this.inUseBytes += classes.size[sizeClass]!
@@ -282,9 +305,9 @@ class HeapWalk {
     }
   }
 
-  /** Whether a state is that of an object that is handed out, or in a thread's cache. */
+  /** Whether a state is that of an object that is handed out, passed, or in a thread's cache. */
   private isInUse(state: number): boolean {
-    return isHandedOut(state) || isCached(state) || state === ObjectState.Collected
+    return isHandedOut(state) || isCached(state) || state === ObjectState.Passed || state === ObjectState.Collected
   }
 
   private check(holds: boolean, message: string): void {

@@ -39,6 +39,8 @@ export const enum HeapWord {
   Collected = 15,
   /** 1 in debug mode: every free block is poison, and the one freed last waits in the quarantine. Written once. */
   Debug = 16,
+  /** Pass slots that were ever in use: none behind them is. Atomic. */
+  PassesUsed = 17,
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */

@@ -6,6 +6,7 @@ import { SlotState } from '../memory/thread-slots.ts'
 import type { CentralCache } from './central-cache.ts'
 import { Control, HeapWord } from './control.ts'
 import type { PageHeap } from './page-heap.ts'
+import type { PassSlots } from './pass-slots.ts'
 import type { Quarantine } from './quarantine.ts'
 import { isOpen, type ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
@@ -22,6 +23,7 @@ export interface CountedTiers {
   transfer: TransferCache
   /** In debug mode. */
   quarantine(): Quarantine | undefined
+  passes: PassSlots
   /** The cache in any slot's area. */
   cacheOf(slot: number): ThreadCache
 }
@@ -60,6 +62,7 @@ export class Figures {
       metadataBytes: this.metadataBytes(open),
       peakLiveBytes: (this.tiers.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
       peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
+      passedBytes: Math.min(liveBytes, this.tiers.passes.bytes()),
       threads: open.length,
       deadThreadsBytes: Math.min(
         liveBytes,
@@ -117,6 +120,6 @@ export class Figures {
     const { endPage } = this.tiers.pageHeap
     const perPage = Page.Granules + SpanEntry.Bytes + 2
     const touched = open.reduce((sum, slot) => sum + this.tiers.cacheOf(slot).touchedBytes(), 0)
-    return this.controlBytes + endPage * perPage + touched
+    return this.controlBytes + this.tiers.passes.touchedBytes() + endPage * perPage + touched
   }
 }

@@ -18,6 +18,7 @@ import { ARENA_LINE, ARENA_WORDS, Control, HeapWord, Lock, MAGIC } from './contr
 import { Figures } from './figures.ts'
 import { IsolatedBlocks } from './isolated-blocks.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
+import { PassSlots } from './pass-slots.ts'
 import { QUARANTINE_WORDS, Quarantine } from './quarantine.ts'
 import { Repair } from './repair.ts'
 import { SizeClassTable, Small } from './size-class.ts'
@@ -57,6 +58,8 @@ export class TCMalloc {
   /** The class that serves each size up to Small.MostBytes, by the size in granules. */
   readonly classBySize: Int8Array
   readonly tables: Tables
+  /** Blocks on their way from one thread to another. */
+  readonly passes: PassSlots
   /** Words of the control section that the tiers leave to the arenas of the heap's users (lib/lifetime/). */
   readonly arenaWords: Int32Array
   /** Where blocks that were freed wait, in debug mode. */
@@ -145,10 +148,11 @@ export class TCMalloc {
       new ThreadCache(tables, this.classes, stacks, this.transfer, locks, this.budget, slot, tables.slotArea(slot))
     this.cache = this.cacheOf(slot)
     this.isolated = IsolatedBlocks.over(mapping, tables, this.cache, area)
-    const { classes, pageHeap, central, transfer, budget, cacheOf } = this
+    this.passes = new PassSlots(this, slot, area)
+    const { classes, pageHeap, central, transfer, budget, cacheOf, passes } = this
     const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
     this.figures = new Figures(
-      { tables, pageHeap, central, transfer, cacheOf, quarantine: () => this.quarantine },
+      { tables, pageHeap, central, transfer, passes, cacheOf, quarantine: () => this.quarantine },
       reservedBytes,
       transfers.end * 4
     )
@@ -196,13 +200,17 @@ export class TCMalloc {
 
   /** What another thread attaches by. REQUIRES: the memory is shared. */
   share(): SharedHeap {
-    const { control, mapping } = this.tables
     return {
       memory: this.mapping.buffer as SharedArrayBuffer,
-      tables: mapping.buffer as SharedArrayBuffer,
+      tables: this.tables.mapping.buffer as SharedArrayBuffer,
       limitPages: this.limitPages,
-      generation: control[HeapWord.Generation]!,
+      generation: this.generation,
     }
+  }
+
+  /** Tells the heap from every other. */
+  get generation(): number {
+    return this.tables.control[HeapWord.Generation]!
   }
 
   /** The first page that hasn't grown yet. */
@@ -494,6 +502,7 @@ export class TCMalloc {
       cache: this.cache,
       transfer: this.transfer,
       quarantineBytes: this.quarantine?.bytes ?? 0,
+      passes: this.passes,
       isAlone: () => this.figures.openSlots().every((slot) => slot === this.slot),
       inUseBytes: liveBytes + threadCacheBytes,
     })

@@ -10,6 +10,10 @@ export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, addre
   if (isFree(state)) {
     return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
   }
+  if (state === ObjectState.Passed) {
+    const message = `the block at ${address} was passed, and is nobody's until it is adopted`
+    return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })
+  }
   // It was live a moment ago, when the caller looked: another thread has freed it since, and it was handed out again.
   if (isHandedOut(state)) {
     return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `two threads freed the block at ${address} at once`, { address })
@@ -21,6 +25,11 @@ export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, addre
     grown ? `no block starts at ${address}` : `${address} is not an address of this heap`,
     { address }
   )
+}
+
+/** The error for a buffer that its thread has given back: its address may be another's by now. */
+export function givenBack(address: number): AllocatorError {
+  return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the buffer at ${address} was freed or passed already`, { address })
 }
 
 /** The error for a block that only what it is a part of may free. */

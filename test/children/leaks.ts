@@ -170,7 +170,7 @@ const tasks: Record<string, () => Promise<void>> = {
   async adopted() {
     const pool = new BufferPool({ size: 300, leaks: 'all' })
     const other = BufferPool.attach(pool.share(), { leaks: 'off' })
-    ;(() => other.adopt(pool.acquire()))()
+    ;(() => other.adopt(pool.pass(pool.acquire())))()
     ;(() => other.release(pool.acquire()))()
     await collect()
     answer({ told: reports.length, acquired: pool.stats().acquired })

@@ -59,6 +59,7 @@ test('of a heap that is closed the peaks and the calls are left to tell', (t) =>
     syscalls: { ...syscalls, madvise: syscalls.madvise + 2 }, // the heap's memory, and the tables'
     threads: 0,
     deadThreadsBytes: 0,
+    passedBytes: 0,
     system: 'simulated',
   })
   t.is(heap.residentBytes(), 0)

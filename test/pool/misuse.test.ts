@@ -32,7 +32,7 @@ test('what still works after close, and what doesn’t', async (t) => {
   t.false(pool.heap.isOpen)
   t.is(pool.hold(acquired), undefined)
   t.is(pool.leaseOf(acquired), undefined)
-  for (const call of [() => pool.release(acquired), () => pool.adopt(acquired), () => pool.connect({ port: 1 })])
+  for (const call of [() => pool.release(acquired), () => pool.pass(acquired), () => pool.connect({ port: 1 })])
     t.throws(call, { code: 'ERR_POOL_CLOSED' })
   t.deepEqual(pool.stats(), {
     size: 100,
@@ -40,6 +40,7 @@ test('what still works after close, and what doesn’t', async (t) => {
     buffers: 0,
     acquired: 0,
     leased: 0,
+    passed: 0,
     idle: 0,
     dead: 0,
     waiting: 0,
@@ -83,7 +84,7 @@ test('what another holds by its address alone is held', (t) => {
   const letGo = pool.hold(same)!
   t.deepEqual(countsOf(pool), { acquired: 0, leased: 1, idle: 0 })
   t.is(pool.leaseOf(same), undefined, 'no lease of the program’s')
-  t.throws(() => pool.adopt(buffer), { code: 'ERR_POOL_LEASED' })
+  t.throws(() => pool.pass(buffer), { code: 'ERR_POOL_LEASED' })
   letGo()
   pool.release(new Uint8Array(buffer.buffer, buffer.byteOffset, 0))
   t.deepEqual(countsOf(pool), { acquired: 0, leased: 0, idle: 1 })

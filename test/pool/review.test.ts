@@ -32,15 +32,15 @@ test('what a closed heap watched is left alone when it is collected, while other
   t.notThrows(() => other.audit())
 })
 
-test('a buffer that is watched for a leak is adopted like any other', (t) => {
+test('a buffer that is watched for a leak is passed like any other', (t) => {
   using pool = new BufferPool({ size: 100, leaks: 'all' })
   using other = BufferPool.attach(pool.share())
   const buffer = pool.acquire()
-  const adopted = other.adopt(buffer)
+  const adopted = other.adopt(pool.pass(buffer))
   t.is(adopted.byteOffset, buffer.byteOffset)
   other.release(adopted)
   const lease = pool.lease()
-  t.throws(() => other.adopt(lease.buffer), { code: 'ERR_POOL_LEASED' })
+  t.throws(() => other.pass(lease.buffer), { code: 'ERR_POOL_LEASED' })
   lease.release()
 })
 

@@ -4,7 +4,7 @@ import { checkSignal, orAborted } from '../../lib/pool/abort.ts'
 import { Lease } from '../../lib/pool/lease.ts'
 import { PoolBlocks } from '../../lib/pool/pool-blocks.ts'
 import { checkBehaviour, checkPoolOptions } from '../../lib/pool/pool-options.ts'
-import { isLeased, isOut, PoolSlots } from '../../lib/pool/pool-slots.ts'
+import { isLeased, isOut, isPassed, PoolSlots } from '../../lib/pool/pool-slots.ts'
 import { poolStats } from '../../lib/pool/pool-stats.ts'
 import { Waiters } from '../../lib/pool/waiters.ts'
 import { stateOf } from '../support/pools.ts'
@@ -200,10 +200,15 @@ test('slots: words say whose a slot is, and what', (t) => {
   ]
   for (const [state, out, leased] of table) {
     const word = slots.own(state as never)
-    t.deepEqual([isOut(word), isLeased(word), slots.isOwn(word), slots.isDead(word)], [out, leased, true, false])
+    t.deepEqual([isOut(word), isLeased(word), isPassed(word), slots.isDead(word)], [out, leased, false, false])
   }
   for (const word of [EMPTY, FREE])
-    t.deepEqual([isOut(word), isLeased(word), slots.isOwn(word), slots.isDead(word)], [false, false, false, false])
+    t.deepEqual([isOut(word), isLeased(word), isPassed(word), slots.isDead(word)], [false, false, false, false])
+  // What stands in the tag's place may look like that of a thread that never was.
+  for (const number of [0, 1, 2 ** 20, 2 ** 29 - 1]) {
+    const word = slots.passed(number)
+    t.deepEqual([isOut(word), isLeased(word), isPassed(word), slots.isDead(word)], [false, false, true, false])
+  }
   const slot = slots.claimEmpty()
   t.false(slots.change(slot, FREE, EMPTY))
   t.is(slots.state(slot), slots.own(MAKING as never))

@@ -18,7 +18,7 @@ test('a buffer is released once', (t) => {
       const error = t.throws(() => pool.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
       t.like(error, { address: buffer.byteOffset })
       t.throws(() => pool.hold(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
-      t.throws(() => pool.adopt(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+      t.throws(() => pool.pass(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
       t.is(pool.leaseOf(buffer), undefined)
       t.is(pool.stats().acquired, 0)
     }
@@ -45,7 +45,7 @@ test('what isn’t a buffer of the pool, from its start, is refused', (t) => {
   ]
   for (const view of foreign) {
     t.throws(() => pool.release(view), { code: 'ERR_POOL_FOREIGN_BUFFER' })
-    t.throws(() => pool.adopt(view), { code: 'ERR_POOL_FOREIGN_BUFFER' })
+    t.throws(() => pool.pass(view), { code: 'ERR_POOL_FOREIGN_BUFFER' })
   }
   for (const view of foreign.slice(4)) t.is(pool.hold(view), undefined)
   t.deepEqual(countsOf(pool), { acquired: 1, leased: 0, idle: 0 })
@@ -57,7 +57,7 @@ test('a lease’s buffer goes back by the lease alone', (t) => {
   using pool = new BufferPool({ size: 100 })
   const lease = pool.lease()
   t.throws(() => pool.release(lease.buffer), { code: 'ERR_POOL_LEASED' })
-  t.throws(() => pool.adopt(lease.buffer), { code: 'ERR_POOL_LEASED' })
+  t.throws(() => pool.pass(lease.buffer), { code: 'ERR_POOL_LEASED' })
   const { buffer } = lease
   lease.release()
   t.throws(() => lease.release(), { code: 'ERR_POOL_DOUBLE_RELEASE' })
@@ -139,7 +139,7 @@ test('arguments of the wrong type or out of range are told by code', async (t) =
   using pool = new BufferPool({ size: 100 })
   const loose = pool as unknown as Record<string, (...args: unknown[]) => unknown>
   for (const value of WRONG) {
-    for (const call of ['release', 'adopt', 'hold', 'leaseOf'])
+    for (const call of ['release', 'pass', 'hold', 'leaseOf'])
       t.throws(() => loose[call]!(value), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' }, call)
     if (value !== undefined) {
       if (typeof value !== 'number') t.throws(() => loose.trim!(value), { code: 'ERR_INVALID_ARG_TYPE' })
@@ -226,7 +226,8 @@ test('after close every call says so', async (t) => {
       () => pool.tryAcquire(),
       () => pool.lease(),
       () => pool.release(buffer),
-      () => pool.adopt(buffer),
+      () => pool.pass(buffer),
+      () => pool.adopt({} as never),
       () => pool.reclaim(),
       () => pool.trim(),
       () => pool.share(),

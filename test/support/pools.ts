@@ -18,8 +18,8 @@ export function eventsDuring(tag: string, run: () => void): PoolEvent[] {
 
 /** What a pool's buffers are, in short. */
 export function counts({ stats }: { stats(): PoolStats }): { acquired: number; leased: number; idle: number } {
-  const { acquired, leased, idle, buffers } = stats()
-  if (acquired + leased + idle !== buffers) throw new Error(`${buffers} buffers, of which some are nothing`)
+  const { acquired, leased, idle, passed, buffers } = stats()
+  if (acquired + leased + idle + passed !== buffers) throw new Error(`${buffers} buffers, of which some are nothing`)
   return { acquired, leased, idle }
 }
 

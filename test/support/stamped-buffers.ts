@@ -1,4 +1,4 @@
-import type { BufferPool } from '../../lib/index.ts'
+import type { BufferPool, PassedBlock } from '../../lib/index.ts'
 import { random } from './churn.ts'
 
 /** A buffer that this thread has. */
@@ -9,7 +9,13 @@ interface Held {
 
 /** A buffer on its way to another thread, which releases it. */
 export interface Sent {
-  address: number
+  passed: PassedBlock
+  stamp: number
+}
+
+/** One that this thread has. */
+interface Held {
+  view: Uint8Array
   stamp: number
 }
 
@@ -43,8 +49,8 @@ export class StampedBuffers {
       const { view } = this.check(held.splice(this.next() % held.length, 1)[0]!)
       pool.release(view)
     } else if (what < 80 && held.length > 0 && send !== undefined) {
-      const { view, stamp } = held.pop()!
-      send({ address: view.byteOffset, stamp })
+      const { view, stamp } = this.check(held.pop()!)
+      send({ passed: pool.pass(view), stamp })
     } else if (what < 88) {
       const lease = pool.tryLease()
       if (lease === undefined) return
@@ -65,14 +71,14 @@ export class StampedBuffers {
   }
 
   /** Takes over what another thread has sent, and releases it. */
-  receive({ address, stamp }: Sent): void {
-    const view = this.pool.adopt(this.pool.heap.bufferAt(address))
-    const own = this.stamp(this.check({ view, stamp }).view)
+  receive({ passed, stamp }: Sent): void {
+    const { view } = this.check({ view: this.pool.adopt(passed), stamp })
+    const own = this.stamp(view)
     this.pool.release(this.check(own).view)
   }
 
   releaseAll(): void {
-    for (const sent of this.held.splice(0)) this.pool.release(this.check(sent).view)
+    for (const held of this.held.splice(0)) this.pool.release(this.check(held).view)
   }
 
   private stamp(view: Uint8Array): Held {

@@ -1,6 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import type { HandleTable, Heap } from '../../lib/index.ts'
+import type { Channel, HandleTable, Heap, PassedBlock } from '../../lib/index.ts'
+import { ObjectState } from '../../lib/memory/object-state.ts'
 import { SlotState, type ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
 import type { SimulatedMapper } from '../../lib/testing/index.ts'
@@ -14,6 +15,7 @@ const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 40)
 
 interface Library {
   Heap: typeof Heap
+  Channel: typeof Channel
   SimulatedMapper: typeof SimulatedMapper
 }
 
@@ -50,7 +52,14 @@ function strikeAt(n: number, step: () => unknown): boolean {
 
 /** A heap's insides, for what a thread's end does and for what must be left behind it. */
 interface Insides {
-  tiers: { slot: number; repair: Repair; tables: { slots: ThreadSlots }; classes: { count: number } }
+  tiers: {
+    slot: number
+    repair: Repair
+    tables: { slots: ThreadSlots }
+    classes: { count: number }
+    passes: { used: number; granules(): number[] }
+    stateOf(granule: number): number
+  }
 }
 const insidesOf = (heap: Heap) => (heap as unknown as Insides).tiers
 
@@ -370,5 +379,145 @@ for (const one of CASES) {
     }
     t.log(`${struck} strikes at ${total} points`)
     t.true(struck > 0)
+  })
+}
+
+/** A block on its way from the victim to the survivor, or back. */
+interface Passing {
+  victim: Heap
+  survivor: Heap
+  view: Buffer
+  /** What the step may leave behind. */
+  passed?: PassedBlock
+  adopted?: Buffer
+  channels: { victim: Channel; survivor: Channel }
+  /** Who goes on with the channel first: a thread that lives on keeps its lock until it calls again. */
+  next?: 'victim' | 'survivor'
+}
+
+interface PassingCase {
+  name: string
+  leaks?: 'all'
+  prepare?: (passing: Passing) => void
+  step: (passing: Passing) => void
+  /** What the survivor can do with the block. */
+  check?: (passing: Passing, isPassed: boolean) => void
+}
+
+const expect = (holds: boolean, what: string) => {
+  if (!holds) throw new Error(what)
+}
+
+/** What the survivor finds in the channel is the block, if and only if that was passed. */
+function checkChannel({ channels, view, survivor, next = 'survivor' }: Passing, isPassed: boolean): void {
+  const message = channels[next].tryReceive()
+  expect((message !== undefined) === isPassed, `passed: ${isPassed}, received: ${message !== undefined}`)
+  if (message === undefined) return
+  expect(message.byteOffset === view.byteOffset && message.length === view.length, 'another message was received')
+  expect(channels.survivor.tryReceive() === undefined, 'it was received twice')
+  survivor.freeBuffer(message)
+}
+
+const pass = (passing: Passing) => {
+  passing.passed = passing.victim.pass(passing.view)
+}
+
+const PASSING: PassingCase[] = [
+  // Struck behind it, the thread has no value, and nobody has the block: as where the program drops a value.
+  { name: 'pass', step: pass },
+  { name: 'pass of a watched buffer', leaks: 'all', step: pass },
+  ...([undefined, 'all'] as const).map(
+    (leaks): PassingCase => ({
+      name: leaks === undefined ? 'adopt' : 'adopt of a watched buffer',
+      ...(leaks === undefined ? {} : { leaks }),
+      prepare: (passing) => {
+        passing.passed = passing.survivor.pass(passing.survivor.bufferAt(passing.view.byteOffset, 1000))
+      },
+      step: (passing) => {
+        passing.adopted = passing.victim.adopt(passing.passed!)
+      },
+      check: ({ survivor, passed }, isPassed) => {
+        let again: Buffer | undefined
+        try {
+          again = survivor.adopt(passed!)
+        } catch (error) {
+          expect((error as { code?: string }).code === 'ERR_HEAP_STALE_HANDLE', String(error))
+        }
+        expect((again !== undefined) === isPassed, `passed: ${isPassed}, adopted: ${again !== undefined}`)
+        if (again !== undefined) survivor.freeBuffer(again)
+      },
+    })
+  ),
+  {
+    name: 'send',
+    step: ({ channels, view }) => channels.victim.trySend(view),
+    check: checkChannel,
+  },
+  {
+    name: 'receive',
+    prepare: ({ channels, survivor, view }) => channels.survivor.trySend(survivor.bufferAt(view.byteOffset, 1000)),
+    step: ({ channels }) => channels.victim.tryReceive(),
+    check: checkChannel,
+  },
+]
+
+/** The survivor passes many blocks through the slots, and all is whole. */
+function usePasses(heap: Heap, isAlone: boolean): void {
+  const { passes } = insidesOf(heap)
+  const before = passes.granules().length
+  for (let round = 0; round < 30; round++) heap.freeBuffer(heap.adopt(heap.pass(heap.allocBuffer(100))))
+  expect(passes.granules().length === before, 'a slot stays in use')
+  expect(passes.used <= 5, `${passes.used} slots were in use`)
+  if (isAlone) heap.audit()
+}
+
+for (const one of PASSING) {
+  test.serial(`a thread is struck anywhere in ${one.name}: the block is passed or not, and nothing in between`, (t) => {
+    let struck = 0
+    let passedToo = 0
+    for (let n = 0; ; n++) {
+      const ended = [true, false].map((dies) => {
+        const mapper = new library.SimulatedMapper()
+        const options = { mapper, leaks: one.leaks ?? ('off' as const) }
+        const victim = new library.Heap({ limitBytes: 32 * MIB, ...options })
+        const survivor = library.Heap.attach(victim.share(), options)
+        const channel = new library.Channel(survivor)
+        const channels = { survivor: channel, victim: library.Channel.attach(victim, channel.share()) }
+        const passing: Passing = { victim, survivor, view: victim.allocBuffer(1000), channels }
+        one.prepare?.(passing)
+        const before = survivor.stats().liveBytes
+        try {
+          if (!strikeAt(n, () => one.step(passing))) return true
+          struck++
+          if (dies) die(victim)
+          else passing.next = 'victim'
+          const granule = passing.view.byteOffset / 16
+          const state = insidesOf(survivor).stateOf(granule)
+          const slots = insidesOf(survivor).passes.granules()
+          const isPassed = state === ObjectState.Passed
+          if (isPassed) passedToo++
+          expect(isPassed || state === ObjectState.Live || state === ObjectState.Watched, `it has state ${state}`)
+          expect(slots.filter((other) => other === granule).length === (isPassed ? 1 : 0), `slots name ${slots}`)
+          const { liveBytes, passedBytes } = survivor.stats()
+          expect(liveBytes === before, `${liveBytes} bytes are live, ${before} were`)
+          expect(passedBytes > 0 === isPassed, `${passedBytes} bytes are passed`)
+          if (!dies) usePasses(victim, false)
+          one.check?.(passing, isPassed)
+          usePasses(survivor, dies)
+          if (!dies) return false
+          // What the dead have isn't counted twice.
+          const after = survivor.stats()
+          expect(after.deadThreadsBytes <= before, `${after.deadThreadsBytes} bytes are the dead's`)
+        } catch (error) {
+          t.fail(`point ${n}, ${dies ? 'dead' : 'alive'}: ${error instanceof Error ? error.stack : String(error)}`)
+          return true
+        }
+        return false
+      })
+      if (ended.some((is) => is)) break
+    }
+    t.log(`${struck} strikes, and ${passedToo} times it was passed`)
+    t.true(struck > 10)
+    t.true(passedToo > 0 && passedToo < struck, 'before and behind')
   })
 }

@@ -1,0 +1,199 @@
+import { AllocatorError } from '../errors.ts'
+import { ObjectState } from '../memory/object-state.ts'
+import { Granule } from '../memory/page.ts'
+import { PassSlot, PassState, PassWord } from '../memory/pass-slot.ts'
+import { tablesRefused } from '../memory/reservation.ts'
+import type { Tables } from '../memory/tables.ts'
+import { inTagBits } from '../memory/thread-slots.ts'
+import { HeapWord } from './control.ts'
+import { Cache } from './thread-cache.ts'
+
+/** So many slots are looked at for a free one before one is taken that was never used: under a microsecond. */
+const LOOKS = 64
+const TWO_32 = 2 ** 32
+
+/** What the slots need of the tiers. */
+export interface PassingTiers {
+  readonly tables: Tables
+  usableBytes(granule: number): number
+  exclusively<T>(work: () => T): T
+}
+
+/**
+ * Blocks that were passed and not adopted yet, those in channels too. Each has a slot (memory/pass-slot.ts), and the state `Passed`,
+ * with which no other call takes it.
+ *
+ * INVARIANT: a block is `Passed` if and only if a slot of the state `Passed` names it, and one only. Its state, the slot's and what
+ * this thread counts as its own change by plain stores in a row, and between these nothing strikes. In front of them, when a block is
+ * adopted, is the one compare-and-exchange by which one of those that try wins. So nothing is ever half passed or half adopted, and
+ * there is nothing to repair: a slot that a thread has claimed and died with says so, and is as good as a free one.
+ */
+export class PassSlots {
+  /** The slot that this thread's next pass goes through, once `ready` has found one; else -1. */
+  slot = -1
+  /** The number of that pass. */
+  sequence = 0
+  private readonly tiers: PassingTiers
+  private readonly words: Int32Array
+  private readonly states: Int8Array
+  private readonly area: Int32Array
+  private readonly claimed: number
+  /** Where this thread looks next. */
+  private next: number
+
+  /** @param slot this thread's, whose area is `area` */
+  constructor(tiers: PassingTiers, slot: number, area: Int32Array) {
+    this.tiers = tiers
+    this.words = tiers.tables.passes
+    this.states = tiers.tables.states
+    this.area = area
+    this.claimed = tiers.tables.slots.tag(slot) | PassState.Claimed
+    this.next = slot * LOOKS
+  }
+
+  /** Slots that were ever in use: those before it are worth a look. */
+  get used(): number {
+    return Math.min(PassSlot.Most, Atomics.load(this.tiers.tables.control, HeapWord.PassesUsed))
+  }
+
+  /**
+   * Finds a slot for this thread's next pass, if it has none yet.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where as many blocks are passed as may be, or the system refuses the memory
+   */
+  ready(): void {
+    if (this.slot >= 0) return
+    const { used } = this
+    let slot = this.claimOneOf(Math.min(used, LOOKS))
+    if (slot < 0) slot = this.claimFresh()
+    if (slot < 0) slot = this.claimOneOf(used)
+    if (slot < 0) {
+      const message = `a heap has at most ${PassSlot.Most} blocks that were passed and not adopted`
+      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', message)
+    }
+    this.sequence = this.words[(slot << PassSlot.Shift) + PassWord.Sequence]! + 1
+    this.slot = slot
+  }
+
+  /**
+   * Gives up a block through the slot that is ready. False, and nothing is done, where it isn't live. What the caller stores right after
+   * it belongs to it: between the two nothing strikes. REQUIRES: `ready`
+   */
+  pass(granule: number, length: number): boolean {
+    const { words, states, area, slot, sequence } = this
+    const granules = this.tiers.usableBytes(granule) / Granule.Bytes
+    const passed = inTagBits(sequence) | PassState.Passed
+    const at = slot << PassSlot.Shift
+    const state = states[granule]!
+    if (state !== ObjectState.Live && state !== ObjectState.Watched) return false
+    words[at + PassWord.Sequence] = sequence
+    words[at + PassWord.Granule] = granule
+    words[at + PassWord.Length] = length | 0
+    words[at + PassWord.Length + 1] = (length / TWO_32) | 0
+    words[at + PassWord.WasWatched] = state === ObjectState.Watched ? 1 : 0
+    states[granule] = ObjectState.Passed
+    words[at + PassWord.State] = passed
+    area[Cache.HandedOut]! -= granules
+    this.slot = -1
+    return true
+  }
+
+  /** The granule of the block that waits in a slot under a number; 0 where none does. Any two numbers may be asked for. */
+  granuleOf(slot: number, sequence: number): number {
+    const { words } = this
+    const at = slot << PassSlot.Shift
+    if (!(slot >= 0 && slot < this.used) || Atomics.load(words, at) !== (inTagBits(sequence) | PassState.Passed))
+      return 0
+    // A number with more bits than the state has room for is another one.
+    return words[at + PassWord.Sequence] === sequence ? words[at + PassWord.Granule]! : 0
+  }
+
+  /** Bytes of the view that was passed. REQUIRES: its block waits in the slot */
+  lengthOf(slot: number): number {
+    const at = (slot << PassSlot.Shift) + PassWord.Length
+    return (this.words[at]! >>> 0) + this.words[at + 1]! * TWO_32
+  }
+
+  /** Whether the block was watched for a leak when it was passed. REQUIRES: it waits in the slot */
+  wasWatched(slot: number): boolean {
+    return this.words[(slot << PassSlot.Shift) + PassWord.WasWatched] === 1
+  }
+
+  /**
+   * Makes a block this thread's that `granuleOf` has found. False where another thread was faster. What the caller stores right after it
+   * belongs to it, as with `pass`.
+   */
+  adopt(slot: number, sequence: number, granule: number): boolean {
+    const { words, states, area } = this
+    const granules = this.tiers.usableBytes(granule) / Granule.Bytes
+    const passed = inTagBits(sequence) | PassState.Passed
+    if (Atomics.compareExchange(words, slot << PassSlot.Shift, passed, PassState.Free) !== passed) return false
+    // A free that raced with the pass was faster: the block is somebody else's.
+    if (states[granule] !== ObjectState.Passed) return false
+    states[granule] = ObjectState.Live
+    area[Cache.HandedOut]! += granules
+    return true
+  }
+
+  /** Granules of blocks that wait to be adopted. */
+  granules(): number[] {
+    const { words, used } = this
+    const granules: number[] = []
+    for (let at = 0; at < used << PassSlot.Shift; at += PassSlot.Words) {
+      if (isPassed(words[at + PassWord.State]!)) granules.push(words[at + PassWord.Granule]!)
+    }
+    return granules
+  }
+
+  /** What those come to, in usable bytes. */
+  bytes(): number {
+    return this.granules().reduce((sum, granule) => sum + this.tiers.usableBytes(granule), 0)
+  }
+
+  /** Bytes of slots that may have been touched. */
+  touchedBytes(): number {
+    return this.used * PassSlot.Bytes
+  }
+
+  /** A slot that nobody uses, of the next so many; -1 where there is none. */
+  private claimOneOf(looks: number): number {
+    const { used } = this
+    for (; looks > 0; looks--) {
+      this.next = this.next < used ? this.next + 1 : 1
+      if (this.claim(this.next - 1)) return this.next - 1
+    }
+    return -1
+  }
+
+  /** A slot behind those that were ever in use; -1 where there are no more. */
+  private claimFresh(): number {
+    const { tables } = this.tiers
+    for (;;) {
+      const { used } = this
+      if (used === PassSlot.Most) return -1
+      if (used >= tables.coveredPasses) this.cover(used + 1)
+      const isOurs = this.claim(used)
+      Atomics.compareExchange(tables.control, HeapWord.PassesUsed, used, used + 1)
+      if (isOurs) return used
+    }
+  }
+
+  private cover(count: number): void {
+    const errno = this.tiers.exclusively(() => this.tiers.tables.coverPasses(count))
+    if (errno !== 0) throw tablesRefused(errno, PassSlot.Bytes)
+  }
+
+  /** Claims a slot that is free, or that was claimed by a thread that was struck then: another, or this one. */
+  private claim(slot: number): boolean {
+    const { words, claimed } = this
+    const at = slot << PassSlot.Shift
+    const word = words[at + PassWord.State]!
+    if (isPassed(word) || words[at + PassWord.Sequence] === PassSlot.LastSequence) return false
+    const isLeft =
+      word === PassState.Free || word === claimed || !this.tiers.tables.slots.isAlive(word & ~PassState.Mask)
+    return isLeft && Atomics.compareExchange(words, at, word, claimed) === word
+  }
+}
+
+function isPassed(word: number): boolean {
+  return (word & PassState.Mask) === PassState.Passed
+}
