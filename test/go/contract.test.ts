@@ -120,7 +120,6 @@ test('wrong options are told by code', (t) => {
   const wrong: [unknown, string][] = [
     [null, 'ERR_INVALID_ARG_TYPE'],
     [64, 'ERR_INVALID_ARG_TYPE'],
-    [{ shared: 1 }, 'ERR_INVALID_ARG_TYPE'],
     [{ limitBytes: 0 }, 'ERR_OUT_OF_RANGE'],
     [{ limitBytes: 2 ** 35 + 8192 }, 'ERR_OUT_OF_RANGE'],
     [{ limitBytes: '1' }, 'ERR_INVALID_ARG_TYPE'],
@@ -143,7 +142,7 @@ test('wrong options are told by code', (t) => {
 })
 
 test('undefined options are the defaults, and no limit is Infinity', (t) => {
-  const options = { shared: undefined, limitBytes: undefined, gcPercent: undefined, memoryLimit: undefined }
+  const options = { limitBytes: undefined, gcPercent: undefined, memoryLimit: undefined }
   using heap = new GoHeap({ ...options, onCycle: undefined } as unknown as GoHeapOptions)
   t.is(heap.setGCPercent(50), 100)
   t.is(heap.setGCPercent(-1), 50)
