@@ -88,6 +88,7 @@ export class TCMalloc {
       tables.control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
       tables.control[HeapWord.Generation] = randomInt(1, 2 ** 31)
       tables.control[HeapWord.Debug] = options.debug ? 1 : 0
+      tables.control[HeapWord.LimitPages] = limitPages
       tables.control[Control.PageHeap] = Page.First
       tables.control[HeapWord.Magic] = MAGIC
     })
@@ -100,7 +101,8 @@ export class TCMalloc {
     if (mapping === undefined || tableMapping === undefined) throw invalidToken('no heap of this process is there')
     const isHeap = memory.byteLength >= (Page.First + limitPages) * Page.Bytes
     // Before a slot is claimed: what stands in its place might be anything.
-    if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
+    const control = new Int32Array(tables)
+    if (!isHeap || control[HeapWord.Magic] !== MAGIC || control[HeapWord.LimitPages] !== limitPages)
       throw invalidToken('the heap is closed, or is none')
     return new TCMalloc(mapper, mapping, limitPages, tableMapping, ({ control }) => {
       if (control[HeapWord.Magic] !== MAGIC || control[HeapWord.Generation] !== generation)

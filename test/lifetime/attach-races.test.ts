@@ -20,7 +20,7 @@ const KINDS = {
     },
   },
   channel: {
-    bytes: 2304,
+    bytes: 1792,
     make: (heap: Heap) => {
       const channel = new Channel(heap)
       const token = channel.share()
