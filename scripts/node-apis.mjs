@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expectedOutcome, PLACES, VERSIONS } from '../dist/test/node-apis/api.js'
 import { GROUPS } from '../dist/test/node-apis/list.js'
-import { exceptions, exceptionsByReason, families, throwingAnyway } from '../dist/test/node-apis/table.js'
+import { exceptions, exceptionsByReason, families, takingIn, throwingAnyway } from '../dist/test/node-apis/table.js'
 import { buildAddon, environmentOf, majorsOf, nodeFolderOf, PROJECT, RELEASES } from './node-releases.mjs'
 
 const DOCUMENT = join(PROJECT, 'docs/node-apis.md')
@@ -55,7 +55,7 @@ const outcomeIn = (api, major, place) => runs.get(major).outcomes[api.name][plac
 for (const api of apis) {
   for (const [major, { version }] of runs) {
     for (const place of PLACES) {
-      const [wanted, found] = [expectedOutcome(api, major), outcomeIn(api, major, place)]
+      const [wanted, found] = [expectedOutcome(api, major, place), outcomeIn(api, major, place)]
       if (found === wanted) continue
       console.log(`Node ${version}, ${api.name}, ${place}: ${found}, and the list says ${wanted}`)
       process.exitCode = 1
@@ -73,8 +73,14 @@ if (missing.length > 0) {
 
 function documentText() {
   const versions = VERSIONS.map((major) => runs.get(major).version)
-  const refused = [...exceptionsByReason(outcomeIn).values()]
+  const byReason = exceptionsByReason(outcomeIn)
+  const rows = [...byReason.values()].flat()
   const anyway = throwingAnyway().map(({ name }) => name)
+  const taking = VERSIONS.map((major) => ({ major, apis: takingIn(major, outcomeIn) })).filter(
+    ({ apis }) => apis.length > 0
+  )
+  const everTaking = new Set(taking.flatMap(({ apis }) => apis))
+  const takingOn = taking.map(({ major, apis }) => `${apis.length} rows on Node ${major}`).join(' and ')
   return `# Which Node APIs take buffers of a heap
 
 A buffer of a heap is a Buffer, but over an ArrayBuffer that is all of the heap. ${apis.length} APIs were handed such buffers, at
@@ -98,22 +104,27 @@ compares the tables below with the list.
 | in the tables | meaning |
 |---|---|
 | works | the right bytes came out, at all places |
-| throws | an error with this code or, if it has none, of this class, at all places; the buffer and the heap are as they were |
+| throws | an error with this code or, if it has none, of this class; the buffer and the heap are as they were |
+| takes | the right bytes came out, but all buffers from before have length 0: [below](#what-is-taken) |
+| low, above 2 GiB, above 4 GiB | what comes of it there; without these, at all places |
 | – | this version doesn't have the API |
 
-The script would also write **wrong bytes**, **takes** (all buffers have length 0 afterwards), **breaks the heap** and **hangs**. There
-are none of them.
+The script would also write **wrong bytes**, **breaks the heap** and **hangs**. There are none of them.
 
 ## Exceptions
 
-Buffers of a heap aren't for ${refused.length} things. In the tables below these are ${refused.flat().length} of ${apis.length} rows, since
-there are several doors to each. All others work.
+Of ${apis.length} rows ${apis.length - rows.length - anyway.length} work, at all places and in every version that has the API. ${anyway.length} throw for every Buffer, Node's own too:
+${anyway.map((name) => `\`${name}\``).join(' and ')}.
+
+The other ${rows.length} are ${byReason.size} things that buffers of a heap aren't for, with several doors to each:
+
+- ${rows.length - everTaking.size} rows (clones, transfer lists, \`respondWithNewView\` of another buffer) throw at all places in all versions.
+- ${everTaking.size} rows (\`transfer\`, \`transferToFixedLength\`, chunks for byte streams, reads into a buffer from one) throw at all places on Node 24
+  and 26. On Node 20 and 22 they throw above 4 GiB only. At a low offset and above 2 GiB they take the ArrayBuffer there: ${takingOn}.
 
 ${exceptions(outcomeIn)}
 
-${anyway.map((name) => `\`${name}\``).join(' and ')} throw for every Buffer, Node's own too, and aren't counted.
-
-All of them would take the ArrayBuffer under the buffer, or copy it, and with it the whole heap. What to do instead:
+All of them are for the ArrayBuffer under the buffer, to take it or to copy it, and that is the whole heap. What to do instead:
 
 - **Copy out:** \`Buffer.from(buffer)\` is a copy in Node's own memory, which all of them take.
 - **Or allocate the buffer isolated:** \`heap.allocBuffer(size, { isolated: true })\` has an ArrayBuffer of its own, which can be cloned and
@@ -124,6 +135,19 @@ All of them would take the ArrayBuffer under the buffer, or copy it, and with it
 
 \`buffer.buffer\` is all of the heap: to clone or to transfer that is refused, but an API that reads bytes (\`new Blob([buffer.buffer])\`)
 reads gigabytes. Give it the buffer.
+
+### What is taken
+
+One object, not the memory. All buffers of a thread are over one ArrayBuffer; once an API has taken it, those that were made before have
+length 0. The heap makes another ArrayBuffer, warns once, and goes on. Every block is still at its address, with its bytes:
+\`heap.bufferAt(address)\` and \`heap.view(address)\` show them, and \`freeBuffer\` takes the old buffers. All of this is tried after
+each row that takes it. What the API has got are the same bytes: it can still read and write the heap.
+
+Before a thread's first view above 4 GiB is made, the addon keeps V8 from ever detaching the ArrayBuffer of that heap, since a reader of
+a byte stream that takes such a view ends the process on Node 20 and 22. From then on these rows throw for its low buffers too.
+
+\`FileHandle.readableWebStream\` throws \`ERR_OUT_OF_RANGE\` besides. On Node 20, 22 and 24 its reads fail for every Buffer that doesn't begin
+where its ArrayBuffer begins, Node's own too.
 
 ## All
 

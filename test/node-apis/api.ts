@@ -20,15 +20,26 @@ const PATIENCE_MS = 20_000
 const UNTOUCHED = 0xee
 
 /**
- * What came of handing a buffer to an API: the right bytes; the API took the ArrayBuffer away from under all buffers that there were; an
- * error, with its code or else its name; no error but other bytes; a heap that doesn't go on; no end; or this Node doesn't have the API.
+ * What came of handing a buffer to an API: the right bytes; the right bytes, but the ArrayBuffer is taken away from under all buffers that
+ * there were; the same and an error; only an error, with its code or else its name; no error but other bytes; a heap that doesn't go on; no
+ * end; or this Node doesn't have the API.
  */
-export type Outcome = 'works' | 'taken' | `refused: ${string}` | 'wrong' | 'broken' | 'hangs' | 'absent'
+export type Outcome =
+  | 'works'
+  | 'taken'
+  | `taken: ${string}`
+  | `refused: ${string}`
+  | 'wrong'
+  | 'broken'
+  | 'hangs'
+  | 'absent'
 
 /** What happens in the versions of Node from `from` to `to`, both included; without `to` in all later ones. */
 export interface Exception {
   readonly from: number
   readonly to?: number
+  /** Where it happens, if not everywhere. */
+  readonly places?: readonly Place[]
   readonly outcome: Outcome
 }
 
@@ -47,7 +58,7 @@ export interface NodeApi {
   readonly name: string
   /** The first major version of Node that has it, if that isn't the oldest one that is supported. */
   readonly since?: number
-  /** Where it doesn't work; the same at all places. */
+  /** Where it doesn't work. The first one that fits counts. */
   readonly exceptions?: readonly Exception[]
   /** Why it doesn't: for the heap's sake, or since it throws for every Buffer, Node's own too. */
   readonly reason?: Reason | 'every buffer'
@@ -76,8 +87,10 @@ interface HandedOut {
   readonly view: ArrayBufferView
   readonly address: number
   readonly size: number
-  /** What was in it. */
+  /** What was in it, if that is known. */
   readonly source: Uint8Array | undefined
+  /** It was to be written to, with the sample unless the API threw. */
+  readonly isRoom: boolean
 }
 
 /** A heap with free memory at one place only. APIs are tried one after another with the same heap: so it must go on after each. */
@@ -105,7 +118,7 @@ export class Memory {
 
   /** A buffer to be written to. */
   room(size = SAMPLE.length): Buffer<ArrayBuffer> {
-    return this.handOut(this.heap.allocBuffer(size)).fill(UNTOUCHED)
+    return this.handOut(this.heap.allocBuffer(size), Buffer.alloc(size, UNTOUCHED), true).fill(UNTOUCHED)
   }
 
   array<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
@@ -118,35 +131,45 @@ export class Memory {
   }
 
   /**
-   * Takes back all that was handed out, and tries whether the heap goes on. Says whether its ArrayBuffer was taken away meanwhile.
-   * @param refused the API threw: so buffers must hold what they held
+   * Takes back all that was handed out, and tries whether the heap goes on. Says whether its ArrayBuffer was taken away meanwhile: then all
+   * buffers have length 0, and their blocks hold what they should.
+   * @param threw the API did: so blocks must hold what they held
    * @throws WrongBytes if there were changes at an offset that lost its upper bits
    * @throws Error whatever a heap says that doesn't go on
    */
-  settle(refused: boolean): boolean {
+  settle(threw: boolean): boolean {
     const { heap, handedOut } = this
     const taken = handedOut.some(({ view, size }) => size > 0 && view.byteLength === 0)
+    const old = [...handedOut]
     const fresh = this.holding()
     for (let i = 0; i < SAMPLE.length; i++) if (fresh[i] !== SAMPLE[i]) throw new Error('a new buffer has other bytes')
-    for (const { view, address, size, source } of handedOut) {
+    for (const { view, address, size, source, isRoom } of old) {
+      if (taken && view.byteLength > 0) throw new Error(`the buffer at ${address} is still there`)
+      if (taken === (view.buffer === fresh.buffer))
+        throw new Error(`the buffer at ${address} is over another ArrayBuffer`)
+      const wanted = isRoom && !threw ? SAMPLE : source
+      if ((!taken && !threw) || wanted === undefined) continue
+      expectBytes(heap.view(address, size), wanted)
+      expectBytes(heap.bufferAt(address, size), wanted)
+    }
+    for (const { view, address, size } of handedOut) {
       if (address < this.lowest) throw new Error(`a buffer lies at ${address}`)
       const bytes = new Uint8Array(heap.buffer, address, size)
-      if (refused && source !== undefined) expectBytes(bytes, source)
       // Nothing that an earlier API left behind can pass for what a later one should have brought.
       for (let i = 0; i < size; i++) bytes[i] = 0
       for (let low = address - BALLAST_BYTES; low > 0; low -= BALLAST_BYTES) expectNothing(heap.buffer, low, size)
       heap.freeBuffer(view)
     }
     handedOut.length = 0
-    // With ballast it looks at the state of every 16 bytes of that too, which takes half a second: so there once, at the end.
-    if (this.lowest === 0) heap.audit()
+    // With ballast it looks at the state of every 16 bytes of that too, which takes half a second: so there seldom, and once at the end.
+    if (this.lowest === 0 || taken) heap.audit()
     const { liveBytes } = heap.stats()
     if (liveBytes !== this.ballast) throw new Error(`${liveBytes - this.ballast} bytes are live`)
     return taken
   }
 
-  private handOut<View extends ArrayBufferView>(view: View, source?: Uint8Array): View {
-    this.handedOut.push({ view, address: view.byteOffset, size: view.byteLength, source })
+  private handOut<View extends ArrayBufferView>(view: View, source?: Uint8Array, isRoom = false): View {
+    this.handedOut.push({ view, address: view.byteOffset, size: view.byteLength, source, isRoom })
     return view
   }
 }
@@ -199,9 +222,13 @@ export async function outcomeOf(api: NodeApi, place: Place): Promise<{ outcome: 
   const result = await used(api, memory)
   if (result.outcome === 'hangs') return result
   try {
-    const taken = memory.settle(result.outcome.startsWith('refused'))
+    const threw = result.outcome.startsWith('refused: ')
+    const taken = memory.settle(threw)
+    // Other bytes stay what they are, whatever was taken.
+    if (result.outcome === 'wrong') return result
     memories.set(place, memory)
-    return taken ? { ...result, outcome: 'taken' } : result
+    if (!taken) return result
+    return { ...result, outcome: threw ? (result.outcome.replace('refused', 'taken') as Outcome) : 'taken' }
   } catch (error) {
     return { outcome: error instanceof WrongBytes ? 'wrong' : 'broken', error: error as Error }
   }
@@ -229,9 +256,11 @@ async function used(api: NodeApi, memory: Memory): Promise<{ outcome: Outcome; e
 }
 
 /** What the list says should come of it. */
-export function expectedOutcome(api: NodeApi, major: number): Outcome {
+export function expectedOutcome(api: NodeApi, major: number, place: Place): Outcome {
   if (major < (api.since ?? 0)) return 'absent'
-  return api.exceptions?.find(({ from, to = Infinity }) => major >= from && major <= to)?.outcome ?? 'works'
+  const fits = ({ from, to = Infinity, places = PLACES }: Exception) =>
+    major >= from && major <= to && places.includes(place)
+  return api.exceptions?.find(fits)?.outcome ?? 'works'
 }
 
 /** Starts a server on a free port of this machine, and closes it after `talk`, however that ends. */

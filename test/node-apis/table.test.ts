@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { ROOT } from '../support/child.ts'
-import { expectedOutcome, VERSIONS } from './api.ts'
+import { expectedOutcome, PLACES, VERSIONS } from './api.ts'
 import { GROUPS } from './list.ts'
-import { exceptions, exceptionsByReason, families } from './table.ts'
+import { exceptions, exceptionsByReason, families, takingIn } from './table.ts'
 
 const apis = GROUPS.flatMap((group) => group.apis)
 
@@ -23,12 +23,30 @@ test('its exceptions are all that the list has', (t) => {
   t.true(section('Exceptions').includes(`\n${exceptions(expectedOutcome)}\n`))
 })
 
-test('what is not for buffers of a heap are at most five things, and each is refused by an error', (t) => {
+test('what is not for buffers of a heap are at most five things, and each throws or takes the ArrayBuffer', (t) => {
   const reasons = exceptionsByReason(expectedOutcome)
   t.false(reasons.has(undefined))
   t.true(reasons.size <= 5)
   for (const { exceptions = [] } of [...reasons.values()].flat()) {
-    for (const { outcome } of exceptions) t.regex(outcome, /^refused: /)
+    for (const { outcome } of exceptions) t.regex(outcome, /^(refused: |taken)/)
+  }
+})
+
+test('the ArrayBuffer is taken by transfers and byte streams, on Node 20 and 22, and never above 4 GiB', (t) => {
+  const reasons = (major: number) => [...new Set(takingIn(major, expectedOutcome).map(({ reason }) => reason))]
+  t.deepEqual(
+    VERSIONS.map((major) => reasons(major)),
+    [['enqueue', 'byob'], ['transfer', 'enqueue', 'byob'], [], []]
+  )
+  t.deepEqual(
+    VERSIONS.map((major) => takingIn(major, expectedOutcome).length),
+    [10, 12, 0, 0]
+  )
+  for (const major of VERSIONS) {
+    for (const api of takingIn(major, expectedOutcome)) {
+      const taken = PLACES.map((place) => expectedOutcome(api, major, place).startsWith('taken'))
+      t.deepEqual(taken, [true, true, false], api.name)
+    }
   }
 })
 

@@ -4,9 +4,9 @@ import { GROUPS } from './list.ts'
 /** What came, or should come, of an API in a version of Node, with buffers at a place. */
 export type OutcomeIn = (api: NodeApi, major: number, place: Place) => Outcome
 
-const WORDS: Readonly<Record<Exclude<Outcome, `refused: ${string}`>, string>> = {
+const WORDS: Readonly<Record<Exclude<Outcome, `refused: ${string}` | `taken: ${string}`>, string>> = {
   works: 'works',
-  taken: '**takes**',
+  taken: 'takes',
   wrong: '**wrong bytes**',
   broken: '**breaks the heap**',
   hangs: '**hangs**',
@@ -18,13 +18,20 @@ const apis = GROUPS.flatMap((group) => group.apis)
 
 /** An outcome in the table's words. */
 function words(outcome: Outcome): string {
-  return outcome in WORDS ? WORDS[outcome as keyof typeof WORDS] : `throws \`${outcome.replace('refused: ', '')}\``
+  if (outcome in WORDS) return WORDS[outcome as keyof typeof WORDS]
+  const [what, error] = outcome.split(': ')
+  return `${what === 'taken' ? 'takes and ' : ''}throws \`${error}\``
 }
 
-/** What came at all places; each by its name if they differ. */
+/** What came at all places; if they differ, with the places where it came. */
 function cell(api: NodeApi, major: number, outcomeIn: OutcomeIn): string {
-  const found = PLACES.map((place) => words(outcomeIn(api, major, place)))
-  return new Set(found).size === 1 ? found[0]! : PLACES.map((place, i) => `${place}: ${found[i]}`).join(', ')
+  const places = new Map<string, Place[]>()
+  for (const place of PLACES) {
+    const found = words(outcomeIn(api, major, place))
+    places.set(found, [...(places.get(found) ?? []), place])
+  }
+  if (places.size === 1) return [...places.keys()][0]!
+  return [...places].map(([found, where]) => `${where.join(' and ')}: ${found}`).join('; ')
 }
 
 function row(api: NodeApi, outcomeIn: OutcomeIn): string {
@@ -51,12 +58,17 @@ export function exceptionsByReason(outcomeIn: OutcomeIn): Map<Reason | undefined
   return found
 }
 
+/** Those that take the ArrayBuffer in a version of Node, at some place. */
+export function takingIn(major: number, outcomeIn: OutcomeIn): NodeApi[] {
+  return apis.filter((api) => PLACES.some((place) => outcomeIn(api, major, place).startsWith('taken')))
+}
+
 /** The table of exceptions: a row for each reason, with what it is called in the tables of all. */
 export function exceptions(outcomeIn: OutcomeIn): string {
   const rows = [...exceptionsByReason(outcomeIn)].map(([reason, members]) => {
     const cells = VERSIONS.map((major) => {
       const found = members.filter((api) => outcomeIn(api, major, 'low') !== 'absent')
-      return [...new Set(found.map((api) => cell(api, major, outcomeIn)))].join(', ') || WORDS.absent
+      return [...new Set(found.map((api) => cell(api, major, outcomeIn)))].join(' / ') || WORDS.absent
     })
     const what = reason === undefined ? '**unexpected**' : REASONS[reason]
     return `| ${[what, ...cells, members.map(({ name }) => name).join('; ')].join(' | ')} |`
