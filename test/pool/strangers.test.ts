@@ -82,7 +82,7 @@ const cases: Record<string, { data: (heap: Heap, held: Held) => StrangerData; ex
       'heap.addressOf': each(ALL, 'ERR_HEAP_INVALID_ADDRESS'),
       'heap.unwatch': each(ALL, 'ERR_HEAP_INVALID_ADDRESS'),
       'pool.release': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
-      'pool.adopt': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
+      'pool.pass': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
       'pool.hold': each(ALL, undefined),
       'pool.leaseOf': each(ALL, undefined),
       'set.release': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
@@ -93,7 +93,7 @@ const cases: Record<string, { data: (heap: Heap, held: Held) => StrangerData; ex
     expected: (held) => ({
       ...byHeap(held),
       'pool.release': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
-      'pool.adopt': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
+      'pool.pass': each(ALL, 'ERR_POOL_FOREIGN_BUFFER'),
       'pool.hold': each(ALL, undefined),
       'pool.leaseOf': each(ALL, undefined),
     }),
@@ -109,7 +109,7 @@ const cases: Record<string, { data: (heap: Heap, held: Held) => StrangerData; ex
       return {
         ...byHeap(held),
         'pool.release': release,
-        'pool.adopt': release,
+        'pool.pass': release,
         'pool.hold': { ...each(['others', 'block', 'watched', 'elsewhere'], undefined), leased: 'ERR_POOL_LEASED' },
         'pool.leaseOf': each(ALL, undefined),
       }
@@ -122,7 +122,7 @@ const cases: Record<string, { data: (heap: Heap, held: Held) => StrangerData; ex
       'heap.addressOf': each(ALL, 'ERR_HEAP_CLOSED'),
       'heap.unwatch': each(ALL, 'ERR_HEAP_CLOSED'),
       'pool.release': each(ALL, 'ERR_POOL_CLOSED'),
-      'pool.adopt': each(ALL, 'ERR_POOL_CLOSED'),
+      'pool.pass': each(ALL, 'ERR_POOL_CLOSED'),
       'pool.hold': each(ALL, undefined),
       'pool.leaseOf': each(ALL, undefined),
       'set.release': each(ALL, 'ERR_POOL_CLOSED'),
@@ -164,7 +164,7 @@ test('a worker that has the pool releases what another acquired, and is told the
   const buffer = pool.acquire()
   t.is(await call('pool', 'release', buffer), undefined)
   t.is(await call('pool', 'release', buffer), 'ERR_POOL_DOUBLE_RELEASE')
-  t.is(await call('pool', 'adopt', buffer), 'ERR_POOL_DOUBLE_RELEASE')
+  t.is(await call('pool', 'pass', buffer), 'ERR_POOL_DOUBLE_RELEASE')
   t.is(await call('pool', 'hold', buffer), 'ERR_POOL_DOUBLE_RELEASE')
   t.throws(() => pool.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
   const block = heap.allocBuffer(100)
