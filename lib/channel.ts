@@ -286,10 +286,10 @@ export class Channel implements Disposable {
       const slot = words[cell]!
       const sequence = words[cell + 1]!
       const granule = passes.granuleOf(slot, sequence)
-      if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap.free(granule * Granule.Bytes)
+      if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap.discard(granule * Granule.Bytes)
     }
     heap.setPooled(this.address, false)
-    heap.free(this.address)
+    heap.discard(this.address)
   }
 
   /** `close`, for `using`. */

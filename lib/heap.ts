@@ -14,6 +14,7 @@ import { Operations } from './buffers/operations.ts'
 import type { PassedBlock } from './buffers/passed-block.ts'
 import { DebugBlocks } from './debug/debug-blocks.ts'
 import { DebugMemory } from './debug/debug-memory.ts'
+import { type Finding, tell } from './debug/misuse.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
 import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
 import { type Arena, type ArenaOptions, openArena } from './lifetime/arena.ts'
@@ -85,7 +86,9 @@ export class Heap implements Allocator {
     this.mapper = mapper
     this.tiers = tiers
     this.buffer = tiers.mapping.buffer as SharedArrayBuffer
-    this.memory = tiers.quarantine === undefined ? new ViewMemory(tiers.mapping) : new DebugMemory(tiers.mapping)
+    const { quarantine } = tiers
+    const debugMemory = quarantine === undefined ? undefined : new DebugMemory(tiers.mapping)
+    this.memory = debugMemory ?? new ViewMemory(tiers.mapping)
     this.bytes = new BlockBytes(tiers.mapping.unshared())
     this.cache = tiers.cache
     this.classBySize = tiers.classBySize
@@ -93,7 +96,7 @@ export class Heap implements Allocator {
     this.watch = watch
     this.buffers = new HeapBuffers(this, tiers, watch)
     this.arenas = new ArenaRegistry(tiers)
-    this.debug = tiers.quarantine === undefined ? undefined : this.debugged(tiers.quarantine)
+    this.debug = debugMemory === undefined ? undefined : this.debugged(debugMemory, quarantine!)
   }
 
   /**
@@ -299,15 +302,15 @@ export class Heap implements Allocator {
   }
 
   /** Puts debug mode in front of the calls that move blocks: as properties of this heap, so that they cost others nothing. */
-  private debugged(quarantine: Quarantine): DebugBlocks {
-    const { malloc, alignedAlloc, free, freeBuffer } = this
+  private debugged(memory: DebugMemory, quarantine: Quarantine): DebugBlocks {
+    const { malloc, alignedAlloc, free, freeBuffer, releaseFreeMemory } = this
     const plain = {
       malloc: malloc.bind(this),
       alignedAlloc: alignedAlloc.bind(this),
       free: free.bind(this),
       freeBuffer: freeBuffer.bind(this),
     }
-    const debug = new DebugBlocks(this, plain, this.tiers, quarantine, this.mapper)
+    const debug = new DebugBlocks(this, memory, plain, this.tiers, quarantine, this.mapper)
     const calls: Partial<Heap> = {
       malloc: (size) => debug.malloc(size),
       calloc: (count, size) => debug.calloc(count, size),
@@ -317,9 +320,27 @@ export class Heap implements Allocator {
       freeBuffer: (view) => debug.freeBuffer(view),
       allocBuffer: (size, options) => this.buffers.allocate(size, options),
       usableSize: (address) => debug.sizeOf(this.liveGranule(address)),
+      releaseFreeMemory: (bytes) => {
+        const before = this.stats().pageHeapReleasedBytes
+        if (bytes === undefined && this.isOpen) debug.emptyQuarantine()
+        releaseFreeMemory.call(this, bytes)
+        return Math.max(0, this.stats().pageHeapReleasedBytes - before)
+      },
+      view: (address, length) => {
+        const bytes = checkViewLength(length, this.usableSize(address))
+        const { buffer, byteOffset } = memory.at(address, bytes)
+        return new Uint8Array(buffer, byteOffset, bytes)
+      },
     }
-    for (const [name, value] of Object.entries(calls)) Object.defineProperty(this, name, { value, configurable: true })
+    for (const [name, value] of Object.entries(calls))
+      Object.defineProperty(this, name, { value, configurable: true, writable: true })
     return debug
+  }
+
+  /** @internal Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */
+  discard(address: Address): void {
+    if (this.debug === undefined) this.free(address)
+    else this.debug.discard(address)
   }
 
   /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
@@ -429,7 +450,10 @@ export class Heap implements Allocator {
     throwFirst(this.debug?.inspect())
   }
 
-  /** The caller's thread cache is given back first, since one cached object keeps a span from becoming free. */
+  /**
+   * The caller's thread cache is given back first, since one cached object keeps a span from becoming free; in debug mode and without a
+   * number, what is in quarantine too.
+   */
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
@@ -588,7 +612,8 @@ export class Heap implements Allocator {
   }
 }
 
-/** What debug mode has found, in a call that is there to throw from. */
-function throwFirst(found: readonly AllocatorError[] | undefined): void {
-  if (found !== undefined && found.length > 0) throw found[0]
+/** What debug mode has found is told, in a call that is there to throw the first from. */
+function throwFirst(found: readonly Finding[] = []): void {
+  const [first] = found.map(tell)
+  if (first !== undefined) throw first
 }

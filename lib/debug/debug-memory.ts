@@ -1,35 +1,63 @@
 import { ViewMemory, type ViewPlace } from '../memory/view-memory.ts'
 
+/** What one of the ArrayBuffers of debug mode is over. */
+interface Window {
+  /** The heap's, in whichever of its attachments. */
+  readonly memory: ArrayBufferLike
+  readonly address: number
+  hasEnded: boolean
+}
+
+/** Those of this thread, of all heaps. */
+const places = new WeakMap<ArrayBufferLike, Window>()
+
 /**
- * What views of a heap in debug mode are over: each over an ArrayBuffer of its own, that of the block's bytes alone, which is detached when
- * the block is freed. So a stale one has length 0, and a write past the end goes nowhere. Without the addon there are none of these, and
- * views are over all of the memory.
+ * What views of a heap in debug mode are over: an ArrayBuffer of the block's bytes alone, which is detached when the block is freed. So a
+ * stale view has length 0, and a write past the end goes nowhere. Without the addon there are none of these, and views are over all of
+ * the memory.
  */
 export class DebugMemory extends ViewMemory {
-  /** Those of each block, by its address. */
+  /** Those of each block, by its address: one, but for blocks that were first seen in part, or whose ArrayBuffer was transferred. */
   private readonly windows = new Map<number, ArrayBuffer[]>()
-  private readonly addresses = new WeakMap<ArrayBufferLike, number>()
 
   override at(address: number, length: number): ViewPlace {
-    const window = this.mapping.isolation?.window(address, length)
-    if (window === undefined) return super.at(address, length)
-    const others = this.windows.get(address)
-    if (others === undefined) this.windows.set(address, [window])
-    else others.push(window)
-    this.addresses.set(window, address)
-    return { buffer: window, byteOffset: 0 }
+    const { isolation } = this.mapping
+    if (isolation === undefined) return super.at(address, length)
+    const windows = this.windows.get(address) ?? []
+    let buffer = windows.find((window) => window.byteLength >= length && isolation.offsetOf(window) >= 0)
+    if (buffer === undefined) {
+      buffer = isolation.window(address, length)
+      this.windows.set(address, [...windows, buffer])
+      places.set(buffer, { memory: this.mapping.buffer, address, hasEnded: false })
+    }
+    return { buffer, byteOffset: 0 }
   }
 
   override addressOf(view: ArrayBufferView): number {
-    const address = this.addresses.get(view.buffer)
-    return address === undefined ? super.addressOf(view) : address + view.byteOffset
+    const place = this.placeOf(view)
+    if (place === undefined) return super.addressOf(view)
+    return place.hasEnded ? -1 : place.address + view.byteOffset
   }
 
   override end(address: number): void {
     const windows = this.windows.get(address)
     if (windows === undefined) return
     this.windows.delete(address)
-    // One that the program has marked untransferable can't be detached: its views see poison.
-    for (const window of windows) this.mapping.isolation?.detach(window)
+    for (const window of windows) {
+      places.get(window)!.hasEnded = true
+      // One that the program has marked untransferable can't be detached: its views see poison.
+      this.mapping.isolation?.detach(window)
+    }
+  }
+
+  override endedAt(view: ArrayBufferView): number {
+    const place = this.placeOf(view)
+    return place?.hasEnded ? place.address : -1
+  }
+
+  private placeOf({ buffer }: ArrayBufferView): Window | undefined {
+    const place = places.get(buffer)
+    const isOurs = place?.memory === this.mapping.buffer || (place !== undefined && this.mapping.isUnder(place.memory))
+    return isOurs ? place : undefined
   }
 }

@@ -138,7 +138,7 @@ export class ArenaRegistry {
   /** One more chunk for an arena: the granule of a span of at least `bytes`; 0 where there is no memory, -1 where the arena has ended. */
   addChunk(place: ArenaPlace, bytes: number): number {
     const granule = this.tryChunk(place, bytes)
-    return granule === 0 && this.sweep() > 0 ? this.tryChunk(place, bytes) : granule
+    return granule === 0 && this.sweep() + this.tiers.emptyQuarantine() > 0 ? this.tryChunk(place, bytes) : granule
   }
 
   private tryChunk(place: ArenaPlace, bytes: number): number {

@@ -91,7 +91,14 @@ export class Block implements Disposable {
     if (address === 0) return
     this.at = 0
     this.view = undefined
-    if (this.heap.isOpen) this.heap.free(address)
+    if (!this.heap.isOpen) return
+    try {
+      this.heap.free(address)
+    } catch (error) {
+      // Debug mode has found something wrong, and freed nothing.
+      if ((error as AllocatorError).code === 'ERR_HEAP_CORRUPT') this.at = address
+      throw error
+    }
   }
 
   /** For `using`: frees the block, unless it was freed. */

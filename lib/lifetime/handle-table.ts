@@ -200,7 +200,7 @@ export class HandleTable implements Disposable {
         this.freeOwn(words[Word.Chunks + chunk]! * Granule.Bytes)
       this.shut()
       heap.setPooled(this.base, false)
-      heap.free(this.base)
+      heap.discard(this.base)
     } else this.shut()
   }
 
@@ -367,7 +367,7 @@ export class HandleTable implements Disposable {
 
   private freeOwn(address: Address): void {
     this.heap.setPooled(address, false)
-    this.heap.free(address)
+    this.heap.discard(address)
   }
 
   /**

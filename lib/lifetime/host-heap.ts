@@ -18,6 +18,8 @@ export interface HostHeap extends Allocator {
   thread(): { slots: ThreadSlots; slot: number; tag: number }
   setPooled(address: Address, pooled: boolean): void
   isPooled(address: Address): boolean
+  /** As `free`, for what is given up for good: in debug mode, what is wrong with the block is told, not thrown. */
+  discard(address: Address): void
   /** Runs a few loads and stores that no other thread comes in between with such ones of its own. */
   exclusively<T>(work: () => T): T
 }

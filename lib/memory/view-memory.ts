@@ -68,6 +68,11 @@ export class ViewMemory {
     // They see what comes next in its place.
   }
 
+  /** The address of the block that a view was over, if it was ended since; else -1. */
+  endedAt(_view: ArrayBufferView): number {
+    return -1
+  }
+
   private renewed(): ArrayBuffer {
     const next = this.mapping.unshared()
     if (next.byteLength === 0)

@@ -89,7 +89,7 @@ export class PoolBlocks {
     // 0 where this thread was struck here before.
     if (address !== 0) {
       heap.setPooled(address, false)
-      heap.free(address)
+      heap.discard(address)
     }
     slots.leaveEmpty(slot, Slot.Trimming)
     this.isAtWork = false
@@ -99,7 +99,7 @@ export class PoolBlocks {
   clear(slot: number): void {
     const { slots } = this
     if (slots.shape.zero === 2) this.zero(slot)
-    if (this.heap.debug !== undefined) this.retire(slot)
+    this.retire(slot)
     slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
     this.isAtWork = false
   }
@@ -188,14 +188,16 @@ export class PoolBlocks {
     const key = this.keyOf(view)
     // Of a heap that is closed nothing can be told; and a view whose ArrayBuffer was taken lies at 0, with no bytes.
     const isElsewhere = key > 0 && this.areThere && view.byteLength > 0
-    return key < 0 || (isElsewhere && !this.isAt(view, key - 1))
+    return key < 0 || (isElsewhere && !this.isAt(view, key - 1)) || this.heap.memory.endedAt(view) >= 0
   }
 
-  /** In debug mode: a buffer goes back to the pool. Its views end, and it is poison until it is acquired. */
+  /** In debug mode: a buffer goes back to the pool, and its views end. */
   retire(slot: number): void {
-    const { heap, slots } = this
+    const { debug } = this.heap
+    if (debug === undefined) return
+    const { size, zero } = this.slots.shape
     this.endViews(slot)
-    if (slots.shape.zero !== 2) heap.debug?.retire(slots.blockOf(slot) / Granule.Bytes, slots.shape.size)
+    debug.retire(this.slots.blockOf(slot) / Granule.Bytes, size, zero === 2)
   }
 
   private endViews(slot: number): void {
@@ -203,16 +205,19 @@ export class PoolBlocks {
     this.heap.memory.end(this.slots.blockOf(slot))
   }
 
-  /** In debug mode: the error for a free buffer that was written to since; undefined if it is as it was. */
-  wrongIdle(slot: number): AllocatorError | undefined {
-    const { heap, slots } = this
-    if (slots.shape.zero === 2) return undefined
-    return heap.debug?.checkIdle(slots.blockOf(slot) / Granule.Bytes, slots.shape.size)
+  /** In debug mode: a buffer was acquired that was idle. Returns the error if it was written to meanwhile; it is as it should be again. */
+  awaken(slot: number): AllocatorError | undefined {
+    const { debug } = this.heap
+    if (debug === undefined) return undefined
+    const { size, zero } = this.slots.shape
+    // Another thread may have released what this one had.
+    this.forgetView(slot)
+    return debug.awaken(this.slots.blockOf(slot) / Granule.Bytes, size, zero === 2)
   }
 
   /** In debug mode. @throws AllocatorError `ERR_HEAP_CORRUPT` where bytes behind a buffer's end were written */
   checkEnd(slot: number): void {
-    this.heap.debug?.checkEnd(this.slots.blockOf(slot) / Granule.Bytes)
+    if (this.areThere) this.heap.debug?.checkEnd(this.slots.blockOf(slot) / Granule.Bytes)
   }
 
   private isAt(view: ArrayBufferView, slot: number): boolean {
@@ -246,7 +251,7 @@ export class PoolBlocks {
       const address = slots.blockOf(slot)
       if (address !== 0) this.heap.setPooled(address, true)
       if (address !== 0 && slots.shape.zero === 2) this.zero(slot)
-      if (address !== 0 && this.heap.debug !== undefined) this.retire(slot)
+      if (address !== 0) this.retire(slot)
       slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
       freed = true
       publish('death', 'a thread died while a buffer came or went', this.name)
@@ -265,7 +270,7 @@ export class PoolBlocks {
     }
     if (slots.count((word) => word !== Slot.Empty) > 0) return
     heap.setPooled(slots.address, false)
-    heap.free(slots.address)
+    heap.discard(slots.address)
   }
 
   doubleRelease(view: ArrayBufferView): AllocatorError {

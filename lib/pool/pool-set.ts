@@ -124,6 +124,7 @@ export class PoolSet implements Disposable {
       pool.release(buffer)
       return
     }
+    this.heap.debug?.checkNotEnded(buffer)
     const address = this.heap.offsetOf(buffer) < 0 ? -1 : this.heap.addressOf(buffer)
     if (!this.unpooled.has(address))
       throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')

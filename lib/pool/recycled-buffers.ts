@@ -287,8 +287,11 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
   /** The same where the heap was closed before: other threads may have the block, where there are any. */
   private forget(slot: number, word: number): boolean {
     const { slots } = this.blocks
-    if (slots.isShared && slots.shape.zero === 2) this.blocks.viewOf(slot).fill(0)
-    const changed = slots.change(slot, word, slots.isShared ? Slot.Free : Slot.Empty)
+    let changed: boolean
+    if (slots.isShared) {
+      changed = this.blocks.take(slot, word)
+      if (changed) this.blocks.clear(slot)
+    } else changed = slots.change(slot, word, Slot.Empty)
     if (slots.isShared) Waiters.wake(this.words)
     this.finish()
     return changed
@@ -338,7 +341,7 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
   /** A slot that was just taken, or -1. @throws AllocatorError in debug mode, where its buffer was written to while it was free */
   private intact(slot: number): number {
     const { blocks } = this
-    const error = slot < 0 ? undefined : blocks.wrongIdle(slot)
+    const error = slot < 0 ? undefined : blocks.awaken(slot)
     if (error === undefined) return slot
     // It is as it should be again, and can be had by the next call.
     if (blocks.slots.change(slot, this.acquired, Slot.Free) && this.top < this.stack.length)

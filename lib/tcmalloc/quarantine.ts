@@ -20,16 +20,21 @@ const enum Word {
   Ring = 64,
 }
 
-/** Blocks that it holds at most, and bytes: enough that a stale pointer is used before its block is another's, little enough for a test. */
-const MOST_BLOCKS = 8192
+/** Places of the ring: a divisor of 2^32, where its counts begin again. */
+const PLACES = 8192
+/**
+ * Blocks that it holds at most, and bytes: enough that a stale pointer is used before its block is another's, little enough for a test. A
+ * thread makes room first, and then puts its block in: each of the 240 that a heap may have has a place left for that.
+ */
+const MOST_BLOCKS = PLACES - 256
 const MOST_BYTES = 16 * 2 ** 20
 
 /** What the quarantine takes of a heap's tables, in words. */
-export const QUARANTINE_WORDS = Word.Ring + MOST_BLOCKS
+export const QUARANTINE_WORDS = Word.Ring + PLACES
 
-/** What freed bytes read as: an odd number, a large one, and no pointer that anybody follows. */
-const POISON = 0xdd
-const POISON_WORD = 0xdddddddd | 0
+/** What freed bytes read as, four by four: an odd number, a large one, and no pointer that anybody follows. */
+export const POISON = 0xdddddddd | 0
+const BYTE = 0xff
 
 /** What the quarantine needs of the tiers whose blocks it keeps. */
 export interface QuarantinedTiers {
@@ -63,6 +68,7 @@ export class Quarantine {
   private readonly words: Int32Array
   private readonly locks: Locks
   private readonly memory: ArrayBuffer
+  private readonly mostBytes: number = MOST_BYTES
 
   constructor(tiers: QuarantinedTiers) {
     this.tiers = tiers
@@ -84,7 +90,7 @@ export class Quarantine {
 
   /** Whether a block of so many bytes is one for the quarantine. Longer ones would drive out all others, and take longer to fill than to map. */
   takes(bytes: number): boolean {
-    return bytes <= MOST_BYTES
+    return bytes <= this.mostBytes
   }
 
   /**
@@ -93,7 +99,9 @@ export class Quarantine {
    */
   enter(granule: number, from: ObjectState): boolean {
     const { words, tiers } = this
-    return this.locks.holding(Word.Lock, () => {
+    return this.holding(() => {
+      // Should this thread be struck, a block that is noted and quarantined is one that isn't in the ring yet.
+      if (tiers.stateOf(granule) === ObjectState.Quarantined) return false
       words[Word.Entering] = granule
       if (!tiers.changeState(granule, from, ObjectState.Quarantined)) {
         words[Word.Entering] = 0
@@ -106,63 +114,85 @@ export class Quarantine {
   }
 
   /**
-   * Frees the oldest blocks until one of `bytes` more fits. Stops at one that was written to, which is poisoned anew, and returns it.
+   * Frees the oldest blocks until one of `bytes` more fits. Returns those that were written to since they were freed, poisoned anew: it stops at
+   * the first, or with `passes` frees them too.
    */
-  makeRoom(bytes: number): Written | undefined {
-    return this.locks.holding(Word.Lock, () => {
-      while (this.blocks > 0 && (this.blocks >= MOST_BLOCKS || this.bytes + bytes > MOST_BYTES)) {
-        const granule = this.words[this.placeOf(this.words[Word.Head]!)]!
-        const offset = this.inspectBlock(granule)
-        if (offset >= 0) return { granule, offset }
-        this.leave(granule)
-      }
-      return undefined
-    })
-  }
-
-  /** Blocks that were written to since they were freed. They are poisoned anew. */
-  inspect(): Written[] {
-    return this.locks.holding(Word.Lock, () => {
+  makeRoom(bytes: number, passes: boolean): Written[] {
+    return this.holding(() => {
       const found: Written[] = []
-      for (let at = this.words[Word.Head]!; at !== this.words[Word.Tail]; at = (at + 1) | 0) {
-        const granule = this.words[this.placeOf(at)]!
-        const offset = this.inspectBlock(granule)
-        if (offset >= 0) found.push({ granule, offset })
+      while (this.blocks > 0 && (this.blocks >= MOST_BLOCKS || this.bytes + bytes > this.mostBytes)) {
+        const granule = this.oldest
+        if (this.inspectBlock(granule, found) && !passes) break
+        this.leave(granule)
       }
       return found
     })
   }
 
+  /** Frees blocks, the oldest first, up to one that was written to, which stays as it is for others to find. Returns how many. */
+  freeIntact(): number {
+    return this.holding(() => {
+      let count = 0
+      for (; this.blocks > 0; count++) {
+        const granule = this.oldest
+        if (this.firstWrite(granule, this.tiers.usableBytes(granule), POISON) >= 0) break
+        this.leave(granule)
+      }
+      return count
+    })
+  }
+
+  /** Blocks that were written to since they were freed. They are poisoned anew. */
+  inspect(): Written[] {
+    return this.holding(() => {
+      const found: Written[] = []
+      for (let at = this.words[Word.Head]!; at !== this.words[Word.Tail]; at = (at + 1) | 0)
+        this.inspectBlock(this.words[this.placeOf(at)]!, found)
+      return found
+    })
+  }
+
+  /** Runs `work` while nothing comes or goes. */
+  holding<T>(work: () => T): T {
+    return this.locks.holding(Word.Lock, () => {
+      this.mend() // an error may have ended the work of one who let the lock go
+      return work()
+    })
+  }
+
   /** Fills the first `length` bytes of a block with poison. */
   poison(granule: number, length = this.tiers.usableBytes(granule)): void {
-    new Uint8Array(this.memory, granule * Granule.Bytes, length).fill(POISON)
+    new Uint8Array(this.memory, granule * Granule.Bytes, length).fill(POISON & BYTE)
   }
 
-  /**
-   * The offset of the first of a block's bytes that isn't poison, or -1. With `orZero`, words that are all zeros count as poison: those of
-   * memory that was never handed out since the system gave it.
-   */
-  firstWrite(granule: number, length: number, orZero: boolean): number {
-    const bytes = new Uint8Array(this.memory, granule * Granule.Bytes, length)
-    const words = new Int32Array(this.memory, granule * Granule.Bytes, length >>> 2)
+  /** The offset of the first of a block's bytes where neither `fill` nor `orFill` stands, which are words of four equal bytes; -1 where there is none. */
+  firstWrite(granule: number, length: number, fill: number, orFill = fill): number {
+    const address = granule * Granule.Bytes
+    const words = new Int32Array(this.memory, address, length >>> 2)
     let word = 0
-    while (word < words.length && (words[word] === POISON_WORD || (orZero && words[word] === 0))) word++
-    let at = word * 4
-    // In a word that is neither, the first byte that isn't poison; if all others of it are zeros, the first that isn't one.
-    const isWhole = (byte: number) => byte === POISON || (orZero && byte === 0)
-    while (at < length && isWhole(bytes[at]!)) at++
-    return at < length ? at : word < words.length ? word * 4 : -1
+    while (word < words.length && (words[word] === fill || words[word] === orFill)) word++
+    const from = word * 4
+    const bytes = new Uint8Array(this.memory, address + from, Math.min(4, length - from))
+    const byte = bytes.findIndex((value) => value !== (fill & BYTE) && value !== (orFill & BYTE))
+    if (byte >= 0) return from + byte
+    // A word of which some bytes are the one and some the other was written to, too.
+    return word < words.length ? from : -1
   }
 
-  private inspectBlock(granule: number): number {
-    const length = this.tiers.usableBytes(granule)
-    const offset = this.firstWrite(granule, length, false)
-    if (offset >= 0) this.poison(granule)
-    return offset
+  private inspectBlock(granule: number, found: Written[]): boolean {
+    const offset = this.firstWrite(granule, this.tiers.usableBytes(granule), POISON)
+    if (offset < 0) return false
+    this.poison(granule)
+    found.push({ granule, offset })
+    return true
+  }
+
+  private get oldest(): number {
+    return this.words[this.placeOf(this.words[Word.Head]!)]!
   }
 
   private placeOf(at: number): number {
-    return Word.Ring + ((at >>> 0) % MOST_BLOCKS)
+    return Word.Ring + (at & (PLACES - 1))
   }
 
   private finishEntering(): void {
@@ -187,7 +217,7 @@ export class Quarantine {
     words[Word.Leaving] = 0
   }
 
-  /** The owner of the lock was struck. Its stores that belong together have no strike point between them. */
+  /** Finishes what one who was struck had begun. Its stores that belong together have no strike point between them. */
   private mend(): void {
     const { words, tiers } = this
     const entering = words[Word.Entering]!

@@ -65,6 +65,8 @@ export class TCMalloc {
   /** Where blocks that were freed wait, in debug mode. */
   readonly quarantine: Quarantine | undefined
   readonly quarantineWords: Int32Array
+  /** In debug mode: is called for a block that V8 has let go of, before it is poisoned. */
+  whenCollected: ((granule: number) => void) | undefined
   /** Undefined where the memory can't be isolated: without the addon. */
   readonly isolated: IsolatedBlocks | undefined
   private readonly classes: SizeClassTable
@@ -162,7 +164,10 @@ export class TCMalloc {
     if (tables.control[HeapWord.Debug] === 1) {
       const quarantine = new Quarantine(this)
       this.quarantine = quarantine
-      this.transfer.scrub = (granule) => quarantine.poison(granule)
+      this.transfer.scrub = (granule) => {
+        if (this.stateOf(granule) === ObjectState.Collected) this.whenCollected?.(granule)
+        quarantine.poison(granule)
+      }
     }
     halfOpen = this
     try {
@@ -421,22 +426,24 @@ export class TCMalloc {
     this.leave()
   }
 
+  /** In debug mode, frees what is in quarantine, up to a block that was written to. Returns how many blocks that were. */
+  emptyQuarantine(): number {
+    return this.quarantine?.freeIntact() ?? 0
+  }
+
+  /** Whether no other thread has the heap open, now. */
+  isAlone(): boolean {
+    return this.figures.openSlots().every((slot) => slot === this.slot)
+  }
+
   /** One consistent picture: nothing moves between tiers while it is taken, and what threads pop and push is in both sums. */
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {
-    this.enter(true)
-    const figures = this.reading(() => this.figures.read())
-    this.leave()
-    return figures
+    return this.reading(() => this.figures.read())
   }
 
   /** @throws AllocatorError `ERR_HEAP_CORRUPT` */
   audit(): void {
-    this.enter(true)
-    try {
-      this.reading(() => this.auditHeld())
-    } finally {
-      this.leave()
-    }
+    this.reading(() => this.auditHeld())
   }
 
   /** Ends this thread's part; the last one gives all memory back. Returns whether this was it. */
@@ -491,7 +498,16 @@ export class TCMalloc {
   /** Runs `read` while no other thread moves anything between tiers. */
   private reading<T>(read: () => T): T {
     const classes = Array.from({ length: this.classes.count - 1 }, (_, index) => Lock.FirstClass + 1 + index)
-    return this.locks.reading([...classes, Lock.PageHeap], read)
+    const run = () => {
+      this.enter(true)
+      try {
+        return this.locks.reading([...classes, Lock.PageHeap], read)
+      } finally {
+        this.leave()
+      }
+    }
+    // The quarantine's lock comes before all others.
+    return this.quarantine === undefined ? run() : this.quarantine.holding(run)
   }
 
   private auditHeld(): void {
@@ -505,7 +521,7 @@ export class TCMalloc {
       transfer: this.transfer,
       quarantineBytes: this.quarantine?.bytes ?? 0,
       passes: this.passes,
-      isAlone: () => this.figures.openSlots().every((slot) => slot === this.slot),
+      isAlone: () => this.isAlone(),
       inUseBytes: liveBytes + threadCacheBytes,
     })
   }

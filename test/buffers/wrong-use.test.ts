@@ -146,12 +146,13 @@ test('a Buffer goes to another thread by its address: it is freed there, or one 
   }
   for (const options of [undefined, { tag: 'watched' }]) {
     const sent = heap.allocBuffer(1000, options).fill(5)
-    t.deepEqual(await call('free', sent.byteOffset), { result: undefined })
-    t.like(await call('free', sent.byteOffset), { code: 'ERR_HEAP_DOUBLE_FREE' })
+    const address = heap.addressOf(sent)
+    t.deepEqual(await call('free', address), { result: undefined })
+    t.like(await call('free', address), { code: 'ERR_HEAP_DOUBLE_FREE' })
     t.throws(() => heap.freeBuffer(sent), { code: 'ERR_HEAP_DOUBLE_FREE' })
-    const { result: address } = (await call('allocBuffer', 500, options)) as { result: number }
-    const result = heap.bufferAt(address, 500)
-    t.is(heap.addressOf(result), address)
+    const { result: theirs } = (await call('allocBuffer', 500, options)) as { result: number }
+    const result = heap.bufferAt(theirs, 500)
+    t.is(heap.addressOf(result), theirs)
     t.throws(() => heap.freeBuffer(result.subarray(16)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
     heap.freeBuffer(result)
     t.throws(() => heap.freeBuffer(result), { code: 'ERR_HEAP_DOUBLE_FREE' })
@@ -171,13 +172,13 @@ test('pooled and watched blocks are live to audit and stats, and to views', (t) 
   heap.audit()
   heap.releaseFreeMemory()
   heap.audit()
-  const live = blocks.reduce((sum, buffer) => sum + heap.usableSize(buffer.byteOffset), 0)
+  const live = blocks.reduce((sum, buffer) => sum + heap.usableSize(heap.addressOf(buffer)), 0)
   t.is(heap.stats().liveBytes, live)
   for (const buffer of blocks.slice(10, 20)) {
-    t.throws(() => heap.free(buffer.byteOffset), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    t.throws(() => heap.realloc(buffer.byteOffset, 1), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    t.throws(() => heap.realloc(buffer.byteOffset, 1_000_000), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    heap.setPooled(buffer.byteOffset, false)
+    t.throws(() => heap.free(heap.addressOf(buffer)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+    t.throws(() => heap.realloc(heap.addressOf(buffer), 1), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+    t.throws(() => heap.realloc(heap.addressOf(buffer), 1_000_000), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+    heap.setPooled(heap.addressOf(buffer), false)
   }
   for (const buffer of blocks) heap.freeBuffer(buffer)
   heap.audit()

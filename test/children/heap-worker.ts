@@ -15,7 +15,7 @@ switch (task) {
       try {
         const method = (heap as unknown as Record<string, (...args: unknown[]) => unknown>)[call]!
         const result = method.apply(heap, args)
-        port.postMessage({ result: ArrayBuffer.isView(result) ? result.byteOffset : result })
+        port.postMessage({ result: ArrayBuffer.isView(result) ? heap.addressOf(result) : result })
       } catch (error) {
         port.postMessage({ code: (error as { code: string }).code })
       }

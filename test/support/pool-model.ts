@@ -4,6 +4,7 @@ import { countsOf } from './pools.ts'
 /** A buffer that is out: the program has it, or a lease, and operations that hold it. */
 interface Out {
   buffer: Buffer
+  address: number
   byte: number
   lease: Lease | undefined
   /** References of a lease; 1 or 0 of an acquired one. */
@@ -44,7 +45,8 @@ export class PoolModel {
   private readonly max: number
   private readonly out: Out[] = []
   private readonly waiting: Waiting[] = []
-  private readonly returned = new Set<Buffer>()
+  /** With their addresses: in debug mode one that was released has none. */
+  private readonly returned = new Map<Buffer, number>()
   private bytes = 0
   private isShared = false
   private isClosing = false
@@ -176,8 +178,8 @@ export class PoolModel {
   }
 
   private doubleRelease(pick: number): void {
-    const able = [...this.returned].filter((buffer) =>
-      this.out.every((out) => out.buffer.byteOffset !== buffer.byteOffset)
+    const able = [...this.returned.keys()].filter((buffer) =>
+      this.out.every((out) => out.address !== this.returned.get(buffer))
     )
     if (able.length === 0) return
     throws(this.isClosed ? 'ERR_POOL_CLOSED' : 'ERR_POOL_DOUBLE_RELEASE', () =>
@@ -233,10 +235,11 @@ export class PoolModel {
   }
 
   private add(buffer: Buffer, lease: Lease | undefined): void {
-    if (this.out.some((out) => out.buffer.byteOffset === buffer.byteOffset)) throw new Error('a buffer has two owners')
+    const address = this.heap.addressOf(buffer)
+    if (this.out.some((out) => out.address === address)) throw new Error('a buffer has two owners')
     const byte = this.bytes++ & 0xff
     buffer.fill(byte)
-    this.out.push({ buffer, byte, lease, references: 1, holds: [] })
+    this.out.push({ buffer, address, byte, lease, references: 1, holds: [] })
   }
 
   private check({ buffer, byte }: Out): void {
@@ -247,7 +250,7 @@ export class PoolModel {
   private settle(out: Out): void {
     if (out.references > 0 || out.holds.length > 0) return
     this.out.splice(this.out.indexOf(out), 1)
-    this.returned.add(out.buffer)
+    this.returned.set(out.buffer, out.address)
   }
 
   private settleClose(): void {

@@ -1,6 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import type { Channel, HandleTable, Heap, PassedBlock } from '../../lib/index.ts'
+import type { Locks } from '../../lib/memory/locks.ts'
 import { ObjectState } from '../../lib/memory/object-state.ts'
 import { SlotState, type ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
@@ -59,6 +60,7 @@ interface Insides {
     classes: { count: number }
     passes: { used: number; granules(): number[] }
     stateOf(granule: number): number
+    quarantine?: { mostBytes: number; locks: Locks }
   }
 }
 const insidesOf = (heap: Heap) => (heap as unknown as Insides).tiers
@@ -76,7 +78,9 @@ function dieAllBut(heap: Heap): void {
 
 interface Case {
   name: string
+  limitBytes?: number
   cacheBytes?: number
+  debug?: boolean
   prepare?: (heap: Heap) => number[]
   step: (heap: Heap, blocks: number[]) => unknown
   /** The live bytes may be more, or fewer, by so many after it. */
@@ -299,6 +303,63 @@ const CASES: Case[] = [
     },
     step: (heap) => heap.close(),
   },
+  { name: 'debug: malloc and calloc', debug: true, step: (heap) => [heap.malloc(100), heap.calloc(1, 50)], most: 240 },
+  {
+    name: 'debug: frees into a quarantine that has room',
+    debug: true,
+    prepare: (heap) => many(heap, 3, 100),
+    step: freeAll,
+    least: 3 * 128,
+  },
+  {
+    name: 'debug: frees that drive others out of quarantine',
+    debug: true,
+    prepare: (heap) => {
+      insidesOf(heap).quarantine!.mostBytes = 2000
+      freeAll(heap, many(heap, 14, 100))
+      return many(heap, 3, 100)
+    },
+    step: freeAll,
+    least: 3 * 128,
+  },
+  {
+    name: 'debug: frees of large blocks, in quarantine and too long for it',
+    debug: true,
+    prepare: (heap) => {
+      insidesOf(heap).quarantine!.mostBytes = 400_000
+      const blocks = [300_000, 300_000, 500_000].map((size) => heap.malloc(size))
+      heap.free(heap.malloc(300_000))
+      return blocks
+    },
+    step: freeAll,
+    least: 1_200_000,
+  },
+  {
+    name: 'debug: realloc',
+    debug: true,
+    prepare: (heap) => many(heap, 1, 100),
+    step: (heap, [block]) => heap.realloc(block!, 300),
+    most: 352,
+    least: 128,
+  },
+  {
+    name: 'debug: malloc that empties the quarantine',
+    debug: true,
+    limitBytes: 2 * MIB,
+    prepare: (heap) => {
+      const blocks = many(heap, 6, 300_000)
+      freeAll(heap, blocks.slice(2))
+      return blocks.slice(0, 2)
+    },
+    step: (heap) => heap.malloc(700_000),
+    most: MIB,
+  },
+  {
+    name: 'debug: stats and audit',
+    debug: true,
+    prepare: (heap) => many(heap, 5, 64),
+    step: (heap) => [heap.stats(), heap.audit()],
+  },
 ]
 
 let library: Library
@@ -310,23 +371,25 @@ test.before(async () => {
 
 /** Uses every tier, and looks at everything. */
 function inspect(heap: Heap, before: number, { most = 0, least = 0 }: Case, usesOfMost: number): void {
-  for (const size of [16, 64, 100, 128, 1000, 5000, 30_000, 300_000]) {
-    for (const address of many(heap, 40, size)) heap.free(address)
-  }
+  const { repair, classes, quarantine } = insidesOf(heap)
+  // Every word that debug mode looks at is a point where it might be struck.
+  const [sizes, count] =
+    quarantine === undefined ? [[16, 64, 100, 128, 1000, 5000, 30_000, 300_000], 40] : [[16, 100, 1000, 30_000], 4]
+  for (const size of sizes) for (const address of many(heap, count, size)) heap.free(address)
   heap.audit()
   const { liveBytes } = heap.stats()
   if (liveBytes > before + most * usesOfMost || liveBytes < before - least)
     throw new Error(`${liveBytes} bytes are live, ${before} were`)
-  const { repair, classes } = insidesOf(heap)
+  if (quarantine !== undefined && quarantine.locks.owner(0) !== 0) throw new Error('the quarantine is held')
   for (let lock = 0; lock < classes.count + 3; lock++) {
     if (repair.locks.owner(lock) !== 0) throw new Error(`lock ${lock} is held`)
   }
 }
 
 /** A heap that will be struck, and what its step is given. */
-function openVictim({ cacheBytes = 4 * MIB, prepare, native }: Case) {
+function openVictim({ limitBytes = 32 * MIB, cacheBytes = 4 * MIB, debug = false, prepare, native }: Case) {
   const system = native ? {} : { mapper: new library.SimulatedMapper() }
-  const victim = new library.Heap({ limitBytes: 32 * MIB, ...system, cacheBytes })
+  const victim = new library.Heap({ limitBytes, ...system, cacheBytes, debug })
   const survivor = library.Heap.attach(victim.share(), system)
   return { system, victim, survivor, blocks: prepare?.(victim) ?? [] }
 }

@@ -1,0 +1,77 @@
+// Tests that debug mode fails, by file, and why: they are of what it changes on purpose (docs/debugging.md, "What differs"). A pattern that
+// no test goes by fails scripts/debug-suite.mjs.
+
+const ADDRESSES = 'a buffer is over an ArrayBuffer of its own: its byteOffset is no address'
+const REUSE = 'a freed block isn’t handed out again at once: it is in quarantine'
+const SIZES = 'blocks are longer by a guard, and freed ones are in quarantine: bytes are counted exactly'
+const STALE = 'the test looks at a buffer after its release, which is another object at the next acquire'
+const WRITES = 'the test writes to freed memory on purpose, and debug mode finds that'
+const ENGINE = 'machine code, or operations, of the usual path are counted'
+const SLOW = 'tens of thousands of calls at microseconds each: beyond the test’s time'
+
+/** @type {Record<string, { reason: string, tests: RegExp[] }[]>} */
+export const EXEMPT = {
+  'test/buffers/compiled.test.ts': [{ reason: ENGINE, tests: [/what was compiled for buffers stays/] }],
+  'test/buffers/heap-buffers.test.ts': [
+    {
+      reason: ADDRESSES,
+      tests: [
+        /a Buffer has exactly the length asked for/,
+        /the methods of Buffer do what they do on any other/,
+        /every alignment up to 64 MiB holds/,
+        /typed arrays of all classes/,
+      ],
+    },
+  ],
+  'test/buffers/leaks.test.ts': [{ reason: SLOW, tests: [/sampled: one in 8192 is told/] }],
+  'test/buffers/wrong-use.test.ts': [{ reason: SIZES, tests: [/pooled and watched blocks are live/] }],
+  'test/heap/contract.test.ts': [{ reason: ADDRESSES, tests: [/an address is an offset in the heap’s buffer/] }],
+  'test/heap/wrong-free.test.ts': [
+    { reason: REUSE, tests: [/medium: freed just now/, /medium: in the thread cache/, /large: freed just now/] },
+    { reason: WRITES, tests: [/what a program scribbles over its blocks/] },
+  ],
+  'test/lifetime/attach-races.test.ts': [
+    {
+      reason: REUSE,
+      tests: [/closed while a thread attaches: that one is told/, /whose place another has is refused/],
+    },
+  ],
+  'test/lifetime/block.test.ts': [
+    { reason: ADDRESSES, tests: [/a block is its address, its length and its bytes/] },
+    { reason: REUSE, tests: [/every use after the end is refused/] },
+  ],
+  'test/lifetime/handle-table.test.ts': [{ reason: REUSE, tests: [/a handle leads to its block, and is stale/] }],
+  'test/pool/buffer-pool.test.ts': [
+    { reason: ADDRESSES, tests: [/all buffers are different memory/] },
+    {
+      reason: STALE,
+      tests: [
+        /what is released is handed out again, the same object/,
+        /zeros at acquire, at release, and at neither/,
+        /what happens to a pool is told on its channel/,
+        /at max: acquire throws, tryAcquire and tryLease give nothing/,
+        /a lease that ends, and an operation that ends, serve who waits/,
+      ],
+    },
+  ],
+  'test/pool/golden-counts.test.ts': [
+    {
+      reason: ENGINE,
+      tests: [/pairs of acquire and release take nothing/, /a set takes as little/, /a shared pool takes no block/],
+    },
+    { reason: SIZES, tests: [/a block for each buffer/, /what was trimmed goes back/] },
+  ],
+  'test/pool/misuse.test.ts': [{ reason: STALE, tests: [/a pool whose memory is another thread’s lease/] }],
+  'test/pool/pool-set.test.ts': [
+    { reason: STALE, tests: [/a buffer comes from the smallest pool/] },
+    { reason: ADDRESSES, tests: [/by default there are pools from 1 KiB/, /has not handed out is none of its own/] },
+  ],
+  'test/pool/review.test.ts': [
+    { reason: STALE, tests: [/given back a moment ago is not filled with zeros/] },
+    { reason: REUSE, tests: [/its last thread has closed takes nobody/, /a token of a pool whose place another has/] },
+    { reason: WRITES, tests: [/what holds a buffer of a closed pool touches nothing/] },
+  ],
+  'test/workers/channel-ends.test.ts': [
+    { reason: REUSE, tests: [/who waits while the channel is closed here is told/] },
+  ],
+}

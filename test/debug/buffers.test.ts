@@ -1,0 +1,175 @@
+import { markAsUntransferable } from 'node:worker_threads'
+import test from 'ava'
+import { Heap, type HeapOptions } from '../../lib/index.ts'
+import { collectGarbage } from '../support/garbage.ts'
+import { told } from '../support/told.ts'
+
+const MIB = 2 ** 20
+const open = (options: HeapOptions = {}) => new Heap({ limitBytes: 64 * MIB, debug: true, leaks: 'off', ...options })
+const write = (heap: Heap, address: number, value = 1) => {
+  new Uint8Array(heap.buffer)[address] = value
+}
+
+test.serial('a stale view has length 0, of whatever class, and was the block and no more before', (t) => {
+  const heap = open()
+  const buffer = heap.allocBuffer(100)
+  t.is(buffer.byteOffset, 0)
+  t.is(buffer.buffer.byteLength, 100)
+  const address = heap.addressOf(buffer)
+  const array = heap.bufferAt(address, 10)
+  const view = heap.view(address, 50)
+  const data = new DataView(buffer.buffer, 10)
+  t.throws(() => heap.freeBuffer(data), {
+    code: 'ERR_HEAP_INVALID_ADDRESS',
+    message: `no block starts at ${address + 10}`,
+  })
+  heap.freeBuffer(buffer)
+  for (const stale of [buffer, array, view]) t.is(stale.length, 0)
+  t.throws(() => data.getInt8(0), { instanceOf: TypeError })
+  for (const stale of [buffer, array, view, data]) {
+    const { error, reports } = told(() => heap.freeBuffer(stale))
+    t.is(error?.code, 'ERR_HEAP_DOUBLE_FREE')
+    t.like(reports, [{ kind: 'wrong-free', address, bytes: 100 }])
+    t.throws(() => heap.addressOf(stale), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  }
+  heap.close()
+})
+
+test.serial('a buffer that was freed by its address is stale, also when the block is another’s by then', (t) => {
+  const heap = open()
+  const buffer = heap.allocBuffer(100)
+  const address = heap.addressOf(buffer)
+  heap.free(address)
+  heap.releaseFreeMemory()
+  const next: number[] = []
+  do next.push(heap.malloc(100))
+  while (next.at(-1) !== address && next.length < 10_000)
+  t.is(next.at(-1), address)
+  t.is(told(() => heap.freeBuffer(buffer)).error?.code, 'ERR_HEAP_DOUBLE_FREE')
+  t.is(heap.usableSize(address), 100)
+  heap.close()
+})
+
+test.serial('tagged and watched buffers, arrays and blocks are found wrong as others are', (t) => {
+  const heap = open({ leaks: 'all' })
+  const buffer = heap.allocBuffer(100, { tag: 'request', zero: true, alignment: 64 })
+  const address = heap.addressOf(buffer)
+  write(heap, address + 100)
+  const { error, reports } = told(() => heap.freeBuffer(buffer))
+  t.is(error?.code, 'ERR_HEAP_CORRUPT')
+  t.like(reports, [{ kind: 'overflow', address, tag: 'request', bytes: 100, offset: 100 }])
+  t.is(buffer.length, 100)
+  t.is(heap.stats({ detail: true }).owners[0]?.buffers, 1, 'and watched still')
+  heap.freeBuffer(buffer)
+  const array = heap.allocArray(Float64Array, 3)
+  write(heap, heap.addressOf(array) + 24)
+  t.throws(() => heap.freeArray(array), { code: 'ERR_HEAP_CORRUPT' })
+  heap.freeArray(array)
+  t.is(array.length, 0)
+  const block = heap.alloc(10)
+  const { bytes } = block
+  write(heap, block.address + 10)
+  t.throws(() => block.free(), { code: 'ERR_HEAP_CORRUPT' })
+  t.true(block.isLive)
+  block.free()
+  t.is(bytes.length, 0)
+  t.is(heap.stats().liveBytes, 0)
+  heap.close()
+})
+
+test.serial('a buffer that was transferred, or marked untransferable, can be freed', (t) => {
+  const heap = open()
+  const buffer = heap.allocBuffer(10)
+  const address = heap.addressOf(buffer)
+  structuredClone(buffer.buffer, { transfer: [buffer.buffer] })
+  t.is(buffer.length, 0)
+  t.is(heap.bufferAt(address).length, 10)
+  heap.freeBuffer(buffer)
+  const marked = heap.allocBuffer(10)
+  markAsUntransferable(marked.buffer)
+  heap.freeBuffer(marked)
+  t.throws(() => heap.freeBuffer(marked), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.is(heap.stats().liveBytes, 0)
+  heap.audit()
+  heap.close()
+})
+
+test.serial('an isolated buffer’s end is looked at when it is freed, and when V8 has collected it', async (t) => {
+  const heap = open()
+  const freed = heap.allocBuffer(100, { isolated: true })
+  const address = heap.addressOf(freed)
+  write(heap, address + 100)
+  t.like(
+    told(() => t.throws(() => heap.freeBuffer(freed), { code: 'ERR_HEAP_CORRUPT' })),
+    {
+      reports: [{ kind: 'overflow', address, bytes: 100, offset: 100 }],
+    }
+  )
+  t.is(freed.length, 100)
+  heap.freeBuffer(freed)
+  t.is(freed.length, 0)
+  t.is(told(() => heap.freeBuffer(freed)).error?.code, 'ERR_HEAP_DOUBLE_FREE')
+  t.is(heap.stats().liveBytes, 0)
+
+  const drop = () => {
+    for (let i = 0; i < 3; i++) write(heap, heap.addressOf(heap.allocBuffer(64, { isolated: true })) + 70)
+  }
+  const warnings: Error[] = []
+  const listen = (warning: Error) => warnings.push(warning)
+  process.on('warning', listen)
+  drop()
+  for (let i = 0; i < 20 && heap.stats().liveBytes > 0; i++) await collectGarbage()
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', listen)
+  t.is(heap.stats().liveBytes, 0)
+  t.is(warnings.filter(({ name, message }) => name === 'MisuseWarning' && message.includes('byte 70')).length, 3)
+  heap.audit()
+  heap.close()
+})
+
+test.serial('a buffer that is passed ends for who passes it, and its end is looked at by who frees it', (t) => {
+  const heap = open()
+  const other = Heap.attach(heap.share(), { leaks: 'off' })
+  const buffer = heap.allocBuffer(100).fill(7)
+  const address = heap.addressOf(buffer)
+  const passed = heap.pass(buffer)
+  t.is(buffer.length, 0)
+  t.is(told(() => heap.freeBuffer(buffer)).error?.code, 'ERR_HEAP_DOUBLE_FREE')
+  const adopted = other.adopt(passed)
+  t.true(adopted.length === 100 && adopted.every((byte) => byte === 7))
+  write(heap, address + 100)
+  t.like(
+    told(() => t.throws(() => other.freeBuffer(adopted), { code: 'ERR_HEAP_CORRUPT' })),
+    {
+      reports: [{ kind: 'overflow', address, bytes: 100, offset: 100, allocated: undefined }],
+    }
+  )
+  other.freeBuffer(adopted)
+  t.is(adopted.length, 0)
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+  other.close()
+  heap.close()
+})
+
+test.serial('records, handles, arenas and channels live, and what is wrong with their blocks is told', (t) => {
+  const heap = open()
+  const table = heap.handles({ max: 100 })
+  const handle = table.alloc(50)
+  write(heap, table.address(handle) + 50)
+  const warned = told(() => table.free(handle))
+  t.is(warned.error, undefined)
+  t.like(warned.reports, [{ kind: 'overflow', bytes: 50 }])
+  const { error, reports } = told(() => {
+    const arena = heap.arena()
+    for (let i = 0; i < 100; i++) arena.allocBuffer(10_000).fill(1)
+    arena.dispose()
+    table.close()
+    for (let i = 0; i < 100; i++) heap.free(heap.malloc(300_000))
+    heap.audit()
+  })
+  t.is(error, undefined)
+  t.deepEqual(reports, [])
+  t.is(heap.stats().liveBytes, 0)
+  heap.close()
+})
