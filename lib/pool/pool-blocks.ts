@@ -284,7 +284,10 @@ export class PoolBlocks {
   /** The error for a wrong use of a buffer; whoever listens is told too. */
   misuse(code: AllocatorError['code'], view: ArrayBufferView, what: string): AllocatorError {
     const key = Math.abs(this.keyOf(view))
-    const address = key === 0 ? view.byteOffset : this.slots.blockOf(key - 1)
+    const own = this.heap.offsetOf(view)
+    // A view whose ArrayBuffer was taken, or that debug mode has ended, doesn't know any more where it was: its slot may.
+    const other = key > 0 ? this.slots.blockOf(key - 1) : view.byteOffset
+    const address = own < 0 ? other : own
     const error = new AllocatorError(code, `the buffer at ${address} ${what}`, { address })
     publish('misuse', error.message, this.name)
     return this.heap.debug?.wrongFree(error) ?? error

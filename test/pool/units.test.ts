@@ -281,9 +281,12 @@ test('stats: each slot is counted once, by its word', (t) => {
     const slot = slots.claimEmpty()
     slots.change(slot, slots.own(MAKING as never), word)
   }
-  const expected = { size: 100, max: 40, buffers: 8, acquired: 3, leased: 2, idle: 2, dead: 2, waiting: 9, bytes: 800 }
-  t.deepEqual(poolStats(slots, 100, 40, 9), expected)
-  const none = { size: 100, max: 40, buffers: 0, acquired: 0, leased: 0, idle: 0, dead: 0, waiting: 0, bytes: 0 }
+  const passing = slots.claimEmpty()
+  slots.change(passing, slots.own(MAKING as never), slots.passed(7))
+  const out = { acquired: 3, leased: 2, passed: 1, dead: 2 }
+  t.deepEqual(poolStats(slots, 100, 40, 9), { size: 100, max: 40, buffers: 9, idle: 2, waiting: 9, bytes: 900, ...out })
+  const nothing = { acquired: 0, leased: 0, passed: 0, dead: 0 }
+  const none = { size: 100, max: 40, buffers: 0, idle: 0, waiting: 0, bytes: 0, ...nothing }
   t.deepEqual(poolStats(undefined, 100, 40, 0), none)
 })
 
