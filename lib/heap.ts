@@ -12,8 +12,9 @@ import { HeapView } from './buffers/heap-view.ts'
 import type { LeakWatch } from './buffers/leak-watch.ts'
 import { Operations } from './buffers/operations.ts'
 import type { PassedBlock } from './buffers/passed-block.ts'
-import { DebugBlocks } from './debug/debug-blocks.ts'
+import type { DebugBlocks } from './debug/debug-blocks.ts'
 import { DebugMemory } from './debug/debug-memory.ts'
+import { debugged, type FrontedHeap } from './debug/debugged.ts'
 import { type Finding, tell } from './debug/misuse.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
 import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
@@ -28,7 +29,6 @@ import type { ThreadSlots } from './memory/thread-slots.ts'
 import { ViewMemory } from './memory/view-memory.ts'
 import { doorNamed } from './os/machine.ts'
 import type { Mapper, SystemCall } from './os/mapper.ts'
-import type { Quarantine } from './tcmalloc/quarantine.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 import { givenBack, isolated, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
@@ -86,9 +86,8 @@ export class Heap implements Allocator {
     this.mapper = mapper
     this.tiers = tiers
     this.buffer = tiers.mapping.buffer as SharedArrayBuffer
-    const { quarantine } = tiers
-    const debugMemory = quarantine === undefined ? undefined : new DebugMemory(tiers.mapping)
-    this.memory = debugMemory ?? new ViewMemory(tiers.mapping)
+    const isDebug = tiers.quarantine !== undefined
+    this.memory = isDebug ? new DebugMemory(tiers.mapping) : new ViewMemory(tiers.mapping)
     this.bytes = new BlockBytes(tiers.mapping.unshared())
     this.cache = tiers.cache
     this.classBySize = tiers.classBySize
@@ -96,7 +95,8 @@ export class Heap implements Allocator {
     this.watch = watch
     this.buffers = new HeapBuffers(this, tiers, watch)
     this.arenas = new ArenaRegistry(tiers)
-    this.debug = debugMemory === undefined ? undefined : this.debugged(debugMemory, quarantine!)
+    const allocate = (size: number, options?: BufferOptions) => this.buffers.allocate(size, options)
+    this.debug = isDebug ? debugged(this as unknown as FrontedHeap, tiers, mapper, allocate) : undefined
   }
 
   /**
@@ -299,42 +299,6 @@ export class Heap implements Allocator {
   /** @internal Whether a token is this heap's. */
   isOf(token: HeapToken): boolean {
     return this.tiers.isOf(token)
-  }
-
-  /** Puts debug mode in front of the calls that move blocks: as properties of this heap, so that they cost others nothing. */
-  private debugged(memory: DebugMemory, quarantine: Quarantine): DebugBlocks {
-    const { malloc, alignedAlloc, free, freeBuffer, releaseFreeMemory } = this
-    const plain = {
-      malloc: malloc.bind(this),
-      alignedAlloc: alignedAlloc.bind(this),
-      free: free.bind(this),
-      freeBuffer: freeBuffer.bind(this),
-    }
-    const debug = new DebugBlocks(this, memory, plain, this.tiers, quarantine, this.mapper)
-    const calls: Partial<Heap> = {
-      malloc: (size) => debug.malloc(size),
-      calloc: (count, size) => debug.calloc(count, size),
-      realloc: (address, size) => debug.realloc(address, size),
-      alignedAlloc: (alignment, size) => debug.alignedAlloc(alignment, size),
-      free: (address) => debug.free(address),
-      freeBuffer: (view) => debug.freeBuffer(view),
-      allocBuffer: (size, options) => this.buffers.allocate(size, options),
-      usableSize: (address) => debug.sizeOf(this.liveGranule(address)),
-      releaseFreeMemory: (bytes) => {
-        const before = this.stats().pageHeapReleasedBytes
-        if (bytes === undefined && this.isOpen) debug.emptyQuarantine()
-        releaseFreeMemory.call(this, bytes)
-        return Math.max(0, this.stats().pageHeapReleasedBytes - before)
-      },
-      view: (address, length) => {
-        const bytes = checkViewLength(length, this.usableSize(address))
-        const { buffer, byteOffset } = memory.at(address, bytes)
-        return new Uint8Array(buffer, byteOffset, bytes)
-      },
-    }
-    for (const [name, value] of Object.entries(calls))
-      Object.defineProperty(this, name, { value, configurable: true, writable: true })
-    return debug
   }
 
   /** @internal Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */
@@ -571,8 +535,8 @@ export class Heap implements Allocator {
     throw outOfMemory(bytes, errno)
   }
 
-  /** The granule of a live block. @throws the error for what the address is instead */
-  private liveGranule(address: Address): number {
+  /** @internal The granule of a live block. @throws the error for what the address is instead */
+  liveGranule(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
     const granule = address / Granule.Bytes

@@ -67,19 +67,12 @@ export class DebugBlocks {
   /** Each stack once: blocks are many, and the places that allocate them few. */
   private readonly stacks = new Map<string, string>()
 
-  constructor(
-    heap: DebuggedHeap,
-    memory: DebugMemory,
-    plain: PlainCalls,
-    tiers: TCMalloc,
-    quarantine: Quarantine,
-    mapper: Mapper
-  ) {
+  constructor(heap: DebuggedHeap, memory: DebugMemory, plain: PlainCalls, tiers: TCMalloc, mapper: Mapper) {
     this.heap = heap
     this.memory = memory
     this.plain = plain
     this.tiers = tiers
-    this.quarantine = quarantine
+    this.quarantine = tiers.quarantine!
     this.slot = tiers.thread().slot
     this.bytes = tiers.mapping.unshared()
     this.canRelease = mapper.canRelease && mapper.releaseZeroes
