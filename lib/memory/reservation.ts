@@ -20,6 +20,9 @@ export function checkLimitBytes(limitBytes: number | undefined): number {
   return checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
 }
 
+/** V8 clones ArrayBuffers that are shorter than this. */
+const CLONED_BELOW = 2 ** 32
+
 let warnedOfGuard = false
 
 /**
@@ -37,15 +40,17 @@ export function reserve(
   let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
   limitPages -= limitPages % leastPages
   const reserveBytes = (byteLength: number) => mapper.reserve({ byteLength, shared, alignment, hugePages: true })
-  if ((Page.First + limitPages) * Page.Bytes < mapper.guardBytes) {
-    const mapping = reserveBytes(mapper.guardBytes)
+  const needed = (Page.First + limitPages) * Page.Bytes
+  for (const guarded of [mapper.guardBytes, CLONED_BELOW]) {
+    if (needed >= guarded || guarded > mapper.guardBytes) continue
+    const mapping = reserveBytes(guarded)
     if (typeof mapping !== 'number') return { mapping, limitPages }
   }
   for (;;) {
     const byteLength = (Page.First + limitPages) * Page.Bytes
     const mapping = reserveBytes(byteLength)
     if (typeof mapping !== 'number') {
-      if (byteLength < mapper.guardBytes) warnOfGuard()
+      if (byteLength < Math.min(CLONED_BELOW, mapper.guardBytes)) warnOfGuard()
       return { mapping, limitPages }
     }
     if (byteLength / 2 < LEAST_RESERVATION_BYTES) {

@@ -54,6 +54,8 @@ export class GrowableMapper implements Mapper {
   }
 }
 
+const CLEARED_AT_ONCE = 2 ** 30
+
 // A slot's word, as the shim writes it (native/thread_slot.h). There is no hook here that could mark one dead.
 const SLOT_STATE_MASK = 3
 const SLOT_LIVE = 1
@@ -85,7 +87,9 @@ class GrowableMapping implements Mapping {
   }
 
   discard(offset: number, length: number): void {
-    new Uint8Array(this.buffer, offset, length).fill(0)
+    // A view of more than 4 GiB is more than Node 20 makes.
+    for (let at = offset; at < offset + length; at += CLEARED_AT_ONCE)
+      new Uint8Array(this.buffer, at, Math.min(CLEARED_AT_ONCE, offset + length - at)).fill(0)
   }
 
   claimSlot(offset: number, count: number): number {

@@ -37,7 +37,7 @@ export interface Mapper {
   /** Whether pages that were given back read as zeros. */
   readonly releaseZeroes: boolean
   /**
-   * A reservation for blocks is at least so long, in bytes, where the system has the addresses: V8 refuses to clone an ArrayBuffer of 4 GiB
+   * A reservation for blocks is at least so long, in bytes, if the system has the addresses: V8 refuses to clone an ArrayBuffer of 4 GiB
    * or more, which `postMessage` of a view would copy whole otherwise.
    */
   readonly guardBytes: number

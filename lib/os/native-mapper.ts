@@ -15,8 +15,11 @@ export interface LedgerOptions {
   file?: string
 }
 
-/** What structured clone writes a length in has 32 bits; V8 refuses what is longer. */
-const GUARD_BYTES = 2 ** 32
+/**
+ * V8 refuses to clone an ArrayBuffer of 4 GiB or more, and cuts the length of a SharedArrayBuffer to 32 bits, within which a view of it must lie
+ * to arrive in another thread. The length here is such that as much as can be does: all views below 4 GiB.
+ */
+const GUARD_BYTES = 2 ** 33 - 2 ** 16
 
 /** Real memory from the operating system, through the shim. */
 export class NativeMapper implements Mapper {

@@ -51,7 +51,6 @@ function settingsOf(sizes: Record<number, number>, trace: Partial<Trace>, profil
 test('the limit is half more than was mapped, the cache an eighth of what was live', (t) => {
   const settings = settingsOf({ 64: 10 }, {})
   t.is(settings.get('limitBytes'), 64 * MIB)
-  t.is(settings.get('memory'), 'shared')
   t.is(settings.get('cacheBytes'), 4 * MIB)
   t.is(settings.get('releaseFreeMemory()'), 'after a peak')
   t.is(settingsOf({ 64: 10 }, { peakLiveBytes: 1000 }).get('cacheBytes'), MIB / 2)

@@ -25,8 +25,8 @@ if (isMainThread) {
   if (typeof mapping === 'number') throw new Error(`nothing was reserved: ${mapping}`)
   const { handle, buffer } = mapping
   const address = addon.map(ledger, PAGE)
-  // A search of half a second, with no place in it at which V8 could end the thread. What is asked for is untouched: it costs no memory.
-  const long = new Uint8Array(2 ** 30)
+  // A search of an eighth of a second or more, with no place in it at which V8 could end the thread. What is asked for is untouched: it costs no memory.
+  const long = new Uint8Array(2 ** 28)
   parentPort!.postMessage('now')
   long.indexOf(1)
   // Written out: a loop, or a function between, would be its end.
