@@ -70,7 +70,8 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   return entries;
 }
 
-// reserve(ledger, length, alignment, hugePages): { handle, buffer, address }, or errno.
+// reserve(ledger, length, alignment, hugePages, sharedLength): { handle, buffer, address }, or errno. The buffer is a
+// SharedArrayBuffer of the first `sharedLength` bytes.
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments arguments(info);
@@ -78,6 +79,8 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   const size_t length = arguments.Size(1);
   const size_t alignment = arguments.Size(2);
   const bool huge_pages = arguments.Flag(3);
+  const size_t shared_length = arguments.Size(4);
+  if (shared_length > length) arguments.Refuse<size_t>(4, "at most the whole");
   if (alignment == 0) arguments.Refuse<size_t>(2, "above 0");
   if (arguments.wrong()) return env.Undefined();
   int error = 0;
@@ -85,19 +88,20 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   if (mapping == nullptr) return Napi::Number::New(env, error);
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
-  result.Set("buffer", SharedBuffer(env, mapping));
+  result.Set("buffer", SharedBuffer(env, mapping, shared_length));
   result.Set("handle", Hold(env, std::move(mapping)));
   return result;
 }
 
-// adopt(buffer): { handle, address, ledger, heap } of the mapping under a SharedArrayBuffer that came from another
-// thread, or undefined where the shim knows of none. `heap` is the same number for all mappings of one ledger.
+// adopt(buffer): { handle, address, length, ledger, heap } of the mapping under a SharedArrayBuffer that came from
+// another thread, or undefined where the shim knows of none. `heap` is the same number for all mappings of one ledger.
 Napi::Value Adopt(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::shared_ptr<Mapping> mapping = Mapping::At(BaseOf(info[0]));
   if (mapping == nullptr) return env.Undefined();
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
+  result.Set("length", static_cast<double>(mapping->length()));
   result.Set("ledger", Hold(env, mapping->ledger()));
   result.Set("heap", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->ledger().get())));
   result.Set("handle", Hold(env, mapping));

@@ -119,9 +119,8 @@ int Mapping::Grow(size_t offset, size_t length) {
 
 int Mapping::Release(size_t offset, size_t length) { return system::Release(*ledger_, base_ + offset, length); }
 
-Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping) {
+Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t length) {
   char* base = mapping->base();
-  const size_t length = mapping->length();
   auto* owner = new std::shared_ptr<Mapping>(std::move(mapping));
   std::shared_ptr<v8::BackingStore> store = v8::SharedArrayBuffer::NewBackingStore(
       base, length, [](void*, size_t, void* held) { delete static_cast<std::shared_ptr<Mapping>*>(held); }, owner);

@@ -60,9 +60,9 @@ class Mapping {
 // From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.
 void KeepMappingsFromNowOn();
 
-// A mapping's SharedArrayBuffer, which V8 neither charges for nor detaches; it holds the mapping until the last view of
-// any thread is collected.
-Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping);
+// A SharedArrayBuffer of a mapping's first bytes, which V8 neither charges for nor detaches; it holds the mapping until
+// the last view of any thread is collected.
+Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t length);
 // One more ArrayBuffer over the same memory or a part of it, with V8's empty deleter: V8 doesn't charge for it (for
 // Node-API's own external ArrayBuffer it would, in full). It holds the mapping until V8 has let go of the memory, also
 // where a program has moved that to another ArrayBuffer.

@@ -148,7 +148,7 @@ export class ListAllocator {
 
   /** The heap's address space, and that of its tables. */
   get reservedBytes(): number {
-    return this.mapping.buffer.byteLength + this.tables.reservedBytes
+    return this.mapping.reservedBytes + this.tables.reservedBytes
   }
 
   /** Gives all memory back; nobody may use it from now on. */

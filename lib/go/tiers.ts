@@ -224,7 +224,7 @@ export class GoTiers {
     return {
       liveBytes,
       mappedBytes,
-      reservedBytes: this.mapping.buffer.byteLength + this.tables.reservedBytes,
+      reservedBytes: this.mapping.reservedBytes + this.tables.reservedBytes,
       threadCacheBytes,
       centralCacheBytes: mheap.usedPages * Page.Bytes - liveBytes - threadCacheBytes,
       pageHeapFreeBytes: mheap.freePages * Page.Bytes,

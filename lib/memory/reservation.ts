@@ -20,9 +20,6 @@ export function checkLimitBytes(limitBytes: number | undefined): number {
   return checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
 }
 
-/** V8 clones ArrayBuffers that are shorter than this. */
-const CLONED_BELOW = 2 ** 32
-
 let warnedOfGuard = false
 
 /**
@@ -39,19 +36,17 @@ export function reserve(
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
   let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
   limitPages -= limitPages % leastPages
-  const reserveBytes = (byteLength: number) => mapper.reserve({ byteLength, shared, alignment, hugePages: true })
-  const needed = (Page.First + limitPages) * Page.Bytes
-  for (const guarded of [mapper.guardBytes, CLONED_BELOW]) {
-    if (needed >= guarded || guarded > mapper.guardBytes) continue
-    const mapping = reserveBytes(guarded)
-    if (typeof mapping !== 'number') return { mapping, limitPages }
-  }
+  let leastBytes = mapper.guardBytes
   for (;;) {
     const byteLength = (Page.First + limitPages) * Page.Bytes
-    const mapping = reserveBytes(byteLength)
+    const mapping = mapper.reserve({ byteLength, leastBytes, shared, alignment, hugePages: true })
     if (typeof mapping !== 'number') {
-      if (byteLength < Math.min(CLONED_BELOW, mapper.guardBytes)) warnOfGuard()
+      if (mapping.reservedBytes < mapper.guardBytes) warnOfGuard()
       return { mapping, limitPages }
+    }
+    if (byteLength < leastBytes) {
+      leastBytes = 0
+      continue
     }
     if (byteLength / 2 < LEAST_RESERVATION_BYTES) {
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to reserve ${byteLength} bytes`, {

@@ -27,7 +27,8 @@ export interface Addon {
     ledger: LedgerHandle,
     length: number,
     alignment: number,
-    hugePages: boolean
+    hugePages: boolean,
+    sharedLength: number
   ): { handle: MappingHandle; buffer: SharedArrayBuffer; address: number } | number
   /**
    * What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. `heap` is the same
@@ -35,7 +36,7 @@ export interface Addon {
    */
   adopt(
     buffer: SharedArrayBuffer
-  ): { handle: MappingHandle; address: number; ledger: LedgerHandle; heap: number } | undefined
+  ): { handle: MappingHandle; address: number; length: number; ledger: LedgerHandle; heap: number } | undefined
   /** One more ArrayBuffer over a mapping's memory, or over a part of it. */
   unshared(mapping: MappingHandle, offset?: number, length?: number): ArrayBuffer
   /** Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22. */

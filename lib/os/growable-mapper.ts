@@ -63,9 +63,11 @@ const SLOT_CLAIM = 4
 
 class GrowableMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly reservedBytes: number
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
     this.buffer = buffer
+    this.reservedBytes = buffer.byteLength
     // Bun has the function, and it throws.
     if (isArrayBuffer(buffer) && process.versions.bun === undefined) markAsUntransferable(buffer)
   }

@@ -16,8 +16,10 @@ export interface SystemCall {
 
 /** How a reservation is made. */
 export interface Reservation {
-  /** Bytes, in whole pages of the system. */
+  /** Bytes of `Mapping.buffer`, in whole pages of the system. */
   byteLength: number
+  /** What is reserved at least, in bytes, and how long an ArrayBuffer over the memory is then. By default `byteLength`. */
+  leastBytes?: number
   /** Without the addon, whether it is a SharedArrayBuffer, which other threads can attach to. With it, every one is. */
   shared: boolean
   /** The real address of its first byte is a multiple of this. */
@@ -83,7 +85,9 @@ export interface Isolation {
 
 /** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
 export interface Mapping {
-  /** All of the reservation, what hasn't grown too. An ArrayBuffer only where it is V8's own memory, and one thread's. */
+  /** Address space that it takes, in bytes. */
+  readonly reservedBytes: number
+  /** All that can grow, what hasn't grown too. An ArrayBuffer only where it is V8's own memory, and one thread's. */
   readonly buffer: SharedArrayBuffer | ArrayBuffer
   /**
    * An ordinary ArrayBuffer over the same memory, another one at each call: V8 fills and copies unshared bytes four times as fast and more,

@@ -15,11 +15,8 @@ export interface LedgerOptions {
   file?: string
 }
 
-/**
- * V8 refuses to clone an ArrayBuffer of 4 GiB or more, and cuts the length of a SharedArrayBuffer to 32 bits, within which a view of it must lie
- * to arrive in another thread. The length here is such that as much as can be does: all views below 4 GiB.
- */
-const GUARD_BYTES = 2 ** 33 - 2 ** 16
+/** V8 writes the length of an ArrayBuffer that it clones in 32 bits, and refuses those that are longer. */
+const GUARD_BYTES = 2 ** 32
 
 /** Real memory from the operating system, through the shim. */
 export class NativeMapper implements Mapper {
@@ -40,11 +37,12 @@ export class NativeMapper implements Mapper {
     this.ledger = openLedger(addon, options)
   }
 
-  reserve({ byteLength, alignment, hugePages }: Reservation): Mapping | number {
-    const reserved = this.addon.reserve(this.ledger, byteLength, alignment, hugePages)
+  reserve({ byteLength, leastBytes = 0, alignment, hugePages }: Reservation): Mapping | number {
+    const length = Math.max(byteLength, leastBytes)
+    const reserved = this.addon.reserve(this.ledger, length, alignment, hugePages, byteLength)
     if (typeof reserved === 'number') return reserved
-    this.ranges.push({ start: reserved.address, end: reserved.address + byteLength })
-    return new NativeMapping(this.addon, reserved)
+    this.ranges.push({ start: reserved.address, end: reserved.address + length })
+    return new NativeMapping(this.addon, { ...reserved, length })
   }
 
   /** From now on the calls are recorded where those of the thread that made the mapping are. */
@@ -54,7 +52,7 @@ export class NativeMapper implements Mapper {
     if (adopted === undefined || (this.adoptedHeap ?? adopted.heap) !== adopted.heap) return undefined
     this.adoptedHeap = adopted.heap
     this.ledger = adopted.ledger
-    this.ranges.push({ start: adopted.address, end: adopted.address + buffer.byteLength })
+    this.ranges.push({ start: adopted.address, end: adopted.address + adopted.length })
     return new NativeMapping(this.addon, { ...adopted, buffer })
   }
 
@@ -77,6 +75,7 @@ export class NativeMapper implements Mapper {
 
 class NativeMapping implements Mapping {
   readonly buffer: SharedArrayBuffer
+  readonly reservedBytes: number
   readonly isolation: Isolation
   private readonly addon: Addon
   readonly handle: MappingHandle
@@ -84,11 +83,15 @@ class NativeMapping implements Mapping {
   /** Buffers that were found to be of this memory: of other threads, and of other attachments in this one. */
   private readonly known = new WeakSet<ArrayBufferLike>()
 
-  constructor(addon: Addon, reserved: { handle: MappingHandle; buffer: SharedArrayBuffer; address: number }) {
+  constructor(
+    addon: Addon,
+    reserved: { handle: MappingHandle; buffer: SharedArrayBuffer; address: number; length: number }
+  ) {
     this.addon = addon
     this.address = reserved.address
     this.handle = reserved.handle
     this.buffer = reserved.buffer
+    this.reservedBytes = reserved.length
     this.isolation = new NativeIsolation(addon, reserved.handle)
   }
 
@@ -127,7 +130,7 @@ class NativeMapping implements Mapping {
     if (this.known.has(buffer)) return true
     const isOurs = isSharedArrayBuffer(buffer)
       ? this.addon.adopt(buffer)?.address === this.address
-      : buffer.byteLength === this.buffer.byteLength && this.addon.offsetIn(this.handle, buffer) === 0
+      : this.addon.offsetIn(this.handle, buffer) === 0 // no block is there
     if (!isOurs) return false
     this.known.add(buffer)
     return true

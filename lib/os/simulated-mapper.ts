@@ -94,6 +94,7 @@ export class SimulatedMapper implements Mapper {
 
 class SimulatedMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly reservedBytes: number
   private readonly system: SimulatedMapper
   private readonly inner: Mapping
 
@@ -101,6 +102,7 @@ class SimulatedMapping implements Mapping {
     this.system = system
     this.inner = inner
     this.buffer = inner.buffer
+    this.reservedBytes = inner.reservedBytes
   }
 
   unshared(): ArrayBuffer {

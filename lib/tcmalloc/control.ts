@@ -41,8 +41,6 @@ export const enum HeapWord {
   Debug = 16,
   /** Pass slots that were ever in use: none behind them is. Atomic. */
   PassesUsed = 17,
-  /** The heap's limit, in pages: the reservation may be longer. Written once. */
-  LimitPages = 18,
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */

@@ -90,7 +90,6 @@ export class TCMalloc {
       tables.control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
       tables.control[HeapWord.Generation] = randomInt(1, 2 ** 31)
       tables.control[HeapWord.Debug] = options.debug ? 1 : 0
-      tables.control[HeapWord.LimitPages] = limitPages
       tables.control[Control.PageHeap] = Page.First
       tables.control[HeapWord.Magic] = MAGIC
     })
@@ -101,10 +100,9 @@ export class TCMalloc {
     const mapping = mapper.adopt(memory)
     const tableMapping = mapper.adopt(tables)
     if (mapping === undefined || tableMapping === undefined) throw invalidToken('no heap of this process is there')
-    const isHeap = memory.byteLength >= (Page.First + limitPages) * Page.Bytes
+    const isHeap = memory.byteLength === (Page.First + limitPages) * Page.Bytes
     // Before a slot is claimed: what stands in its place might be anything.
-    const control = new Int32Array(tables)
-    if (!isHeap || control[HeapWord.Magic] !== MAGIC || control[HeapWord.LimitPages] !== limitPages)
+    if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
       throw invalidToken('the heap is closed, or is none')
     return new TCMalloc(mapper, mapping, limitPages, tableMapping, ({ control }) => {
       if (control[HeapWord.Magic] !== MAGIC || control[HeapWord.Generation] !== generation)
@@ -154,7 +152,7 @@ export class TCMalloc {
     this.isolated = IsolatedBlocks.over(mapping, tables, this.cache, area)
     this.passes = new PassSlots(this, slot, area)
     const { classes, pageHeap, central, transfer, budget, cacheOf, passes } = this
-    const reservedBytes = mapping.buffer.byteLength + tables.reservedBytes
+    const reservedBytes = mapping.reservedBytes + tables.reservedBytes
     this.figures = new Figures(
       { tables, pageHeap, central, transfer, passes, cacheOf, quarantine: () => this.quarantine },
       reservedBytes,

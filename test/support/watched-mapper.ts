@@ -67,6 +67,7 @@ export class WatchedMapper implements Mapper {
 
 class WatchedMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
+  readonly reservedBytes: number
   private readonly mapper: WatchedMapper
   private readonly inner: Mapping
   private closed = false
@@ -75,6 +76,7 @@ class WatchedMapping implements Mapping {
     this.mapper = mapper
     this.inner = inner
     this.buffer = inner.buffer
+    this.reservedBytes = inner.reservedBytes
   }
 
   unshared(): ArrayBuffer {
