@@ -139,7 +139,8 @@ test('what was freed or closed throws at every use', (t) => {
 
 test('what was written through typed arrays of a heap that is closed harms nothing', async (t) => {
   const code = `
-    import { bytes, f64, Heap, struct } from 'spanheap'
+    import { Heap } from 'spanheap'
+    import { bytes, f64, struct } from 'spanheap/struct'
     const heap = new Heap()
     const Order = struct({ price: f64, raw: bytes(8) })
     const { raw } = Order.alloc(heap)
