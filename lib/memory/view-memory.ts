@@ -7,7 +7,7 @@ export interface ViewPlace {
   readonly byteOffset: number
 }
 
-/** A view that ends below this can be given to a byte stream's reader: see `over`. */
+/** The end of the last view that a byte stream's reader can take without ending the process: see `over`. */
 const PINNED_FROM = 2 ** 32
 
 let warned = false
@@ -86,6 +86,7 @@ export class ViewMemory {
     }
     this.arrayBuffer = next
     this.probe = new Int8Array(next, 0, 1)
+    this.isPinned = false
     return next
   }
 }
