@@ -92,7 +92,6 @@ export class CallTimer {
       mapping.release(0, size)
       return mapper.ring()[0]!.ns
     })
-    mapping.close()
     return median(times)
   }
 

@@ -8,6 +8,13 @@
 #include "system.h"
 #include "v8_values.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes)
+#endif
+
 namespace spanheap {
 
 namespace {
@@ -40,6 +47,8 @@ void LetGo(void*, size_t, void* data) {
   std::unique_ptr<IsolatedBlock> block(static_cast<IsolatedBlock*>(data));
   // Held here, or the mapping might go with the block that is just being put on its list.
   const std::shared_ptr<Mapping> memory = std::move(block->memory);
+  // AddressSanitizer then tells of any native code that still reads or writes there: scripts/isolated-asan.mjs.
+  ASAN_POISON_MEMORY_REGION(memory->base() + block->offset, block->length);
   memory->isolated().Collect(block);
   // The heap is closed: nobody will use these pages any more, and other blocks may keep the mapping for long.
   if (block != nullptr && memory.use_count() > 1) ReleasePages(*memory, block->offset, block->offset + block->length);
@@ -70,6 +79,7 @@ Napi::Value Isolate(const Napi::CallbackInfo& info) {
                                   length,
                                   reinterpret_cast<int8_t*>(tables->base() + state),
                                   reinterpret_cast<uint32_t*>(tables->base() + flag)};
+  ASAN_UNPOISON_MEMORY_REGION(bytes, length);
   memory->isolated().Add(block);
   std::unique_ptr<v8::BackingStore> store = v8::ArrayBuffer::NewBackingStore(bytes, length, LetGo, block);
   return Napi::Value(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));

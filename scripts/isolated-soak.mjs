@@ -1,7 +1,9 @@
 // Isolated buffers in every hand at once: kept as slices, cloned, transferred to workers and back, written to a socket and to a file while they
 // are dropped or freed, until so many have been made. Every byte is looked at, and in the end nothing may be live. Build first.
 //
-//     node --expose-gc scripts/isolated-soak.mjs [--buffers 1000000] [--workers 2] [--seed 1]
+//     node --expose-gc scripts/isolated-soak.mjs [--buffers 1000000] [--workers 2] [--seed 1] [--stray]
+//
+// With --stray the program frees buffers while Node writes them, which it mustn't: scripts/isolated-asan.mjs has to see that.
 //
 // The last line is JSON; the exit status is 1 if a byte was wrong, or anything stayed live.
 import { once } from 'node:events'
@@ -70,7 +72,7 @@ function work({ token, seed }) {
 }
 
 /** The main thread makes them, and gives them to all the others. */
-async function soak({ buffers, workers: workerCount, seed }) {
+async function soak({ buffers, workers: workerCount, seed }, stray) {
   const heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all' })
   const pool = new BufferPool({ heap, size: 4096 })
   const next = random(seed)
@@ -179,8 +181,10 @@ async function soak({ buffers, workers: workerCount, seed }) {
         tally.socket++
       } else if (onFile.length < MOST_UNDER_WAY) {
         // A pool's write holds the buffer, which may so be freed at once; of Node's own nobody else may have it.
-        if (fate === 18) toFile(one, (view, position) => file.write(view, 0, view.length, position))
-        else {
+        if (fate === 18) {
+          toFile(one, (view, position) => file.write(view, 0, view.length, position))
+          if (stray) heap.freeBuffer(one.view)
+        } else {
           toFile(one, (view, position) => pool.write(file, view, { position }))
           heap.freeBuffer(one.view)
           tally.freed++
@@ -196,9 +200,9 @@ async function soak({ buffers, workers: workerCount, seed }) {
         sent.map(({ view }) => view.buffer)
       )
     }
-    // Whatever was freed too early is another's now.
+    // Whatever was freed too early is another's now. (Isolated too, as AddressSanitizer knows of no other blocks.)
     for (let i = 0; i < 20; i++) {
-      const other = heap.allocBuffer(sizeOf(next)).fill(next() & 0xff)
+      const other = heap.allocBuffer(sizeOf(next), { isolated: true }).fill(next() & 0xff)
       heap.freeBuffer(other)
     }
     if (kept.length > 2000) {
@@ -250,6 +254,7 @@ if (isMainThread) {
       buffers: { type: 'string', default: '1000000' },
       workers: { type: 'string', default: '2' },
       seed: { type: 'string', default: '1' },
+      stray: { type: 'boolean', default: false },
     },
   })
   if (globalThis.gc === undefined) throw new Error('start Node with --expose-gc')
@@ -257,8 +262,9 @@ if (isMainThread) {
     console.error(warning)
     process.exitCode = 1
   })
-  const numbers = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)]))
-  const tally = await soak(numbers)
+  const { stray, ...texts } = values
+  const numbers = Object.fromEntries(Object.entries(texts).map(([name, value]) => [name, Number(value)]))
+  const tally = await soak(numbers, stray)
   console.log(JSON.stringify(tally))
   if (tally.wrong > 0 || tally.liveBytes > 0) process.exitCode = 1
 } else work(workerData)

@@ -1,5 +1,5 @@
 import { Granule, Page } from '../memory/page.ts'
-import { openBeside, reserve } from '../memory/reservation.ts'
+import { reserve } from '../memory/reservation.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { BlockList } from './block-list.ts'
@@ -44,7 +44,7 @@ export class ListAllocator {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation, or the tables */
   constructor(mapper: Mapper, { limitBytes, search, growth }: ListAllocatorOptions) {
     const { mapping, limitPages } = reserve(mapper, { limitBytes, shared: false })
-    this.tables = openBeside(mapping, () => new SideTables(mapper, Page.First + limitPages))
+    this.tables = new SideTables(mapper, Page.First + limitPages)
     this.list = new BlockList(new HeapWords(mapping.buffer), this.tables)
     this.search = search === 'all' ? new AllBlocks(this.list) : new FreeBlocks(this.list)
     this.mapper = mapper
@@ -154,7 +154,6 @@ export class ListAllocator {
   /** Gives all memory back; nobody may use it from now on. */
   close(): void {
     if (this.mappedBytes > 0) this.mapping.discard(Page.First * Page.Bytes, this.mappedBytes)
-    this.mapping.close()
     this.tables.close()
   }
 

@@ -83,6 +83,5 @@ export class SideTables {
   /** Gives all memory of the tables back; nobody may use them from now on. */
   close(): void {
     if (this.mapper.canRelease) this.mapping.release(0, this.startsOffset + this.startsGrown)
-    this.mapping.close()
   }
 }

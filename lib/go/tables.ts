@@ -109,7 +109,6 @@ export class GoTables {
       }
       this.mapping.release(0, this.fixedBytes)
     }
-    this.mapping.close()
   }
 }
 

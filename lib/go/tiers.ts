@@ -1,6 +1,6 @@
 import type { Address, HeapStats } from '../allocator.ts'
 import { Granule, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { openBeside, type ReservationOptions, reserve, tablesRefused } from '../memory/reservation.ts'
+import { type ReservationOptions, reserve, tablesRefused } from '../memory/reservation.ts'
 import { pagesFor } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { auditGoHeap } from './audit.ts'
@@ -58,7 +58,7 @@ export class GoTiers {
   constructor(mapper: Mapper, options: ReservationOptions, settings: CollectorSettings) {
     const { mapping, limitPages } = reserve(mapper, options)
     this.mapping = mapping
-    this.tables = openBeside(mapping, () => openTables(mapper, Page.First + limitPages))
+    this.tables = openTables(mapper, Page.First + limitPages)
     const { classes, tables, tally, types, roots, memStats } = this
     const bits = new ObjectBits(tables)
     this.bits = bits
@@ -289,7 +289,6 @@ export class GoTiers {
     this.manual.close()
     const pages = this.mheap.mappedPages
     if (pages > 0) this.mapping.discard(Page.First * Page.Bytes, pages * Page.Bytes)
-    this.mapping.close()
     this.tables.close()
   }
 

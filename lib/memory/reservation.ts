@@ -2,10 +2,14 @@ import { checkInteger, MOST_ALIGNMENT } from '../arguments.ts'
 import { AllocatorError } from '../errors.ts'
 import { machineMemory } from '../os/machine.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
+import { warnOnce } from '../warning.ts'
 import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
 
 /** A smaller reservation than this isn't tried for. */
 const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
+
+const NO_GUARD =
+  'the system refused a heap 4 GiB of address space (ulimit -v?): postMessage or structuredClone of a buffer copies the whole heap here, instead of throwing'
 
 /** What a heap's address space is reserved by. */
 export interface ReservationOptions {
@@ -19,8 +23,6 @@ export function checkLimitBytes(limitBytes: number | undefined): number {
   const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
   return checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
 }
-
-let warnedOfGuard = false
 
 /**
  * Reserves what the limit asks for, and no less than the mapper's guard; where the system refuses (under `ulimit -v`, say) without the guard,
@@ -41,7 +43,7 @@ export function reserve(
     const byteLength = (Page.First + limitPages) * Page.Bytes
     const mapping = mapper.reserve({ byteLength, leastBytes, shared, alignment, hugePages: true })
     if (typeof mapping !== 'number') {
-      if (mapping.reservedBytes < mapper.guardBytes) warnOfGuard()
+      if (mapping.reservedBytes < mapper.guardBytes) warnOnce(NO_GUARD)
       return { mapping, limitPages }
     }
     if (byteLength < leastBytes) {
@@ -60,32 +62,12 @@ export function reserve(
   }
 }
 
-function warnOfGuard(): void {
-  if (warnedOfGuard) return
-  warnedOfGuard = true
-  process.emitWarning(
-    'the system refused a heap 4 GiB of address space (ulimit -v?): postMessage or structuredClone of a buffer copies the whole heap here, instead of throwing',
-    'SpanheapWarning'
-  )
-}
-
-/** What stands beside something that is open already, as tables do beside a reservation: that is closed where this can't be had. */
-export function openBeside<T>(first: { close(): void }, open: () => T): T {
-  try {
-    return open()
-  } catch (error) {
-    first.close()
-    throw error
-  }
-}
-
 /** Address space for a heap's tables, and memory for their first `fixedBytes`. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
 export function reserveTables(mapper: Mapper, byteLength: number, fixedBytes: number): Mapping {
   const mapping = mapper.reserve({ byteLength, shared: true, alignment: 4096, hugePages: false })
   if (typeof mapping === 'number') throw tablesRefused(mapping, byteLength)
   const errno = mapping.grow(0, fixedBytes)
   if (errno === 0) return mapping
-  mapping.close()
   throw tablesRefused(errno, fixedBytes)
 }
 

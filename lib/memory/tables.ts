@@ -183,7 +183,6 @@ export class Tables {
       }
       this.mapping.release(0, this.passSection.offset)
     }
-    this.mapping.close()
   }
 
   private grown({ byteLength, stepsWord, stepBytes }: GrowingSection): number {

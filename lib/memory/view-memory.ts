@@ -1,5 +1,9 @@
 import { AllocatorError } from '../errors.ts'
 import type { Mapping } from '../os/mapper.ts'
+import { warnOnce } from '../warning.ts'
+
+const TAKEN =
+  'a byte stream or ArrayBuffer.prototype.transfer has taken the ArrayBuffer of a heap’s buffers: those made before have length 0 now. Give it a copy, or an isolated buffer'
 
 /** What a view is made over. */
 export interface ViewPlace {
@@ -9,8 +13,6 @@ export interface ViewPlace {
 
 /** The end of the last view that a byte stream's reader can take without ending the process: see `over`. */
 const PINNED_FROM = 2 ** 32
-
-let warned = false
 
 /**
  * The ArrayBuffer that this thread's views of a heap are over.
@@ -77,13 +79,7 @@ export class ViewMemory {
     const next = this.mapping.unshared()
     if (next.byteLength === 0)
       throw new AllocatorError('ERR_HEAP_CORRUPT', 'the program has transferred the heap’s memory to somewhere else')
-    if (!warned) {
-      warned = true
-      process.emitWarning(
-        'a byte stream or ArrayBuffer.prototype.transfer has taken the ArrayBuffer of a heap’s buffers: those made before have length 0 now. Give it a copy, or an isolated buffer',
-        'SpanheapWarning'
-      )
-    }
+    warnOnce(TAKEN)
     this.arrayBuffer = next
     this.probe = new Int8Array(next, 0, 1)
     this.isPinned = false

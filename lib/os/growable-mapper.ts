@@ -112,8 +112,4 @@ class GrowableMapping implements Mapping {
   isUnder(buffer: ArrayBufferLike): boolean {
     return buffer === this.buffer
   }
-
-  close(): void {
-    // V8 frees it with the last view. It could be shrunk, but V8 writes to all of it before: 512 MiB take seconds, and as much memory.
-  }
 }

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
+import { warnOnce } from '../warning.ts'
 import { isAddon, loadAddon } from './addon.ts'
 import { GrowableMapper } from './growable-mapper.ts'
 import type { Mapper } from './mapper.ts'
@@ -12,8 +13,6 @@ export function machineMemory(): number {
   return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
 }
 
-let warned = false
-
 /** The door that a heap of another thread was made through, by its name; undefined where this thread doesn't have it. */
 export function doorNamed(name: string): Mapper | undefined {
   const addon = loadAddon()
@@ -25,14 +24,8 @@ export function doorNamed(name: string): Mapper | undefined {
 export function openMapper(ledger: LedgerOptions): Mapper {
   const addon = loadAddon()
   if (isAddon(addon)) return new NativeMapper(addon, ledger)
-  if (!warned) {
-    warned = true
-    const { reason, remedy } = addon
-    process.emitWarning(
-      `no addon (${reason}): heaps give no memory back to the system. To change that, ${remedy}`,
-      'SpanheapWarning'
-    )
-  }
+  const { reason, remedy } = addon
+  warnOnce(`no addon (${reason}): heaps give no memory back to the system. To change that, ${remedy}`)
   // There are no system calls to write down, but the file is there.
   if (ledger.file !== undefined) writeFileSync(ledger.file, '')
   return new GrowableMapper()

@@ -83,7 +83,7 @@ export interface Isolation {
   detach(buffer: ArrayBufferLike): boolean
 }
 
-/** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. */
+/** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. It goes when the last view is collected. */
 export interface Mapping {
   /** Address space that it takes, in bytes. */
   readonly reservedBytes: number
@@ -116,6 +116,4 @@ export interface Mapping {
   releaseSlot(offset: number, index: number): void
   /** Whether `buffer` is over all of this very memory: it may have come from another thread, or another attachment in this one. */
   isUnder(buffer: ArrayBufferLike): boolean
-  /** Lets go. What is left of it goes when the last view is collected. */
-  close(): void
 }

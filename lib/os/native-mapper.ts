@@ -135,10 +135,6 @@ class NativeMapping implements Mapping {
     this.known.add(buffer)
     return true
   }
-
-  close(): void {
-    // V8 unmaps it with the last view; until then a stale write must find a page to go to.
-  }
 }
 
 class NativeIsolation implements Isolation {

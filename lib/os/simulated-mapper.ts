@@ -147,10 +147,6 @@ class SimulatedMapping implements Mapping {
     return buffer === this.buffer
   }
 
-  close(): void {
-    this.inner.close()
-  }
-
   pagesTouched(): number {
     const wordsPerPage = this.system.systemPageSize / 8
     const words = new BigInt64Array(this.buffer, 0, Math.floor(this.buffer.byteLength / 8))

@@ -5,7 +5,7 @@ import type { BlockBytes } from '../memory/block-bytes.ts'
 import { busy, type Locks } from '../memory/locks.ts'
 import { ObjectState } from '../memory/object-state.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { openBeside, type ReservationOptions, reserve } from '../memory/reservation.ts'
+import { type ReservationOptions, reserve } from '../memory/reservation.ts'
 import { Location, Span, SpanEntry } from '../memory/span.ts'
 import { probeStack } from '../memory/stack-probe.ts'
 import { pagesFor, roundUp, Tables } from '../memory/tables.ts'
@@ -126,16 +126,14 @@ export class TCMalloc {
     this.limitPages = limitPages
     const arenas = roundUp(transfers.end, ARENA_LINE)
     const sizes = { pages, controlWords: arenas + ARENA_WORDS + QUARANTINE_WORDS, slotBytes: stacks.end * 4 }
-    this.tables = openBeside(mapping, () => new Tables(mapper, sizes, adopted))
+    this.tables = new Tables(mapper, sizes, adopted)
     const { tables } = this
     this.arenaWords = tables.control.subarray(arenas, arenas + ARENA_WORDS)
     this.quarantineWords = tables.control.subarray(arenas + ARENA_WORDS)
     if (adopted === undefined) begin(tables) // nobody else knows of it yet
     probeStack()
     halfOpen?.undo()
-    const claim = () => tables.claimSlot()
-    // A new heap's first thread has nothing left without its slot.
-    const { slot, area } = adopted === undefined ? openBeside(mapping, () => openBeside(tables, claim)) : claim()
+    const { slot, area } = adopted === undefined ? claimFirst(tables) : tables.claimSlot()
     this.slot = slot
     this.area = area
     this.repair = new Repair(tables, slot)
@@ -464,10 +462,7 @@ export class TCMalloc {
     // The lock first: it would look abandoned once the slot is free.
     locks.release(Lock.Clearing)
     tables.releaseSlot(this.slot)
-    if (last) {
-      this.mapping.close()
-      tables.close()
-    }
+    if (last) tables.close()
     return last
   }
 
@@ -560,5 +555,15 @@ export class TCMalloc {
       if (end > page) bytes.zero(page * Page.Bytes, (end - page) * Page.Bytes)
       page = end + 1
     }
+  }
+}
+
+/** A new heap's first thread has nothing left without its slot. */
+function claimFirst(tables: Tables): { slot: number; area: Int32Array } {
+  try {
+    return tables.claimSlot()
+  } catch (error) {
+    tables.close()
+    throw error
   }
 }

@@ -11,11 +11,12 @@ export class WatchedMapper implements Mapper {
   readonly maxAlignment: number
   /** Calls so far; a refused one counts. */
   calls = 0
-  /** Mappings that weren't closed yet. */
-  open = 0
+  /** System pages that were grown and that nobody has given back, or tried to: each by its mapping and its place there. */
+  readonly held = new Set<string>()
   /** The numbers, from 1, of the first call to refuse and of the first one behind it to allow again. */
   refuseFrom: number
   refuseUntil: number
+  private mappings = 0
   private readonly inner: Mapper
 
   constructor(inner: Mapper, refuseFrom = 0, refuseUntil = refuseFrom + 1) {
@@ -34,8 +35,7 @@ export class WatchedMapper implements Mapper {
     if (this.refuses()) return constants.errno.ENOMEM
     const mapping = this.inner.reserve(reservation)
     if (typeof mapping === 'number') return mapping
-    this.open++
-    return new WatchedMapping(this, mapping)
+    return new WatchedMapping(this, mapping, `${this.mappings++}`)
   }
 
   adopt(): undefined {
@@ -70,11 +70,12 @@ class WatchedMapping implements Mapping {
   readonly reservedBytes: number
   private readonly mapper: WatchedMapper
   private readonly inner: Mapping
-  private closed = false
+  private readonly name: string
 
-  constructor(mapper: WatchedMapper, inner: Mapping) {
+  constructor(mapper: WatchedMapper, inner: Mapping, name: string) {
     this.mapper = mapper
     this.inner = inner
+    this.name = name
     this.buffer = inner.buffer
     this.reservedBytes = inner.reservedBytes
   }
@@ -88,14 +89,18 @@ class WatchedMapping implements Mapping {
   }
 
   grow(offset: number, length: number): number {
-    return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.grow(offset, length)
+    if (this.mapper.refuses()) return constants.errno.ENOMEM
+    for (const page of this.pages(offset, length)) this.mapper.held.add(page)
+    return this.inner.grow(offset, length)
   }
 
   release(offset: number, length: number): number {
+    for (const page of this.pages(offset, length)) this.mapper.held.delete(page)
     return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.release(offset, length)
   }
 
   discard(offset: number, length: number): void {
+    for (const page of this.pages(offset, length)) this.mapper.held.delete(page)
     if (!this.mapper.refuses()) this.inner.discard(offset, length)
   }
 
@@ -111,9 +116,9 @@ class WatchedMapping implements Mapping {
     return this.inner.isUnder(buffer)
   }
 
-  close(): void {
-    if (!this.closed) this.mapper.open--
-    this.closed = true
-    this.inner.close()
+  private *pages(offset: number, length: number): Generator<string> {
+    const { systemPageSize } = this.mapper
+    for (let page = Math.floor(offset / systemPageSize); page * systemPageSize < offset + length; page++)
+      yield `${this.name}:${page}`
   }
 }
