@@ -33,6 +33,11 @@ process.exitCode = failed === 0 ? 0 : 1
 /** Runs a file's tests; how many fail that aren't listed, or are listed and not there. */
 function runFile(file) {
   const exempt = EXEMPT[file] ?? []
+  const [whole] = exempt.filter(({ tests }) => tests === undefined)
+  if (whole !== undefined) {
+    console.log(`${file}: exempt`)
+    return 0
+  }
   const path = `dist/${file.replace(/ts$/, 'js')}`
   const { stdout } = spawnSync('npx', ['ava', '--tap', '--timeout=10m', path], {
     cwd: ROOT,

@@ -152,7 +152,7 @@ export class DebugBlocks {
   checkNotEnded(view: ArrayBufferView): void {
     const address = this.memory.endedAt(view)
     if (address < 0) return
-    const message = `the buffer at ${address} was freed already`
+    const message = `the buffer at ${address} was freed or passed already`
     throw this.wrongFree(new AllocatorError('ERR_HEAP_DOUBLE_FREE', message, { address }))
   }
 

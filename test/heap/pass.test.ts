@@ -31,8 +31,8 @@ test('a block is passed and adopted: the same bytes, as many as the view had, an
   using other = Heap.attach(heap.share(), { leaks: 'off' })
   for (const size of [0, 1, 100, 5000, 300_000, 2 * MIB]) {
     const buffer = heap.allocBuffer(size).fill(0x77)
-    const { byteOffset } = buffer
-    const usable = heap.usableSize(byteOffset)
+    const address = heap.addressOf(buffer)
+    const usable = heap.usableSize(address)
     const passed = heap.pass(buffer)
     t.true(Object.isFrozen(passed))
     t.deepEqual(sent(passed), { ...passed })
@@ -40,7 +40,7 @@ test('a block is passed and adopted: the same bytes, as many as the view had, an
     t.is(heap.stats().liveBytes, usable)
     const adopted = other.adopt(sent(passed))
     t.true(Buffer.isBuffer(adopted))
-    t.deepEqual([adopted.byteOffset, adopted.length], [byteOffset, size])
+    t.deepEqual([other.addressOf(adopted), adopted.length], [address, size])
     t.true(adopted.equals(Buffer.alloc(size, 0x77)))
     t.is(heap.stats().passedBytes, 0)
     t.is(heap.stats().liveBytes, usable)
@@ -58,9 +58,9 @@ test('whoever passed a block can do nothing with it but adopt it back', (t) => {
   using heap = openHeap()
   for (const size of [100, 300_000]) {
     const buffer = heap.allocBuffer(size).fill(1)
-    const { byteOffset: address } = buffer
+    const address = heap.addressOf(buffer)
     const same = heap.bufferAt(address)
-    const view = new Uint8Array(buffer.buffer, address, 10)
+    const view = new Uint8Array(buffer.buffer, buffer.byteOffset, 10)
     const passed = heap.pass(buffer)
     for (const call of [() => heap.freeBuffer(buffer), () => heap.pass(buffer)])
       t.throws(call, { code: 'ERR_HEAP_DOUBLE_FREE', message: /passed/ }, String(call))
@@ -81,7 +81,7 @@ test('whoever passed a block can do nothing with it but adopt it back', (t) => {
       t.throws(call, { ...INVALID, message: /was passed/ }, String(call))
     heap.audit()
     const adopted = heap.adopt(passed)
-    t.is(adopted.byteOffset, address)
+    t.is(heap.addressOf(adopted), address)
     t.throws(() => heap.freeBuffer(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' }, 'the view from before')
     t.throws(() => heap.pass(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
     heap.freeBuffer(adopted)
@@ -96,7 +96,7 @@ test('a value is good for one adopt, also where its block is passed again at the
   const addresses = new Set<number>()
   for (let round = 0; round < 5; round++) {
     const buffer = heap.allocBuffer(64)
-    addresses.add(buffer.byteOffset)
+    addresses.add(heap.addressOf(buffer))
     const passed = heap.pass(buffer)
     for (const stale of values) {
       t.throws(() => heap.adopt(stale), STALE)
@@ -232,7 +232,7 @@ test('blocks that are passed are nobody’s: what threads die with is told witho
   const passed = first.other.pass(first.other.allocBuffer(300_000))
   first.die()
   const { deadThreadsBytes, passedBytes } = heap.stats()
-  t.is(deadThreadsBytes, heap.usableSize(kept.byteOffset))
+  t.is(deadThreadsBytes, heap.usableSize(first.other.addressOf(kept)))
   t.is(passedBytes, 303_104)
   const second = dies()
   second.other.adopt(passed)
