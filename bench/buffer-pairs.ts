@@ -15,8 +15,18 @@ export function isCollected(side: Side): side is CollectedSide {
   return (COLLECTED as readonly Side[]).includes(side)
 }
 
-/** A buffer that is given up at once, or live ones of which one after the other is replaced. */
-export type Way = 'at once' | 'ring'
+/** A buffer that is given up at once, or live ones of which one after the other is replaced; or one that is written to, all of it, and given up. */
+export type Way = 'at once' | 'ring' | WrittenWay
+type WrittenWay = 'filled' | 'copied into'
+
+/** What a program does with a buffer of a size before it gives it up. */
+const WRITES: Readonly<Record<WrittenWay, (size: number) => (buffer: Uint8Array) => void>> = {
+  filled: () => (buffer) => buffer.fill(7),
+  'copied into': (size) => {
+    const source = new Uint8Array(size).fill(7)
+    return (buffer) => buffer.set(source)
+  },
+}
 
 /** A ring's buffers; of large ones fewer. */
 const MOST_LIVE = 64
@@ -74,6 +84,20 @@ function pairsOf(heap: Heap, options?: BufferOptions): (way: Way, size: number) 
         },
         end() {},
       }
+    if (way !== 'ring') {
+      const write = WRITES[way](size)
+      return {
+        perTurn,
+        turn() {
+          for (let i = 0; i < perTurn; i++) {
+            const buffer = heap.allocBuffer(size, options)
+            write(buffer)
+            heap.freeBuffer(buffer)
+          }
+        },
+        end() {},
+      }
+    }
     const ring = Array.from({ length: perTurn }, () => heap.allocBuffer(size, options))
     return {
       perTurn,
@@ -102,6 +126,20 @@ function pooledPairsOf(heap: Heap, leaks?: LeakLevel): (way: Way, size: number) 
         },
         end() {},
       }
+    if (way !== 'ring') {
+      const write = WRITES[way](size)
+      return {
+        perTurn,
+        turn() {
+          for (let i = 0; i < perTurn; i++) {
+            const buffer = pool.acquire()
+            write(buffer)
+            pool.release(buffer)
+          }
+        },
+        end() {},
+      }
+    }
     const ring = Array.from({ length: perTurn }, () => pool.acquire())
     return {
       perTurn,
@@ -130,6 +168,16 @@ function collectedPairsOf(allocate: (size: number) => Uint8Array): (way: Way, si
         },
         end() {},
       }
+    if (way !== 'ring') {
+      const write = WRITES[way](size)
+      return {
+        perTurn,
+        turn() {
+          for (let i = 0; i < perTurn; i++) write(allocate(size))
+        },
+        end() {},
+      }
+    }
     const ring = Array.from({ length: perTurn }, () => allocate(size))
     return {
       perTurn,

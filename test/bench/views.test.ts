@@ -16,8 +16,7 @@ for (const side of SIDES) {
       [64, 65536]
     )
     for (const { values } of rows) {
-      t.true(values.atOnce! > 0)
-      t.true(values.ring! > 0)
+      for (const metric of ['atOnce', 'ring', 'filled', 'copied']) t.true(values[metric]! > 0, metric)
       t.true(values.collections! >= 0)
     }
   })
@@ -45,6 +44,7 @@ test('a claim is held against the worse of both ways', (t) => {
   const verdicts = views.verdicts!(
     mediansOf([
       ...[of(ours!, 'atOnce', 50), of(ours!, 'ring', 100), of(theirs!, 'atOnce', 2000), of(theirs!, 'ring', 1200)],
+      ...[of(ours!, 'filled', 100), of(theirs!, 'filled', 600), of(ours!, 'copied', 300), of(theirs!, 'copied', 600)],
       ...[of('Pool: acquire, release', 'atOnce', 5), of('Pool: acquire, release', 'collections', 0.5)],
     ])
   )
@@ -52,6 +52,7 @@ test('a claim is held against the worse of both ways', (t) => {
     verdicts.map(({ value, bar }) => [value, bar]),
     [
       [12, { least: 15 }],
+      [2, { least: 3 }],
       [0.5, { most: 0.1 }],
     ]
   )
