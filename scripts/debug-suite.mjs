@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Debug mode has nothing to do with these: other allocators, tools, packaging, and tests that count machine code or system calls. */
 const FOLDERS = ['buffers', 'heap', 'lifetime', 'pool', 'property', 'struct', 'workers']
 /** What takes microseconds a call: fewer of them. */
-const ENVIRONMENT = { SPANHEAP_DEBUG: '1', SPANHEAP_PROPERTY_OPERATIONS: '20000' }
+const ENVIRONMENT = { SPANHEAP_DEBUG: '1', SPANHEAP_PROPERTY_OPERATIONS: '20000', SPANHEAP_KILLS: '40' }
 
 const asked = process.argv.slice(2)
 const folders = asked.length > 0 ? asked : FOLDERS
