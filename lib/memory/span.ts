@@ -23,7 +23,7 @@ export const enum Span {
   /** Neighbours in the list that the span is in. */
   Next = 3,
   Previous = 4,
-  /** Central spans: objects that are free in the span (ObjectState.Free). */
+  /** Central spans: objects that are free in the span (ObjectState.Free). Long free ones: see tcmalloc/span-tree.ts, as for Occupancy. */
   FreeObjects = 5,
   /** Central spans: the object number at which the next search for free objects starts. Released ones: see PageHeap. */
   Hint = 6,

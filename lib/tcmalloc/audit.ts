@@ -7,7 +7,7 @@ import { type CentralCache, ownerOf } from './central-cache.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { PassSlots } from './pass-slots.ts'
 import type { SizeClassTable } from './size-class.ts'
-import { SpanLists } from './span-lists.ts'
+import { MOST_EXACT_PAGES, SpanLists } from './span-lists.ts'
 import { Cache, type ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
@@ -134,6 +134,7 @@ class HeapWalk {
     const { pageHeap, tables } = this.tiers
     for (const [location, lists] of pageHeap.lists()) {
       let spans = 0
+      let long = 0
       for (const { start, list } of lists) {
         this.check(start !== 0, `the bitmap and the head of page list ${list} disagree`)
         const entry = start << SpanEntry.Shift
@@ -146,7 +147,18 @@ class HeapWalk {
           `the span at ${start} is in the wrong list`
         )
         spans++
+        if (tables.spans[entry + Span.Length]! > MOST_EXACT_PAGES) long++
       }
+      let before = 0
+      for (const start of lists.longSpans()) {
+        const length = tables.spans[(start << SpanEntry.Shift) + Span.Length]!
+        // As one number, by which the tree has them in order: 22 bits for each.
+        const key = length * 2 ** 22 + start
+        this.check(key > before, `the span at ${start} isn't where the tree of long spans should have it`)
+        before = key
+        long--
+      }
+      this.check(long === 0, `the tree of long spans and their list differ by ${long}`)
       this.check(
         spans === this.spans_[location as Location.Normal],
         `${spans} spans are listed as free, but others are`

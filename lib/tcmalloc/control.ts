@@ -5,14 +5,14 @@
 export const enum Control {
   PageHeap = 32,
   /** 16 words for each class, a cache line. */
-  CentralCache = 848,
-  Budget = 2896,
-  Peaks = 2904,
+  CentralCache = 336,
+  Budget = 2384,
+  Peaks = 2392,
   /** A word for each class, then the locks, then the stacks. */
-  TransferLengths = 2912,
+  TransferLengths = 2400,
   /** 32 words for each, of which there are up to 131. */
-  Locks = 3040,
-  Transfer = 7232,
+  Locks = 2528,
+  Transfer = 6720,
 }
 
 /** Words for arenas, behind the transfer cache's, from a multiple of two cache lines on; lib/lifetime/arena-registry.ts says what they are. */
@@ -44,7 +44,7 @@ export const enum HeapWord {
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
-export const MAGIC = 0x5350_4106
+export const MAGIC = 0x5350_4107
 
 /** The locks, in the order in which a thread may take them: clearing, one class, page heap; or clearing, budget. */
 export const enum Lock {

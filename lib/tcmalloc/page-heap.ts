@@ -7,6 +7,7 @@ import type { Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { Control, Lock } from './control.ts'
 import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
+import { Child } from './span-tree.ts'
 
 /** The heap grows by at least this much: 1 MiB (gperftools' kMinSystemAlloc). */
 const LEAST_GROWTH_PAGES = 128
@@ -32,6 +33,7 @@ const RELEASE_CURSOR = Control.PageHeap + 4 // the list to release from next
 const RELEASING_PAGES = Control.PageHeap + 5 // in no list while the system takes them back
 const NORMAL_LISTS = Control.PageHeap + 8
 const RELEASED_LISTS = NORMAL_LISTS + SPAN_LISTS_WORDS
+// The roots of the two trees are words of page 0's entry, which no span has.
 
 /**
  * The page heap: every page of the heap that no span in use holds, in spans as long as they can be. It alone grows the
@@ -79,8 +81,8 @@ export class PageHeap {
     this.spans = tables.spans
     this.mapper = mapper
     this.mapping = mapping
-    this.normal = new SpanLists(tables.control, NORMAL_LISTS, tables.spans)
-    this.released = new SpanLists(tables.control, RELEASED_LISTS, tables.spans)
+    this.normal = new SpanLists(tables.control, NORMAL_LISTS, tables.spans, Child.Left)
+    this.released = new SpanLists(tables.control, RELEASED_LISTS, tables.spans, Child.Right)
     this.unit = leastSpanPages(mapper.systemPageSize)
     this.limitPage = Page.First + limitPages
     this.releaseRate = mapper.canRelease ? releaseRate : 0
@@ -109,12 +111,12 @@ export class PageHeap {
   }
 
   /**
-   * A span of at least `pages`, in TRANSIT until its new owner writes another location; its first page, or 0 where neither
-   * the system nor the limit allows it.
+   * A span of at least `pages` that starts at a multiple of `alignment` pages, in TRANSIT until its new owner writes another location; its
+   * first page, or 0 where neither the system nor the limit allows it.
    */
-  allocate(pages: number): number {
+  allocate(pages: number, alignment = 1): number {
     if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
-    const start = this.take(pages)
+    const start = this.take(pages, alignment)
     this.locks.release(Lock.PageHeap)
     return start
   }
@@ -128,12 +130,12 @@ export class PageHeap {
     this.locks.release(Lock.PageHeap)
   }
 
-  private take(pages: number): number {
+  private take(pages: number, alignment: number): number {
     const needed = this.roundToUnit(pages)
     if (needed > this.limitPage) return this.tooLarge()
-    let found = this.bestFit(needed)
-    if (found === 0 && this.grow(needed)) found = this.bestFit(needed)
-    return found === 0 ? 0 : this.carve(found, needed)
+    let found = this.fit(needed, alignment)
+    if (found === 0 && this.grow(needed, alignment)) found = this.fit(needed, alignment)
+    return found === 0 ? 0 : this.carve(found, needed, ceilTo(found, alignment))
   }
 
   /** Refuses more than any heap can have: no span, and no fault of the system's. */
@@ -144,24 +146,6 @@ export class PageHeap {
   private fail(errno: number): 0 {
     this.lastErrno = errno
     return 0
-  }
-
-  /** The same, starting at a multiple of `alignment` pages: a longer span, trimmed at both ends. */
-  allocateAligned(pages: number, alignment: number): number {
-    if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
-    const needed = this.roundToUnit(pages)
-    const start = this.take(needed + alignment - 1)
-    const aligned = start === 0 ? 0 : Math.ceil(start / alignment) * alignment
-    if (start !== 0) {
-      const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
-      const behind = start + length - (aligned + needed)
-      if (behind > 0) this.setSpan(aligned + needed, behind, this.transit)
-      this.setSpan(aligned, needed, this.transit)
-      if (aligned > start) this.insertCoalesced(start, aligned - start, Location.Normal)
-      if (behind > 0) this.insertCoalesced(aligned + needed, behind, Location.Normal)
-    }
-    this.locks.release(Lock.PageHeap)
-    return aligned
   }
 
   /** Takes a large block of this state back. False where it has another: another thread was faster with a free of its own. */
@@ -215,7 +199,7 @@ export class PageHeap {
     while (taken < missing) {
       const next = start + length + taken
       const part = Math.min(spans[(next << SpanEntry.Shift) + Span.Length]!, missing - taken)
-      this.carve(next, part)
+      this.carve(next, part, next)
       taken += part
     }
     this.setSpan(start, needed, spans[entry + Span.Location]!)
@@ -336,11 +320,14 @@ export class PageHeap {
     return unit === 1 ? pages : Math.ceil(pages / unit) * unit
   }
 
-  /** The best span of both states: a released one only where it is strictly shorter, since its pages must come anew. */
+  /** The best span of both states. */
   private bestFit(pages: number): number {
     const normal = this.normal.bestFit(pages)
-    if (this.control[RELEASED_PAGES] === 0) return normal
-    const released = this.released.bestFit(pages)
+    return this.control[RELEASED_PAGES] === 0 ? normal : this.better(normal, this.released.bestFit(pages))
+  }
+
+  /** Of two free spans, or one and 0, the released one only where it is strictly shorter, since its pages must come anew. */
+  private better(normal: number, released: number): number {
     if (normal === 0) return released
     if (released === 0) return normal
     const { spans } = this
@@ -349,21 +336,45 @@ export class PageHeap {
       : normal
   }
 
-  /** Takes the first `pages` of a free span; what is left keeps its state. */
-  private carve(start: number, pages: number): number {
+  /**
+   * The free span to take an aligned piece of `pages` from: the best fit if it has one, else the shortest that is sure to, else the shortest
+   * that has one. Only the last of these looks at spans one by one.
+   */
+  private fit(pages: number, alignment: number): number {
+    const best = this.bestFit(pages)
+    if (alignment === 1 || best === 0) return best
+    const { spans } = this
+    const holds = (start: number): boolean =>
+      ceilTo(start, alignment) + pages <= start + spans[(start << SpanEntry.Shift) + Span.Length]!
+    if (holds(best)) return best
+    return (
+      this.bestFit(pages + alignment - 1) ||
+      this.better(this.normal.firstOf(pages, holds), this.released.firstOf(pages, holds))
+    )
+  }
+
+  /** Takes `pages` of a free span, from `at` on; what is left keeps its state. */
+  private carve(start: number, pages: number, at: number): number {
     const { spans } = this
     const entry = start << SpanEntry.Shift
     const location = spans[entry + Span.Location]!
     const length = spans[entry + Span.Length]!
     const lists = this.unlink(start, location, length)
-    if (length > pages) {
-      this.setSpan(start + pages, length - pages, location)
-      spans[((start + pages) << SpanEntry.Shift) + Span.Hint] = spans[entry + Span.Hint]!
-      lists.insert(start + pages)
-      this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! += length - pages
-    }
-    this.setSpan(start, pages, this.transit)
-    return start
+    const before = at - start
+    const behind = length - pages - before
+    // From the last to the first: an entry comes before the length that uncovers it.
+    if (behind > 0) this.leave(lists, at + pages, behind, location, spans[entry + Span.Hint]!)
+    this.setSpan(at, pages, this.transit)
+    if (before > 0) this.leave(lists, start, before, location, spans[entry + Span.Hint]!)
+    return at
+  }
+
+  /** Lists what is left of a free span that a piece was taken of. */
+  private leave(lists: SpanLists, start: number, pages: number, location: number, hint: number): void {
+    this.setSpan(start, pages, location)
+    this.spans[(start << SpanEntry.Shift) + Span.Hint] = hint
+    lists.insert(start)
+    this.control[location === Location.Normal ? NORMAL_PAGES : RELEASED_PAGES]! += pages
   }
 
   /** Makes a span free, and one with its neighbours of the same location. */
@@ -431,26 +442,40 @@ export class PageHeap {
     return location === Location.Normal || location === Location.Released ? page : 0
   }
 
-  private grow(pages: number): boolean {
+  /** Makes room for a span that fits nowhere. False if neither the limit nor the system allows it. */
+  private grow(pages: number, alignment: number): boolean {
+    const { control } = this
+    const end = control[END_PAGE]!
     const least = this.roundToUnit(LEAST_GROWTH_PAGES)
     if (this.forcedReleaseIsDue(Math.max(pages, least))) {
       while (this.releaseOldest(false) > 0);
-      if (this.bestFit(pages) !== 0) return true
+      if (this.fit(pages, alignment) !== 0) return true
     }
-    if (this.growBy(Math.max(pages, least)) || (pages < least && this.growBy(pages))) return true
-    const tail = this.freeTail()
-    if (tail > 0 && this.growBy(pages - tail)) return true
-    // Nothing more to be had. Where free neighbours of both states lie side by side, releasing all makes them one.
-    if (this.control[NORMAL_PAGES] === 0 || this.control[RELEASED_PAGES] === 0) return false
+    /** How far the end has to move if the free pages from `start` on come before what is new. */
+    const missing = (start: number) => ceilTo(start, alignment) + pages - end
+    const tail = this.freeTail(Location.Normal)
+    // An aligned piece begins in the tail if it can, since up to the next multiple behind it may be far.
+    const wanted = alignment === 1 ? pages : missing(tail)
+    if (this.growBy(Math.max(wanted, least)) || (wanted < least && this.growBy(wanted))) return true
+    if (missing(tail) < wanted && this.growBy(missing(tail))) return true
+    // Nothing more to be had, but what free neighbours of both states come to once they are one: when all is released.
+    const mixed = missing(this.freeTail(Location.Normal, Location.Released))
+    if (mixed > 0 && mixed < missing(tail)) this.growBy(mixed)
+    if (control[NORMAL_PAGES] === 0 || control[RELEASED_PAGES] === 0) return false
     while (this.releaseOldest(false) > 0);
-    return this.bestFit(pages) !== 0
+    return this.fit(pages, alignment) !== 0
   }
 
-  /** Pages of the normal span that ends the heap; 0 where it is in use, or released. */
-  private freeTail(): number {
+  /** Where the free spans of these locations start that end the heap; its end if none does. */
+  private freeTail(...locations: Location[]): number {
     const { spans } = this
-    const last = spans[((this.control[END_PAGE]! - 1) << SpanEntry.Shift) + Span.Start]! << SpanEntry.Shift
-    return spans[last + Span.Location] === Location.Normal ? spans[last + Span.Length]! : 0
+    let start = this.control[END_PAGE]!
+    for (;;) {
+      // Page 7 is in no span, and its location is nowhere.
+      const before = spans[((start - 1) << SpanEntry.Shift) + Span.Start]!
+      if (!locations.includes(spans[(before << SpanEntry.Shift) + Span.Location]!)) return start
+      start = before
+    }
   }
 
   private forcedReleaseIsDue(pages: number): boolean {
@@ -496,4 +521,9 @@ export class PageHeap {
     this.insertCoalesced(start, pages, errno === 0 ? Location.Released : Location.Normal)
     return errno === 0 ? pages : 0
   }
+}
+
+/** The least multiple of `alignment`, a power of two, that is `page` or more. */
+function ceilTo(page: number, alignment: number): number {
+  return (page + alignment - 1) & -alignment
 }

@@ -1,32 +1,26 @@
 import { Span, SpanEntry } from '../memory/span.ts'
+import { SpanTree } from './span-tree.ts'
 
 /**
- * Free spans of one state by length: a list for each length up to 128 pages, and for longer ones bins that are a
- * sixteenth of a power of two wide. A bitmap tells which lists hold anything, so that the next one is found in a few steps.
+ * Free spans of one state by length: a list for each length up to 128 pages, and one for all that are longer, which a tree has in the
+ * order of their lengths too. A bitmap tells which lists hold anything, so that the next one is found in a few steps.
  * Lists are circular and new spans come first; so the oldest span of a list is the one before its head.
  */
 
 /** Up to 128 pages (1 MiB: what is often called a medium object) a list holds spans of one length. */
 export const MOST_EXACT_PAGES = 128
 
-const BINS_PER_DOUBLING = 16
-const FIRST_DOUBLING = 7
-const LAST_DOUBLING = 22 // 2^22 pages are 32 GiB, the most that a heap can have
-const LISTS = MOST_EXACT_PAGES + (LAST_DOUBLING - FIRST_DOUBLING + 1) * BINS_PER_DOUBLING
-const BITMAP_WORDS = LISTS / 32
+/** The list of all longer ones. */
+const LONG_LIST = MOST_EXACT_PAGES
+const LISTS = MOST_EXACT_PAGES + 1
+const BITMAP_WORDS = Math.ceil(LISTS / 32)
 
 /** Words that one set of lists takes in the control section. */
 export const SPAN_LISTS_WORDS = LISTS + BITMAP_WORDS
 
-/** In a bin, whose spans differ in length, the best of this many is taken: the bound on a search. */
-const MOST_COMPARED = 64
-
 /** The list that a span of `pages` belongs to. */
 function listOf(pages: number): number {
-  if (pages <= MOST_EXACT_PAGES) return pages - 1
-  const doubling = 31 - Math.clz32(pages)
-  const bin = (pages >>> (doubling - 4)) & (BINS_PER_DOUBLING - 1)
-  return MOST_EXACT_PAGES + (doubling - FIRST_DOUBLING) * BINS_PER_DOUBLING + bin
+  return pages <= MOST_EXACT_PAGES ? pages - 1 : LONG_LIST
 }
 
 /** REQUIRES of every method that writes: the caller holds the page heap. */
@@ -35,9 +29,14 @@ export class SpanLists {
   private readonly spans: Int32Array
   private readonly heads: number
   private readonly bitmap: number
+  private readonly tree: SpanTree
 
-  /** Lists in the words of `control` from `at` on: heads, then the bitmap. */
-  constructor(control: Int32Array, at: number, spans: Int32Array) {
+  /**
+   * Lists in the words of `control` from `at` on: heads, then the bitmap.
+   * @param root the index of the word in `spans` that names the tree's root
+   */
+  constructor(control: Int32Array, at: number, spans: Int32Array, root: number) {
+    this.tree = new SpanTree(spans, root)
     this.control = control
     this.spans = spans
     this.heads = at
@@ -47,6 +46,7 @@ export class SpanLists {
   /** Empties all lists, whatever state they are in. */
   clear(): void {
     this.control.fill(0, this.heads, this.bitmap + BITMAP_WORDS)
+    this.tree.clear()
   }
 
   /** Puts a span first in the list of its length. */
@@ -67,6 +67,7 @@ export class SpanLists {
       spans[(head << SpanEntry.Shift) + Span.Previous] = start
     }
     control[this.heads + list] = start
+    if (list === LONG_LIST) this.tree.insert(start)
   }
 
   /** Takes a span out of the list of its length. */
@@ -74,6 +75,7 @@ export class SpanLists {
     const { control, spans } = this
     const entry = start << SpanEntry.Shift
     const list = listOf(spans[entry + Span.Length]!)
+    if (list === LONG_LIST) this.tree.remove(start)
     const next = spans[entry + Span.Next]!
     const previous = spans[entry + Span.Previous]!
     if (next === start) {
@@ -88,19 +90,19 @@ export class SpanLists {
     spans[entry + Span.Previous] = 0
   }
 
-  /** The span that fits `pages` best, or 0. Among equals of the exact lists the newest, above them the lowest. */
+  /** The shortest span of at least `pages`, or 0. Among equals up to 128 pages the newest, above them the lowest. */
   bestFit(pages: number): number {
-    const list = listOf(pages)
-    if (list < MOST_EXACT_PAGES) {
-      const found = this.nextList(list)
-      if (found < 0) return 0
-      return found < MOST_EXACT_PAGES ? this.control[this.heads + found]! : this.bestOf(found, pages)
-    }
-    // The bin of this very length may hold spans that are too short; every later one holds none.
-    const own = this.control[this.heads + list] === 0 ? 0 : this.bestOf(list, pages)
-    if (own !== 0) return own
-    const later = this.nextList(list + 1)
-    return later < 0 ? 0 : this.bestOf(later, pages)
+    const list = this.nextList(listOf(pages))
+    if (list < 0) return 0
+    return list < LONG_LIST ? this.control[this.heads + list]! : this.tree.bestFit(pages)
+  }
+
+  /** The shortest span of at least `pages` that is `right`, or 0: the way to it is as long as there are spans between. */
+  firstOf(pages: number, right: (start: number) => boolean): number {
+    for (let list = this.nextList(listOf(pages)); list >= 0 && list < LONG_LIST; list = this.nextList(list + 1))
+      for (const start of this.entries(list)) if (right(start)) return start
+    for (const start of this.tree.from(pages)) if (right(start)) return start
+    return 0
   }
 
   /** The oldest span of the first list from `list` on that holds any, wrapping around; 0 where all are empty. */
@@ -120,15 +122,14 @@ export class SpanLists {
   *[Symbol.iterator](): Generator<{ start: number; list: number }> {
     for (let list = 0; list < LISTS; list++) {
       const marked = (this.control[this.bitmap + (list >>> 5)]! & (1 << (list & 31))) !== 0
-      const head = this.control[this.heads + list]!
-      if (marked !== (head !== 0)) yield { start: 0, list }
-      if (head === 0) continue
-      let start = head
-      do {
-        yield { start, list }
-        start = this.spans[(start << SpanEntry.Shift) + Span.Next]!
-      } while (start !== head && start !== 0)
+      if (marked !== (this.control[this.heads + list] !== 0)) yield { start: 0, list }
+      for (const start of this.entries(list)) yield { start, list }
     }
+  }
+
+  /** Every span above 128 pages, the shortest first; for audits. */
+  longSpans(): Iterable<number> {
+    return this.tree.from(0)
   }
 
   /** Whether `list` is the one for spans of this length. */
@@ -136,22 +137,14 @@ export class SpanLists {
     return listOf(pages) === list
   }
 
-  private bestOf(list: number, pages: number): number {
-    const { spans } = this
+  private *entries(list: number): Generator<number> {
     const head = this.control[this.heads + list]!
-    let best = 0
-    let bestLength = 0
     let start = head
-    for (let compared = 0; compared < MOST_COMPARED; compared++) {
-      const length = spans[(start << SpanEntry.Shift) + Span.Length]!
-      if (length >= pages && (best === 0 || length < bestLength || (length === bestLength && start < best))) {
-        best = start
-        bestLength = length
-      }
-      start = spans[(start << SpanEntry.Shift) + Span.Next]!
-      if (start === head) break
+    while (start !== 0) {
+      yield start
+      start = this.spans[(start << SpanEntry.Shift) + Span.Next]!
+      if (start === head) return
     }
-    return best
   }
 
   /** The first list from `list` on that holds any span, or -1. */

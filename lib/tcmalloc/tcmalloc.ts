@@ -301,10 +301,10 @@ export class TCMalloc {
     const pages = Math.max(1, pagesFor(bytes))
     const alignmentPages = Math.max(1, alignment / Page.Bytes)
     this.enter()
-    let start = this.pageHeap.allocateAligned(pages, alignmentPages)
+    let start = this.pageHeap.allocate(pages, alignmentPages)
     if (start === 0) {
       this.flush()
-      start = this.pageHeap.allocateAligned(pages, alignmentPages)
+      start = this.pageHeap.allocate(pages, alignmentPages)
     }
     const granule = this.handOutSpan(start)
     this.leave()

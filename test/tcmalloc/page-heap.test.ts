@@ -60,7 +60,7 @@ test('a released span is taken only where it is strictly shorter', (t) => {
 test('an aligned span keeps nothing of what lay before and behind it', (t) => {
   const { pageHeap } = openTiers({ limitPages: 65_536 })
   for (const alignment of [2, 16, 512]) {
-    const start = pageHeap.allocateAligned(3, alignment)
+    const start = pageHeap.allocate(3, alignment)
     t.is(start % alignment, 0)
     const free = pageHeap.normalPages
     freeSpan({ pageHeap }, start)
@@ -145,3 +145,54 @@ for (const systemPageSize of [16_384, 65_536]) {
     t.is(mapper.pagesReleased * unit, pageHeap.mappedPages)
   })
 }
+
+for (const released of [false, true]) {
+  test(`a long span is found behind any number of shorter ones${released ? ', all given back' : ''}`, (t) => {
+    const { pageHeap } = openTiers({ limitPages: 65_536 })
+    const wanted = pageHeap.allocate(135)
+    pageHeap.allocate(33)
+    const shorter = Array.from({ length: 80 }, () => [pageHeap.allocate(129), pageHeap.allocate(2)][0]!)
+    freeSpan({ pageHeap }, wanted)
+    for (const start of shorter) freeSpan({ pageHeap }, start)
+    if (released) pageHeap.release(65_536)
+    const before = pageHeap.mappedPages
+    t.is(pageHeap.allocate(135), wanted)
+    t.is(pageHeap.mappedPages, before)
+  })
+}
+
+test('an aligned span is a piece of a free one, which keeps its state on both sides', (t) => {
+  const { pageHeap, mapper } = openTiers({ limitPages: 2048 })
+  const [first, second] = [pageHeap.allocate(1000), pageHeap.allocate(128)] as [number, number]
+  freeSpan({ pageHeap }, first)
+  pageHeap.release(1000)
+  t.is(pageHeap.allocate(256, 256), 256)
+  t.deepEqual([pageHeap.normalPages, pageHeap.releasedPages], [0, 744], 'what was given back isn’t backed')
+  freeSpan({ pageHeap }, second)
+  t.is(pageHeap.allocate(32, 32), 1024, 'the shortest that has one')
+  t.is(pageHeap.allocate(1, 512), 512, 'only a released one has one')
+  t.is(pageHeap.allocate(512, 512), 1536, 'the heap grows to where it ends')
+  t.is(pageHeap.mappedPages, 2048 - 8)
+  t.is(pageHeap.allocate(8, 8), 1008)
+  t.is(mapper.syscalls().madvise, 1)
+})
+
+test('with some blocks live, an aligned span that takes half of the limit fits', (t) => {
+  const { pageHeap } = openTiers({ limitPages: 2048 })
+  for (let i = 0; i < 4; i++) pageHeap.allocate(1)
+  t.is(pageHeap.allocate(1024, 1024), 1024)
+  t.is(pageHeap.allocate(1024, 1024), 0)
+  t.is(pageHeap.lastErrno, 0)
+  t.is(pageHeap.allocate(900), 12)
+})
+
+test('at the limit, what was given back at the end and what the heap may still grow by is one span', (t) => {
+  for (const alignment of [1, 128]) {
+    const { pageHeap } = openTiers({ limitPages: 1016 })
+    const [, tail] = [pageHeap.allocate(120), pageHeap.allocate(640)] as [number, number]
+    freeSpan({ pageHeap }, tail)
+    pageHeap.release(640)
+    t.is(pageHeap.mappedPages, 768)
+    t.is(pageHeap.allocate(800, alignment), tail)
+  }
+})

@@ -228,7 +228,7 @@ for (const systemPageSize of [16384, 65536]) {
     freeSpan({ pageHeap }, starts[4]!)
     t.true(pageHeap.extend(starts[3]!, 102))
     t.is(spanWord(tiers, starts[3]!, Span.Length) % unit, 0)
-    const aligned = pageHeap.allocateAligned(3, 32)
+    const aligned = pageHeap.allocate(3, 32)
     t.is(aligned % 32, 0)
     for (const start of [...starts.slice(0, 4), aligned]) freeSpan({ pageHeap }, start)
     t.is(pageHeap.release(pageHeap.normalPages), pageHeap.mappedPages)

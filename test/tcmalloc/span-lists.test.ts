@@ -1,6 +1,7 @@
 import test from 'ava'
 import { Span, SpanEntry } from '../../lib/memory/span.ts'
 import { MOST_EXACT_PAGES, SPAN_LISTS_WORDS, SpanLists } from '../../lib/tcmalloc/span-lists.ts'
+import { Child } from '../../lib/tcmalloc/span-tree.ts'
 
 /** Words before the lists, to see that they keep to their own. */
 const LISTS_AT = 5
@@ -16,7 +17,7 @@ interface Fixture {
 function openLists(): Fixture {
   const control = new Int32Array(LISTS_AT + SPAN_LISTS_WORDS + 1)
   const spans = new Int32Array(4096 * SpanEntry.Words)
-  const lists = new SpanLists(control, LISTS_AT, spans)
+  const lists = new SpanLists(control, LISTS_AT, spans, Child.Left)
   const insert = (start: number, pages: number): void => {
     spans[(start << SpanEntry.Shift) + Span.Length] = pages
     lists.insert(start)
@@ -67,14 +68,6 @@ test('above 128 pages the shortest span that is long enough fits best, and among
   t.is(lists.bestFit(135), 300)
 })
 
-test('a bin whose spans are all too short leads to the next bin', (t) => {
-  const { lists, insert } = openLists()
-  insert(100, 256)
-  insert(200, 272)
-  t.true(SpanLists.holds(listOf(lists, 100), 270), 'the test needs 256 and 270 pages in one bin')
-  t.is(lists.bestFit(270), 200)
-})
-
 test('the longest span that a heap can have is listed and found', (t) => {
   const { lists, insert } = openLists()
   insert(8, MOST_PAGES)
@@ -83,13 +76,22 @@ test('the longest span that a heap can have is listed and found', (t) => {
   t.is(lists.oldestFrom(0), 8)
 })
 
-test('bins are a sixteenth of a power of two wide, and no length is in two of them', (t) => {
+test('all spans above 128 pages are in one list', (t) => {
   const { lists, insert } = openLists()
-  insert(1, 1024)
-  const list = listOf(lists, 1)
-  t.true(SpanLists.holds(list, 1024 + 63))
-  t.false(SpanLists.holds(list, 1023))
-  t.false(SpanLists.holds(list, 1024 + 64))
+  insert(1, 129)
+  insert(2, MOST_PAGES)
+  insert(3, 128)
+  t.deepEqual(
+    [...lists],
+    [
+      { start: 3, list: 127 },
+      { start: 2, list: 128 },
+      { start: 1, list: 128 },
+    ]
+  )
+  t.true(SpanLists.holds(128, 129) && SpanLists.holds(128, MOST_PAGES) && SpanLists.holds(127, 128))
+  t.false(SpanLists.holds(128, 128) || SpanLists.holds(127, 129))
+  t.deepEqual([...lists.longSpans()], [1, 2])
 })
 
 test('a span that is taken out is found no more, its neighbours are', (t) => {
@@ -170,7 +172,3 @@ test('random spans: the best fit is the one that a search of all of them finds',
     else t.is(lengths.get(found), Math.min(...fitting))
   }
 })
-
-function listOf(lists: SpanLists, start: number): number {
-  return [...lists].find((listed) => listed.start === start)!.list
-}

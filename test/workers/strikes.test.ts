@@ -110,6 +110,18 @@ function keepLengths(heap: Heap, sizes: readonly number[]): void {
 const tables = new WeakMap<Heap, HandleTable>()
 const isolated = new WeakMap<Heap, Buffer[]>()
 
+/** Leaves long free spans of many lengths, a used one behind each: normal ones, and ones that were given back. */
+function leaveLongSpans(heap: Heap): number[] {
+  const blocks = Array.from({ length: 14 }, (_, i) => [
+    heap.malloc(MIB + 131_072 * ((i * 5) % 14)),
+    heap.malloc(300_000),
+  ])
+  for (const [address] of blocks.slice(4)) heap.free(address!)
+  heap.releaseFreeMemory()
+  for (const [address] of blocks.slice(0, 4)) heap.free(address!)
+  return []
+}
+
 const CASES: Case[] = [
   { name: 'malloc that grows the heap', step: (heap) => heap.malloc(100), most: 112 },
   {
@@ -175,6 +187,19 @@ const CASES: Case[] = [
     least: 112,
   },
   { name: 'alignedAlloc', step: (heap) => heap.alignedAlloc(4096, 300_000), most: 303_104 },
+  {
+    name: 'alignedAlloc from the middle of a long free span',
+    native: true,
+    prepare: leaveLongSpans,
+    step: (heap) => heap.alignedAlloc(MIB, MIB + 8192),
+    most: MIB + 8192,
+  },
+  {
+    name: 'large malloc and free among long free spans',
+    prepare: leaveLongSpans,
+    step: (heap) => freeAll(heap, [heap.malloc(1_700_000), heap.malloc(1_900_000)]),
+    most: 3.5 * MIB,
+  },
   { name: 'calloc', step: (heap) => heap.calloc(1, 400_000), most: 401_408 },
   {
     name: 'threadIdle',
