@@ -114,7 +114,8 @@ int Mapping::Grow(size_t offset, size_t length) {
       end = std::max(end, range->second);
     grown_[start] = end;
   }
-  return huge_pages_ ? 0 : system::AvoidHugePages(*ledger_, base_ + offset, length);
+  if (!huge_pages_) system::AvoidHugePages(*ledger_, base_ + offset, length);
+  return 0;
 }
 
 int Mapping::Release(size_t offset, size_t length) { return system::Release(*ledger_, base_ + offset, length); }

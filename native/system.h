@@ -26,7 +26,7 @@ Mapped Map(Ledger& ledger, size_t length);
 // Gives the pages back and keeps the addresses: they read as zeros afterwards. Returns errno.
 int Release(Ledger& ledger, char* address, size_t length);
 // Asks for plain pages, so that a sparse table doesn't come in units of 2 MiB. Linux only; elsewhere no call is made.
-int AvoidHugePages(Ledger& ledger, char* address, size_t length);
+void AvoidHugePages(Ledger& ledger, char* address, size_t length);
 // Gives the addresses back too. Returns errno.
 int Unmap(Ledger& ledger, char* address, size_t length);
 
