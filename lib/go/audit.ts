@@ -54,6 +54,7 @@ class GoWalk {
   private largeBytes = 0
   private usedPages = 0
   private releasedPages = 0
+  private newPages = 0
   private listedPages = 0
   private unsweptPages = 0
 
@@ -93,6 +94,7 @@ class GoWalk {
       if (word === 0) {
         this.check(tables.pageAlloc.isFree(page), `page ${page} is in no span, and isn't free`)
         if ((tables.pageState[page]! & PageState.Released) !== 0) this.releasedPages++
+        if (tables.pageState[page] === 0) this.newPages++
         page++
         continue
       }
@@ -116,6 +118,7 @@ class GoWalk {
     const counts = (sizeClass: number) => this.tiers.counts(sizeClass)
     this.check(mheap.usedPages === this.usedPages, `${mheap.usedPages} pages count as used, ${this.usedPages} are`)
     this.check(mheap.releasedPages === this.releasedPages, 'the count of released pages is wrong')
+    this.check(mheap.newPages === this.newPages, 'the count of new pages is wrong')
     this.check(central.pages === this.listedPages, 'the count of collected pages in lists is wrong')
     this.check(central.unsweptPages === this.unsweptPages, 'the count of pages that wait to be swept is wrong')
     this.check(this.places.size === 0, `spans are in lists that aren't there: ${[...this.places.keys()].join(', ')}`)

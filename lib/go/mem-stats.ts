@@ -68,7 +68,10 @@ export class CycleRecord {
   }
 }
 
-/** What a heap tells under the names of Go's runtime.MemStats; bytes and nanoseconds, as there. */
+/**
+ * What a heap tells under the names of Go's runtime.MemStats; bytes and nanoseconds, as there. Left out is what a heap doesn't have:
+ * stacks, profiles, and tables of a runtime (`GCSys` is all tables).
+ */
 export interface GoMemStats {
   /** Bytes of objects that are live, or not found dead yet. */
   Alloc: number
@@ -76,9 +79,12 @@ export interface GoMemStats {
   TotalAlloc: number
   /** Mapped for objects, and tables. */
   Sys: number
-  /** With tiny objects, which HeapObjects counts by their blocks. */
+  /** Objects that were ever allocated, each tiny one too. */
   Mallocs: number
-  /** Objects that were freed, by the collector or by `free`. */
+  /**
+   * Objects that were freed, by the collector or by `free`. As in Go a tiny object that shares the block of another counts as freed at
+   * once, so that `Mallocs - Frees` is `HeapObjects`.
+   */
   Frees: number
   /** The same as `Alloc`. */
   HeapAlloc: number
@@ -88,9 +94,9 @@ export interface GoMemStats {
   HeapIdle: number
   /** Bytes of spans. */
   HeapInuse: number
-  /** Bytes of idle pages that were given back to the system. */
+  /** Bytes of idle pages that take no memory: they were given back to the system or, as in Go, never used. */
   HeapReleased: number
-  /** Objects that are live, or not found dead yet. */
+  /** Objects that are live, or not found dead yet. Tiny ones are counted by their blocks. */
   HeapObjects: number
   /** Bytes of tables. */
   GCSys: number
@@ -100,13 +106,15 @@ export interface GoMemStats {
   LastGC: number
   /** All slices of all cycles. */
   PauseTotalNs: number
-  /** The longest slice of each of the newest 256 cycles; that of cycle n at `(n + 255) % 256`. */
+  /** All slices of each of the newest 256 cycles; those of cycle n at `(n + 255) % 256`. (`onCycle` tells the longest.) */
   PauseNs: number[]
+  /** When each of the newest 256 cycles ended, as `LastGC`; cycle n at `(n + 255) % 256`. */
+  PauseEnd: number[]
   /** Cycles that are over. */
   NumGC: number
   /** Of those: that the program asked for. */
   NumForcedGC: number
-  /** By size class, the smallest first. */
+  /** By size class, the smallest first; without large objects. Go's own table ends with the 61st class, this one has all 68. */
   BySize: GoSizeStats[]
 }
 
@@ -124,14 +132,15 @@ export interface GoSizeStats {
 export class MemStats {
   numGC = 0
   numForcedGC = 0
-  /** Milliseconds that all slices took. */
-  pauseTotalMs = 0
-  /** When the last cycle ended, in milliseconds since 1970. */
+  /** Nanoseconds that all slices took. */
+  pauseTotalNs = 0
+  /** When the last cycle ended, in nanoseconds since 1970. */
   lastGC = 0
   /** Bytes that the last cycle marked. */
   markedBytes = 0
-  /** The longest slice of each of the newest cycles, in nanoseconds; that of cycle n at `(n + 255) % 256`. */
-  readonly pauseNs = new Float64Array(KEPT_PAUSES)
+  /** All slices of each of the newest cycles, in nanoseconds; those of cycle n at `(n + 255) % 256`. */
+  private readonly pauseNs = new Float64Array(KEPT_PAUSES)
+  private readonly pauseEnd = new Float64Array(KEPT_PAUSES)
   private readonly epoch = performance.now()
 
   newCycle(): CycleRecord {
@@ -139,21 +148,25 @@ export class MemStats {
   }
 
   endCycle(record: CycleRecord, forced: boolean): void {
+    const kept = (record.cycle + KEPT_PAUSES - 1) % KEPT_PAUSES
+    const ns = Math.round(record.totalMs * 1e6)
     record.forced = forced
     record.endMs = performance.now() - this.epoch
     this.numGC++
     if (forced) this.numForcedGC++
-    this.lastGC = Date.now()
-    this.pauseTotalMs += record.totalMs
-    this.pauseNs[(record.cycle + KEPT_PAUSES - 1) % KEPT_PAUSES] = record.longestMs * 1e6
+    this.lastGC = Date.now() * 1e6
+    this.pauseTotalNs += ns
+    this.pauseNs[kept] = ns
+    this.pauseEnd[kept] = this.lastGC
   }
 
   /** What of it Go's names are for. */
-  go(): Pick<GoMemStats, 'LastGC' | 'PauseTotalNs' | 'PauseNs' | 'NumGC' | 'NumForcedGC'> {
+  go(): Pick<GoMemStats, 'LastGC' | 'PauseTotalNs' | 'PauseNs' | 'PauseEnd' | 'NumGC' | 'NumForcedGC'> {
     return {
-      LastGC: this.lastGC * 1e6,
-      PauseTotalNs: this.pauseTotalMs * 1e6,
+      LastGC: this.lastGC,
+      PauseTotalNs: this.pauseTotalNs,
       PauseNs: [...this.pauseNs],
+      PauseEnd: [...this.pauseEnd],
       NumGC: this.numGC,
       NumForcedGC: this.numForcedGC,
     }

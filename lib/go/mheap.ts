@@ -44,6 +44,8 @@ export class MHeap {
   usedPages = 0
   /** Free pages that were given back. */
   releasedPages = 0
+  /** Free pages that are as the system gave them, and count as neither used nor given back. They take no memory. */
+  newPages = 0
   /** Of the last refusal: the system's error number; 0 where it was the limit. */
   lastErrno = 0
   /** Pages in spans, and free ones that weren't given back, should not be more; see GoHeapOptions.memoryLimit. */
@@ -174,7 +176,10 @@ export class MHeap {
         break
       }
       const contents = PageState.Released | (this.mapper.releaseZeroes ? 0 : PageState.Dirty)
-      for (let given = start; given < end; given++) pageState[given] = contents | (pageState[given]! & PageState.Tiny)
+      for (let given = start; given < end; given++) {
+        if (pageState[given] === 0) this.newPages--
+        pageState[given] = contents | (pageState[given]! & PageState.Tiny)
+      }
       released += end - start
     }
     this.scavengeTop = page
@@ -221,6 +226,7 @@ export class MHeap {
     this.lastErrno = tables.cover(endPage + pages) || mapping.grow(endPage * Page.Bytes, pages * Page.Bytes)
     if (this.lastErrno !== 0) return false
     tables.pageAlloc.add(endPage, pages)
+    this.newPages += pages
     this.endPage = endPage + pages
     this.scavengeTop = this.endPage
     return true
@@ -234,6 +240,7 @@ export class MHeap {
     for (let page = start; page < start + pages; page++) {
       state |= pageState[page]!
       if ((pageState[page]! & PageState.Released) !== 0) this.releasedPages--
+      else if (pageState[page] === 0) this.newPages--
       pageState[page] = PageState.Dirty | (pageState[page]! & PageState.Tiny)
     }
     this.usedPages += pages
@@ -247,6 +254,7 @@ export class MHeap {
       if ((pageState[page]! & PageState.Released) === 0) continue
       pageState[page]! &= ~PageState.Released
       this.releasedPages--
+      if (pageState[page] === 0) this.newPages++
     }
     this.scavengeTop = Math.max(this.scavengeTop, end)
   }

@@ -207,8 +207,7 @@ export class Objects {
     const unit = this.slot(SpanClass.Tiny)
     if (unit === 0) return 0
     this.clear(unit, 2)
-    tiny.start(unit >>> 1, bytes)
-    tiers.tally.tinyAllocs++
+    tiny.start(unit >>> 1, bytes) // the block counts, and so this object
     this.roots.keep(unit)
     if (collector.owed !== 0) collector.pay()
     return (unit >>> 0) * Word8.Bytes

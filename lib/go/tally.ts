@@ -14,7 +14,7 @@ export interface Counts {
 export class Tally {
   /** Bytes of large objects, in whole pages. */
   largeBytes = 0
-  /** Objects that were put into the blocks of others, and are counted by these blocks. */
+  /** Tiny objects that were put into the blocks of others. One that starts a block is counted by it. */
   tinyAllocs = 0
   private readonly mallocs: Float64Array
   private readonly frees: Float64Array

@@ -243,7 +243,8 @@ export class GoTiers {
     const { mheap, tally, memStats, collector, classes } = this
     const { mallocs, frees, totalBytes, liveBytes } = this.totals()
     const bySize = Array.from({ length: classes.count }, (_, sizeClass) => {
-      const counts = this.counts(sizeClass)
+      // Class 0 has no size; large objects, which it stands for elsewhere, are not told by size.
+      const counts = sizeClass === 0 ? { mallocs: 0, frees: 0 } : this.counts(sizeClass)
       return { Size: classes.size[sizeClass]!, Mallocs: counts.mallocs, Frees: counts.frees }
     })
     const idle = (mheap.mappedPages - mheap.usedPages) * Page.Bytes
@@ -258,7 +259,7 @@ export class GoTiers {
       HeapSys: mheap.mappedPages * Page.Bytes,
       HeapIdle: idle,
       HeapInuse: mheap.usedPages * Page.Bytes,
-      HeapReleased: mheap.releasedPages * Page.Bytes,
+      HeapReleased: (mheap.releasedPages + mheap.newPages) * Page.Bytes,
       HeapObjects: mallocs - frees,
       GCSys: this.metadataBytes,
       NextGC: collector.nextGC,

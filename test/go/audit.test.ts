@@ -54,6 +54,9 @@ const DAMAGES: Record<string, (opened: ReturnType<typeof open>) => void> = {
   'released pages are counted wrongly': ({ tiers }) => {
     tiers.mheap.releasedPages++
   },
+  'new pages are counted wrongly': ({ tiers }) => {
+    tiers.mheap.newPages--
+  },
   'a page was released that isn’t': ({ tiers }) => {
     tiers.tables.pageState[tiers.mheap.endPage - 60] = 2
   },
