@@ -1,6 +1,7 @@
 import { outOfRange, wrongType } from '../errors.ts'
+import { headerOf } from './c-header.ts'
 import { MOST_STRUCT_BYTES, NUMBERS } from './kinds.ts'
-import { headerOf, tableOf } from './layout-text.ts'
+import { tableOf } from './layout-text.ts'
 import type { AnyStruct, Fields } from './shapes.ts'
 import { type Endian, type Shape, shapeOf, withDefaultOrder } from './types.ts'
 
@@ -71,7 +72,10 @@ export class Layout {
     return this.table()
   }
 
-  /** The struct in C, with those that it contains; the compiler checks sizes and offsets. */
+  /**
+   * A header of the struct, and of those that it contains, for C11 or C++11 and later; the compiler checks sizes and offsets. A
+   * name that a compiler would refuse, such as `int`, `NULL` or `__x`, becomes another: `int_`, `NULL_`, `x`.
+   */
   toC(): string {
     return headerOf(this)
   }

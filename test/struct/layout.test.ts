@@ -43,13 +43,13 @@ test('a layout as data, as a table and as a header of C', (t) => {
     '     1     7  (padding)',
   ])
   t.regex(layout.toC(), /typedef struct My_order \{/)
-  t.regex(layout.toC(), / {2}uint32_t class : 3;/)
-  t.regex(layout.toC(), /_Static_assert\(offsetof\(My_order, price\) == 8/)
+  t.regex(layout.toC(), / {2}uint32_t class_ : 3;/)
+  t.regex(layout.toC(), /static_assert\(offsetof\(My_order, price\) == 8/)
 })
 
 test('a header declares what a struct contains before it', (t) => {
   const header = Order.layout().toC()
-  t.true(header.indexOf('} Point;') < header.indexOf('Point place;'))
+  t.true(header.indexOf('} Point;') < header.indexOf('struct Point place;'))
   t.regex(header, /uint8_t side; \/\* buy = 0, sell = 1 \*\//)
 })
 
