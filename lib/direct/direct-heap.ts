@@ -74,7 +74,12 @@ export class DirectHeap implements Allocator {
     if (checkCount('size', size) <= block.usable && this.pagesOf(size) === this.pagesOf(block.usable)) return address
     const moved = this.malloc(size)
     this.addon.copy(moved, address, Math.min(size, block.usable))
-    this.free(address)
+    try {
+      this.free(address)
+    } catch (error) {
+      this.free(moved) // the block stays where it was
+      throw error
+    }
     return moved
   }
 

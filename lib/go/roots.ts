@@ -59,16 +59,16 @@ export class Roots {
   remove(id: number): number {
     const unit = Number.isInteger(id) && id > 0 && id <= this.added.length ? this.added.words[id - 1]! : 0
     if (unit !== 0) {
-      this.added.words[id - 1] = 0
       this.free.push(id)
+      this.added.words[id - 1] = 0
     }
     return unit
   }
 
   /** The newest object; kept longer where a scope is open. */
   keep(unit: number): void {
-    this.newest = unit
     if (this.scopes.length > 0) this.scoped.push(unit)
+    this.newest = unit
   }
 
   /** Opens a scope. */
@@ -86,11 +86,11 @@ export class Roots {
     const { scopes, scoped } = this
     const index = scopes.indexOf(scope)
     if (index < 0) return
-    scopes.splice(index, 1)
     // What was allocated in it was allocated in the scope before it too, which goes on with it.
-    if (index > 0) return
-    const end = scopes[0]?.start ?? scoped.length
+    const end = index > 0 ? 0 : (scopes[1]?.start ?? scoped.length)
     if (!this.isDone) this.dropped.append(scoped.words.subarray(Math.min(end, this.scopedDone), end))
+    scopes.splice(index, 1)
+    if (end === 0) return
     scoped.words.copyWithin(0, end, scoped.length)
     scoped.length -= end
     for (const inner of scopes) inner.start -= end

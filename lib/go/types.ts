@@ -67,7 +67,7 @@ export class Types {
   }
 
   private add(size: number, units: Int32Array): TypeId {
-    const type = this.offsets.push(units) - 1
+    const type = this.offsets.length
     if (type << TypeEntry.Shift >= this.words.length) {
       const longer = new Int32Array(this.words.length * 2)
       longer.set(this.words)
@@ -82,6 +82,7 @@ export class Types {
     for (const unit of units) if (unit < 32) this.words[at + TypeWord.Mask]! |= 1 << unit
     const sizeClass = isSmall ? this.classBySize8[Math.ceil(stride / Word8.Bytes)]! : 0
     this.words[at + TypeWord.SpanClass] = isSmall ? spanClassOf(sizeClass, noscan) : 0
+    this.offsets.push(units)
     return type
   }
 }

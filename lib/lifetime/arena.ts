@@ -144,7 +144,14 @@ export class Arena implements Disposable, LocalArena {
   allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
     const bytes = checkArrayBytes(type, length)
     const address = this.alloc(bytes)
-    return arrayOver(this.heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
+    const { top } = this
+    try {
+      return arrayOver(this.heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
+    } catch (error) {
+      // The class makes none. What it may have allocated itself stays, and then this does.
+      if (this.top === top) this.top = address / Granule.Bytes
+      throw error
+    }
   }
 
   /** An arena of its own limit and chunks that ends with this one at the latest. */

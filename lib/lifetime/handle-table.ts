@@ -65,6 +65,11 @@ export class HandleTable implements Disposable {
     checkOptions(options)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
     this.heap = heap
+    // Whatever may fail comes before the block, and before the seat.
+    this.batch = batchOf(
+      token === undefined ? most : new Int32Array(heap.buffer, token.handles, Word.Count)[Word.Most]!
+    )
+    this.stack = new Int32Array(2 * this.batch)
     this.base = token?.handles ?? heap.calloc(Word.Count, 4)
     this.words = new Int32Array(heap.buffer, this.base, Word.Count)
     const { slots, tag } = heap.thread()
@@ -82,8 +87,6 @@ export class HandleTable implements Disposable {
       this.seat = this.seats.take(tag)
       Atomics.store(words, Word.Magic, MAGIC)
     } else this.seat = this.join(token.generation)
-    this.batch = Math.max(1, Math.min(MOST_BATCH, Math.floor(words[Word.Most]! / BATCHES_OF_TABLE)))
-    this.stack = new Int32Array(2 * this.batch)
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
@@ -415,6 +418,11 @@ function liveWord(handle: number): number {
 function addressIn(words: Int32Array, at: number): Address {
   const granule = words[at + Slot.Granule]!
   return granule <= Address32.MostGranule ? granule << Granule.Shift : granule * Granule.Bytes
+}
+
+/** Slots that a thread takes at once of a table that has so many. */
+function batchOf(most: number): number {
+  return Math.max(1, Math.min(MOST_BATCH, Math.floor(most / BATCHES_OF_TABLE)))
 }
 
 /** Whether a block of a table's size is at an address. */

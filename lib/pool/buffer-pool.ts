@@ -62,11 +62,10 @@ export class BufferPool extends RecycledBuffers {
   share(): PoolToken {
     this.checkOpen()
     const heap = this.heap.share()
-    if (!this.blocks.slots.isShared) {
-      this.leaveUsualPaths()
-      this.blocks.share(this.settings.mostWhenShared)
-    }
-    // On its own: this thread may have been struck between the two, in an earlier call.
+    const { slots } = this.blocks
+    const most = Math.max(this.settings.mostWhenShared, slots.used)
+    if (!slots.isShared) this.move(most, () => slots.shared(this.heap, most))
+    // On its own: this thread may have been struck between the two, in an earlier call. Nobody has had a token of it then.
     if (!this.blocks.slots.isJoined) this.join()
     const { address: pool, generation } = this.blocks.slots
     return { pool, generation, heap }

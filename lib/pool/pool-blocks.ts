@@ -33,21 +33,18 @@ export class PoolBlocks {
     this.seenDeaths = slots.deaths
   }
 
-  /** From now on the slots are where other threads see them. */
-  share(most: number): void {
-    this.slots = this.slots.shared(this.heap, Math.max(most, this.slots.used))
+  /** Whether every slot has a block, and there may be more slots. REQUIRES: a slot was asked for in vain */
+  get mayGrow(): boolean {
+    const { slots } = this
+    return !slots.isShared && slots.capacity < slots.shape.most
   }
 
-  /** A slot with a new block, acquired; -1 where there may be no more. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  /** A slot with a new block, acquired; -1 if no slot is empty. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   make(): number {
     this.settle()
     this.isAtWork = true
-    let slot = this.slots.claimEmpty()
-    if (slot < 0 && !this.slots.isShared && this.slots.capacity < this.slots.shape.most) {
-      this.slots = this.slots.grown(this.heap)
-      slot = this.slots.claimEmpty()
-    }
     const { slots } = this
+    const slot = slots.claimEmpty()
     if (slot >= 0) {
       try {
         const address = this.allocate(slots.shape)

@@ -351,11 +351,13 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
 
   /** A slot with a new block, acquired; -1 at `max`. */
   private make(): number {
-    const slot = this.blocks.make()
-    if (slot < 0) return -1
-    const { slots } = this.blocks
-    this.useWords(slots)
-    this.startTrimming()
+    const { blocks } = this
+    let slot = blocks.make()
+    if (slot < 0 && blocks.mayGrow) {
+      this.move(2 * blocks.slots.capacity, () => blocks.slots.grown(this.heap))
+      slot = blocks.make()
+    }
+    if (slot >= 0) this.startTrimming()
     return slot
   }
 
@@ -443,11 +445,21 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
     if (low > 0) this.trimIdle(Math.ceil(low / 2), this.settings.min, 'nobody needed them for a while')
   }
 
-  private useWords({ words, capacity }: PoolSlots): void {
+  /**
+   * The slots are elsewhere from now on, with room for `capacity`, for the usual path too, which has their words for itself. Whatever may fail
+   * comes first; then all of it is stored, and nothing comes between.
+   */
+  protected move(capacity: number, to: () => PoolSlots): void {
+    let { stack } = this
+    if (stack.length < capacity) {
+      stack = new Int32Array(capacity)
+      stack.set(this.stack)
+    }
+    const { blocks } = this
+    const slots = to()
+    const { words } = slots
+    blocks.slots = slots
     this.words = words
-    if (this.stack.length >= capacity) return
-    const stack = new Int32Array(capacity)
-    stack.set(this.stack)
     this.stack = stack
   }
 
@@ -465,17 +477,9 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
     this.plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
   }
 
-  /** Until `choosePaths`, none takes the usual path, which knows the words where they were. */
-  protected leaveUsualPaths(): void {
-    this.untilSlowAtFirst -= this.untilSlow
-    this.untilSlow = 0
-    this.plainRelease = 0
-  }
-
   /** The slots are where other threads see them. */
   protected join(): void {
     const { slots } = this.blocks
-    this.useWords(slots)
     this.choosePaths()
     const joined = slots.join(this.heap)
     if (joined === undefined) throw invalidToken('the pool was closed')

@@ -275,3 +275,23 @@ test('so many may be open at once', (t) => {
   again.alloc(1)
   heap.audit()
 })
+
+test('a class that makes no typed array takes nothing of an arena', (t) => {
+  using heap = new Heap({ limitBytes: 2 ** 26 })
+  using arena = heap.arena()
+  for (const bytes of [100, 200_000]) {
+    const before = arena.mark()
+    class None {
+      readonly isNone = true
+      static readonly BYTES_PER_ELEMENT = 1
+    }
+    t.throws(() => arena.allocArray(None as never, bytes), { code: 'ERR_INVALID_ARG_TYPE' })
+    t.is(arena.mark(), before)
+    class Greedy {
+      static readonly BYTES_PER_ELEMENT = 1
+      readonly address = arena.alloc(16)
+    }
+    t.throws(() => arena.allocArray(Greedy as never, bytes), { code: 'ERR_INVALID_ARG_TYPE' })
+    t.true(arena.mark() > before, 'what it has allocated stays')
+  }
+})

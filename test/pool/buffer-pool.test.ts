@@ -292,3 +292,23 @@ test('a hold ends well, also where the pool has grown or was shared meanwhile', 
     t.deepEqual(countsOf(pool), { acquired: 1 + more, leased: 0, idle: 0 })
   }
 })
+
+test('a heap that is full just when the pool grows: what is released is found again, once', async (t) => {
+  const size = 65_536
+  for (const count of [16, 63, 64, 128]) {
+    const heap = new Heap({ limitBytes: count * size })
+    const pool = new BufferPool({ size, heap })
+    const buffers = Array.from({ length: count }, () => pool.acquire())
+    t.throws(() => pool.acquire(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+    const last = buffers.pop()!
+    pool.release(last)
+    t.throws(() => pool.release(last), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+    t.deepEqual(countsOf(pool), { acquired: count - 1, leased: 0, idle: 1 })
+    t.is(pool.tryAcquire(), last)
+    t.throws(() => pool.acquire(), { code: 'ERR_HEAP_OUT_OF_MEMORY' }, 'and not the same once more')
+    for (const buffer of [...buffers, last]) pool.release(buffer)
+    await pool[Symbol.asyncDispose]()
+    t.is(heap.stats().liveBytes, 0)
+    heap.close()
+  }
+})
