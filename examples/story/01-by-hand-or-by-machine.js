@@ -3,8 +3,9 @@
 //     node examples/story/01-by-hand-or-by-machine.js [OBJECTS]
 import { Heap } from 'spanheap'
 import { GoHeap } from 'spanheap/go'
+import { integerArgument } from './arguments.js'
 
-const most = Number(process.argv[2] ?? 300_000)
+const most = integerArgument('OBJECTS', { standard: 300_000, least: 1000, most: 10_000_000 })
 
 console.log('by hand')
 const heap = new Heap()
@@ -63,7 +64,7 @@ collected.removeRoot(root)
 collected.collect()
 console.log(`  the root removed: ${objects() - 1} live`)
 console.log('  the price: a cycle marks all that lives, needed or not')
-for (let live = most; live >= most / 100; live /= 10) {
+for (const live of [most, most / 10, most / 100].map(Math.floor)) {
   const kept = collected.addRoot(collected.allocate(Node))
   let tail = collected.allocate(Node)
   const list = collected.addRoot(tail)

@@ -3,6 +3,7 @@
 //     node examples/story/02-stack-and-heap.js [CALLS]
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { GoHeap } from 'spanheap/go'
+import { integerArgument } from './arguments.js'
 
 function depth() {
   try {
@@ -22,9 +23,9 @@ function depthIn(stackSizeMb) {
 
 if (!isMainThread) parentPort.postMessage(depth())
 else {
-  const calls = Number(process.argv[2] ?? 100)
+  const calls = integerArgument('CALLS', { standard: 100, least: 1, most: 1000 })
   const [small, large] = [await depthIn(1), await depthIn(3)]
-  console.log(`a thread with a stack of 1 MB: ${small} calls deep, then it overflows; one with 3 MB: ${large}`)
+  console.log(`a thread with a stack of 1 MB: ~${small} calls deep, then it overflows; one with 3 MB: ~${large}`)
 
   const heap = new GoHeap({ gcPercent: -1 })
   const Local = heap.defineType({ size: 64, pointers: [0] })

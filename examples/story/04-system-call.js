@@ -3,8 +3,9 @@
 //     node examples/story/04-system-call.js [BLOCKS]
 import { Heap } from 'spanheap'
 import { DirectHeap } from 'spanheap/direct'
+import { integerArgument } from './arguments.js'
 
-const blocks = Number(process.argv[2] ?? 20_000)
+const blocks = integerArgument('BLOCKS', { standard: 20_000, least: 1, most: 1_000_000 })
 const BYTES = 64
 
 /** The system calls that `work` makes on a heap, and the nanoseconds that each of its `count` blocks takes. */

@@ -3,8 +3,9 @@
 //     node examples/story/05-free-list.js [BLOCKS]
 import { Heap } from 'spanheap'
 import { FreeListHeap } from 'spanheap/freelist'
+import { integerArgument } from './arguments.js'
 
-const most = Number(process.argv[2] ?? 16_000)
+const most = integerArgument('BLOCKS', { standard: 16_000, least: 16, most: 1_000_000 })
 const GRANULE = 16
 const FIRST = 65536 // where the heap starts: address 0 is never valid
 
@@ -75,7 +76,7 @@ function search(options, blocks) {
 
 console.log('\na malloc where no hole is large enough: the best of 20')
 for (let i = 0; i < 20; i++) search({ search: i % 2 === 0 ? 'all' : 'free' }, 1000) // the code warms up
-for (let blocks = most / 16; blocks <= most; blocks *= 4) {
+for (const blocks of [most / 16, most / 4, most].map(Math.floor)) {
   const [all, free] = ['all', 'free'].map((kind) => (search({ search: kind }, blocks) / 1000).toFixed(1))
   console.log(
     `  ${String(blocks).padStart(6)} blocks in front: ${all.padStart(7)} µs through all of them, ` +

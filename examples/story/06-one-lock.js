@@ -3,6 +3,7 @@
 //     node examples/story/06-one-lock.js [PAIRS]
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { Heap } from 'spanheap'
+import { integerArgument } from './arguments.js'
 
 const BYTES = 64
 const WARM_UP = 20_000
@@ -47,7 +48,7 @@ async function runOnce(options, threads, count) {
 }
 
 async function main() {
-  const count = Number(process.argv[2] ?? 200_000)
+  const count = integerArgument('PAIRS', { standard: 200_000, least: 1, most: 100_000_000 })
   console.log(`malloc(${BYTES}) and free; Atomics operations of 1000 pairs, and the time of a pair`)
   for (const threadCache of [true, false]) {
     const heap = new Heap({ limitBytes: 2 ** 28, threadCache })

@@ -4,11 +4,13 @@
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { Heap } from 'spanheap'
+import { endWith, integerArgument } from './arguments.js'
 
 const SMALL = 256 * 1024
 const MEDIUM = 1024 * 1024
-const file = process.argv[2] ?? new URL('../../traces/jq.mtrc.gz', import.meta.url)
-const most = Number(process.argv[3] ?? 60_000)
+const USAGE = '[TRACE [EVENTS]]'
+const most = integerArgument(USAGE, { at: 3, standard: 60_000, least: 1, most: 10_000_000 })
+const words = traceOf(process.argv[2] ?? new URL('../../traces/jq.mtrc.gz', import.meta.url))
 
 let heap = new Heap({ limitBytes: 2 ** 30 })
 let before = heap.stats()
@@ -61,10 +63,19 @@ for (; spans.size < 3; blocks++) spans.add(Math.floor(alone.malloc(16) / 8192))
 console.log(`  ${(blocks - 1) / 2} in each span of 8192 bytes`)
 alone.close()
 
-/** A trace is eight words, then three for each event; docs/traces.md. */
-function* eventsOf(path) {
-  const data = gunzipSync(readFileSync(path))
-  const words = new Uint32Array(data.buffer, data.byteOffset, Math.floor(data.length / 4))
+/** The words of a trace: eight, then three for each event; docs/traces.md. */
+function traceOf(path) {
+  try {
+    const data = gunzipSync(readFileSync(path))
+    const words = new Uint32Array(data.buffer, data.byteOffset, Math.floor(data.length / 4))
+    if (words[0] === 0x4352544d && words.length >= 8 + 3 * words[4]) return words
+    return endWith(USAGE, `${path} is no trace`)
+  } catch (error) {
+    return endWith(USAGE, error.message)
+  }
+}
+
+function* events() {
   for (let at = 8; at < 8 + 3 * Math.min(words[4], most); at += 3) {
     yield {
       operation: ['malloc', 'free', 'realloc', 'calloc'][words[at] & 255],
@@ -80,9 +91,9 @@ const tiers = ['thread cache', 'central cache', 'page heap', 'system']
 const counts = { malloc: [0, 0, 0, 0], free: [0, 0, 0, 0] }
 const sizes = { small: 0, medium: 0, large: 0 }
 const addresses = new Map()
-let events = 0
-for (const { operation, slot, bytes } of eventsOf(file)) {
-  events++
+let played = 0
+for (const { operation, slot, bytes } of events()) {
+  played++
   if (operation === 'malloc') addresses.set(slot, heap.malloc(bytes))
   else if (operation === 'calloc') addresses.set(slot, heap.calloc(1, bytes))
   else if (operation === 'realloc') addresses.set(slot, heap.realloc(addresses.get(slot), bytes))
@@ -98,7 +109,7 @@ for (const { operation, slot, bytes } of eventsOf(file)) {
 }
 
 console.log(
-  `${events} events of a real program: ${sizes.small} requests of small size, ${sizes.medium} medium, ${sizes.large} large`
+  `${played} events of a real program: ${sizes.small} requests of small size, ${sizes.medium} medium, ${sizes.large} large`
 )
 console.log(
   `  ${'the deepest tier that took part'.padEnd(34)}${'malloc, calloc, realloc'.padStart(24)}${'free'.padStart(10)}`

@@ -3,8 +3,9 @@
 //     node examples/story/08-fragmentation.js [ROUNDS]
 import { Heap } from 'spanheap'
 import { FreeListHeap } from 'spanheap/freelist'
+import { integerArgument } from './arguments.js'
 
-const rounds = Number(process.argv[2] ?? 12)
+const rounds = integerArgument('ROUNDS', { standard: 12, least: 1, most: 20 })
 const MIB = 2 ** 20
 
 /** Numbers in [0, 1), the same ones in every run. */

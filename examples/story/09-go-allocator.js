@@ -2,8 +2,9 @@
 //
 //     node examples/story/09-go-allocator.js [OBJECTS]
 import { GoHeap } from 'spanheap/go'
+import { integerArgument } from './arguments.js'
 
-const objects = Number(process.argv[2] ?? 200_000)
+const objects = integerArgument('OBJECTS', { standard: 200_000, least: 1, most: 3_000_000 })
 const PAGE = 8192
 
 function heapFor(work) {

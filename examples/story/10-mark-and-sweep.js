@@ -7,6 +7,9 @@
 // Each object refers to a small witness of its own as well, which is marked when the object is scanned.
 // So: no object left, it was white; the object alone, grey; the witness too, black.
 import { GoHeap } from 'spanheap/go'
+import { noArguments } from './arguments.js'
+
+noArguments()
 
 /** 32 KiB: the largest object that is scanned in one go, and more than a slice does at least. So each slice scans one. */
 const BYTES = 32768

@@ -8,8 +8,11 @@ import { execFileSync } from 'node:child_process'
 import { PerformanceObserver, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { integerArgument } from './arguments.js'
 
-const [nodes = 200_000, side] = process.argv.slice(2).map((text, i) => (i === 0 ? Number(text) : text))
+const nodes = integerArgument('NODES', { standard: 200_000, least: 1000, most: 5_000_000 })
+/** What a child is told: the side that it plays, and the process that started it. */
+const [side, parent] = process.env.SAME_GRAPH_SIDE?.split(' ') ?? []
 /** A subtree that is replaced has at most this part of the nodes. */
 const PARTS = 1024
 
@@ -35,6 +38,7 @@ function onV8() {
   const root = new TreeNode(0)
 
   function grow(node, below) {
+    if (below > nodes / PARTS) endWithParent()
     if (below === 0) return
     node.left = leftOf(below) > 0 ? new TreeNode(below) : null
     if (node.left !== null) grow(node.left, leftOf(below) - 1)
@@ -88,6 +92,7 @@ async function onGo() {
   }
 
   function grow(node, below) {
+    if (below > nodes / PARTS) endWithParent()
     if (below === 0) return
     if (leftOf(below) > 0) grow(child(node, LEFT, below), leftOf(below) - 1)
     grow(child(node, RIGHT, below), rightOf(below) - 1)
@@ -118,6 +123,11 @@ async function onGo() {
   }
 }
 
+/** Who started this process may be gone: nobody waits for the figures then. */
+function endWithParent() {
+  if (process.ppid !== Number(parent)) process.exit(1)
+}
+
 /** The same work on either. */
 async function play() {
   const tree = side === 'v8' ? onV8() : await onGo()
@@ -144,6 +154,7 @@ async function play() {
     tree.drop(node)
     tree.grow(node, below)
     subtree = Math.max(subtree, performance.now() - from)
+    endWithParent()
     replaced += below
   }
   const end = performance.now()
@@ -174,8 +185,9 @@ async function play() {
 /** Every figure's best of three runs. */
 function bestOfThree(name) {
   const path = fileURLToPath(import.meta.url)
+  const env = { ...process.env, SAME_GRAPH_SIDE: `${name} ${process.pid}` }
   const runs = [1, 2, 3].map(() =>
-    JSON.parse(execFileSync(process.execPath, ['--expose-gc', path, String(nodes), name]))
+    JSON.parse(execFileSync(process.execPath, ['--expose-gc', path, String(nodes)], { env }))
   )
   return Object.fromEntries(Object.keys(runs[0]).map((key) => [key, Math.min(...runs.map((run) => run[key]))]))
 }
@@ -187,12 +199,12 @@ function main() {
   const ms = (key) => (figures) => `${figures[key].toFixed(1)} ms`
   console.log(`a tree of ${nodes} nodes, each two pointers and a number; the best of three runs`)
   row('', (figures) => (figures === sides[0] ? 'V8' : 'GoHeap'))
-  row('bytes of a node', ({ bytes }) => (bytes / nodes).toFixed(1))
-  row('held in the end', ({ held }) => `${(held / 2 ** 20).toFixed(1)} MiB`)
+  row('bytes of a node', (figures) => `${figures === sides[0] ? '~' : ''}${(figures.bytes / nodes).toFixed(1)}`)
+  row('held in the end', ({ held }) => `~${(held / 2 ** 20).toFixed(1)} MiB`)
   row('built in', ms('build'))
   row('as many nodes replaced in', ms('replace'))
   row('processor time of both, all threads', ms('cpu'))
-  row('  pauses of the collector meanwhile', ({ count }) => String(count))
+  row('  pauses of the collector meanwhile', ({ count }) => `~${count}`)
   row('  all of them', ms('total'))
   row('  the longest', ms('longest'))
   row('  the longest time that one subtree took', ms('subtree'))
