@@ -77,7 +77,7 @@ const copies: Record<string, () => (from: string, to: string) => Promise<void>> 
     return (from, to) =>
       withFiles(from, to, async (source, target) => {
         let written: Promise<void> | undefined
-        for await (const chunk of pool.read(source)) {
+        for await (const chunk of pool.read(source, { start: 0 })) {
           await written
           written = pool.write(target, chunk)
         }

@@ -16,7 +16,7 @@ const source = await open(from)
 const target = await open(to, 'w')
 const start = performance.now()
 let bytes = 0
-for await (const chunk of pool.read(source)) {
+for await (const chunk of pool.read(source, { start: 0 })) {
   await pool.write(target, chunk)
   bytes += chunk.length
 }

@@ -111,6 +111,7 @@ export class BufferPool extends RecycledBuffers {
    * holds it longer, and so does `leaseOf(chunk).retain()`.
    *
    * A FileHandle is read into the pool's buffers, and so is a socket of `connect` or `createServer`. What another stream has read is copied.
+   * A file or socket of these can be read on after the loop was left: nothing is missed. Another stream is destroyed, as by any loop over it.
    */
   read(source: ReadSource, options: ReadOptions = {}): AsyncGenerator<PoolBuffer, void, void> {
     checkOptions(options)
@@ -134,22 +135,32 @@ export class BufferPool extends RecycledBuffers {
     return write(target, view, options, hold)
   }
 
-  /** A connection, as of `net.connect`, that reads into the pool's buffers; to be read by `read`, since it has no event `data`. */
-  connect(options: NetConnectOpts): Socket {
+  /**
+   * A connection, as of `net.connect`, that reads into the pool's buffers: options, a port and a host, or a path, and a listener of the event
+   * `connect`. To be read by `read`, since it has no event `data`.
+   */
+  connect(options: NetConnectOpts, listener?: () => void): Socket
+  connect(port: number, host?: string, listener?: () => void): Socket
+  connect(port: number, listener?: () => void): Socket
+  connect(path: string, listener?: () => void): Socket
+  connect(...args: unknown[]): Socket {
     this.checkOpen()
-    return connectPooled(this, options)
+    return connectPooled(this, args)
   }
 
-  /** A server, as of `net.createServer`, whose connections read into the pool's buffers. */
-  createServer(listener: (socket: Socket) => void): Server
-  createServer(options: ServerOpts, listener: (socket: Socket) => void): Server
-  createServer(options: ServerOpts | ((socket: Socket) => void), listener?: (socket: Socket) => void): Server {
+  /**
+   * A server, as of `net.createServer`, whose connections read into the pool's buffers. If a listener of `connection` returns a promise that is
+   * rejected, its socket is destroyed with the error, and the server goes on.
+   */
+  createServer(listener?: (socket: Socket) => void): Server
+  createServer(options?: ServerOpts, listener?: (socket: Socket) => void): Server
+  createServer(options?: ServerOpts | ((socket: Socket) => void), listener?: (socket: Socket) => void): Server {
     this.checkOpen()
     const listen = typeof options === 'function' ? options : listener
-    if (typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
-    if (typeof options === 'function') return createPooledServer(this, {}, listen)
-    checkOptions(options ?? {}) // none are as good as `{}` to Node
-    return createPooledServer(this, options, listen)
+    if (listen !== undefined && typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
+    const chosen = typeof options === 'function' ? {} : (options ?? {}) // none are as good as `{}` to Node
+    checkOptions(chosen)
+    return createPooledServer(this, chosen, listen)
   }
 
   /** A lease; undefined where all buffers are in use, or the pool is closed. */

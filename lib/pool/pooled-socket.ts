@@ -1,13 +1,6 @@
 import { Buffer } from 'node:buffer'
-import {
-  type ConnectOpts,
-  connect,
-  createServer,
-  type NetConnectOpts,
-  type Server,
-  type ServerOpts,
-  Socket,
-} from 'node:net'
+import { EventEmitter } from 'node:events'
+import { type ConnectOpts, connect, type NetConnectOpts, Server, type ServerOpts, type Socket } from 'node:net'
 import { AllocatorError } from '../errors.ts'
 import type { Lease } from './lease.ts'
 
@@ -122,10 +115,9 @@ class Reading {
     return this.news
   }
 
-  /** One reads no more. After the last, what was received goes back. */
+  /** One reads no more. After the last, what was received waits for the next one. */
   drop(): void {
-    if (--this.readers > 0) return
-    for (const { lent } of this.queue.splice(0)) lent?.giveBack()
+    if (--this.readers === 0) this.copyQueue()
   }
 
   /** A lease for what comes next; undefined where the pool has none left, or no memory, or is closed. */
@@ -147,7 +139,7 @@ class Reading {
     }
   }
 
-  /** Nobody has read what a socket received that is closed, and maybe nobody will: it may not keep buffers of the pool. */
+  /** Nobody reads what the socket has received, and maybe nobody will: it may not keep buffers of the pool. */
   private copyQueue(): void {
     for (const chunk of this.queue) {
       if (chunk.lent === undefined) continue
@@ -175,11 +167,12 @@ export function readingOf(socket: unknown): Reading | undefined {
   return received.get(socket as Socket)
 }
 
-/** A connection that reads into a pool's buffers. */
-export function connectPooled(memory: ReadMemory, options: NetConnectOpts): Socket {
+/** A connection that reads into a pool's buffers. @param args those of `net.connect` */
+export function connectPooled(memory: ReadMemory, args: unknown[]): Socket {
+  const { options, listener } = connectArguments(args)
   const reading = new Reading(memory)
   try {
-    const socket = connect({ ...options, onread: reading.onread } as NetConnectOpts & ConnectOpts)
+    const socket = connect({ ...options, onread: reading.onread } as unknown as NetConnectOpts & ConnectOpts, listener)
     reading.follow(socket)
     return socket
   } catch (error) {
@@ -188,43 +181,73 @@ export function connectPooled(memory: ReadMemory, options: NetConnectOpts): Sock
   }
 }
 
-/**
- * A server whose connections read into a pool's buffers. Node has `onread` for sockets that a program makes, not for those that a server
- * accepts: so an accepted one, which has read nothing yet, gives its handle to one that is made.
- */
+/** What `net.connect` was given in whichever of its ways: options, a port and maybe a host, a path; each with or without a listener. */
+function connectArguments(args: unknown[]): { options: object; listener: (() => void) | undefined } {
+  const [first, second] = args
+  const last = args[args.length - 1]
+  const listener = typeof last === 'function' ? (last as () => void) : undefined
+  if (typeof first === 'object' && first !== null) return { options: first, listener }
+  if (typeof first === 'string' && !(Number(first) >= 0)) return { options: { path: first }, listener }
+  return { options: { port: first, ...(typeof second === 'string' ? { host: second } : {}) }, listener }
+}
+
+/** Makes a server whose connections read into a pool's buffers. */
 export function createPooledServer(
   memory: ReadMemory,
   options: ServerOpts,
-  listener: (socket: Socket) => void
+  listener: ((socket: Socket) => void) | undefined
 ): Server {
-  return createServer({ ...options, pauseOnConnect: true }, (accepted) => {
-    const reading = new Reading(memory)
-    const socket = takeOver(accepted, reading, options)
-    reading.follow(socket)
-    listener(socket)
-  })
+  return new PooledServer(memory, options, listener)
 }
 
-/** Fields of Node's sockets that have no public name. They are the same in Node 20 to 26; test/pool says so. */
-interface HandleOwner {
-  _handle: object | null
-  _server: object | null
-  server: object | null
+/**
+ * As Node's, but what it accepts reads into a pool's buffers. Node has `onread` for sockets that a program makes, not for those that a server
+ * accepts: so an accepted one is made such as Node makes the others, before anybody has it.
+ *
+ * Listeners are watched for rejections, as by the option `captureRejections` of an EventEmitter: Node's server then destroys the socket.
+ */
+class PooledServer extends Server {
+  readonly #memory: ReadMemory
+
+  constructor(memory: ReadMemory, options: ServerOpts, listener: ((socket: Socket) => void) | undefined) {
+    super(options, listener)
+    this.#memory = memory
+    EventEmitter.call(this as never, { captureRejections: true })
+  }
+
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event === 'connection') receive(this.#memory, args[0] as AcceptedSocket)
+    return (super.emit as (...all: unknown[]) => boolean).call(this, event, ...args)
+  }
 }
 
-function takeOver(accepted: Socket, { onread }: Reading, options: ServerOpts): Socket {
-  const from = accepted as unknown as HandleOwner
-  const { _handle: handle, _server: server } = from
-  const { allowHalfOpen = false } = options
-  const socket = new Socket({ handle, allowHalfOpen, onread, readable: true, writable: true } as ConstructorParameters<
-    typeof Socket
-  >[0])
-  const to = socket as unknown as HandleOwner
-  // The server counts its connections by the field: so the count goes with the handle.
-  to._server = server
-  to.server = server
-  from._handle = null
-  from._server = null
-  accepted.destroy()
-  return socket
+/** A Socket's fields that have no public name. They are the same in Node 20 to 26; test/pool says so. */
+interface AcceptedSocket extends Socket {
+  readonly _handle?: { useUserBuffer?(buffer: Buffer): void } | null
+  [field: symbol]: unknown
+}
+
+/** The symbols of the fields in which a Socket keeps what the option `onread` asks for. */
+const ONREAD_FIELDS = ['kBuffer', 'kBufferCb', 'kBufferGen'] as const
+
+/**
+ * An accepted socket, which has read nothing yet, reads into a pool's buffers from now on. One that isn't Node's own, as a program may hand a
+ * server by `emit`, stays as it is; `pool.read` copies what that has read.
+ */
+function receive(memory: ReadMemory, socket: AcceptedSocket): void {
+  const handle = socket?._handle
+  if (typeof handle?.useUserBuffer !== 'function' || received.has(socket)) return
+  const symbols = Object.getOwnPropertySymbols(socket)
+  const [buffer, callback, generator] = ONREAD_FIELDS.map((name) =>
+    symbols.find(({ description }) => description === name)
+  )
+  if (buffer === undefined || callback === undefined || generator === undefined || socket[buffer] !== null) return
+  const reading = new Reading(memory)
+  const { onread } = reading
+  const first = onread.buffer()
+  socket[buffer] = first
+  socket[callback] = onread.callback
+  socket[generator] = onread.buffer
+  handle.useUserBuffer(first)
+  reading.follow(socket)
 }

@@ -10,9 +10,12 @@ import { isFileHandle } from './write.ts'
 
 /** How something is read. */
 export interface ReadOptions extends Abortable {
-  /** Of a file: where to begin. By default where the file is. */
+  /**
+   * Of a file: where to begin. Then the next chunk is read while the program has one, and the file stays where it is. By default it is read from
+   * where the file is, which moves on by exactly the chunks that the program got: a loop that is left can be gone on with.
+   */
   start?: number
-  /** Of a file: the last byte that is read, as of `fs.createReadStream`. */
+  /** Of a file: the last byte that is read, as of `fs.createReadStream`; `Infinity` (the default) for all there is. */
   end?: number
 }
 
@@ -62,12 +65,18 @@ export async function* read(
   else throw wrongType('source', 'a FileHandle, a socket or a Readable', source)
 }
 
-/** A file is read one chunk ahead: while the program has one, the system fetches the next, if there is a buffer for it. */
+/**
+ * From a place of its own a file is read one chunk ahead: while the program has one, the system fetches the next, if there is a buffer for it.
+ * From where the file is, nothing is read before it is asked for: the program may leave the loop, and would miss it then; and it couldn't
+ * close a FIFO to which nobody writes.
+ */
 async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions): AsyncGenerator<Buffer, void, void> {
   const { start, end, signal } = options
   if (start !== undefined) checkCount('start', start)
-  let left = end === undefined ? Number.POSITIVE_INFINITY : checkCount('end', end) - (start ?? 0) + 1
+  const isAll = end === undefined || end === Number.POSITIVE_INFINITY
+  let left = isAll ? Number.POSITIVE_INFINITY : checkCount('end', end) - (start ?? 0) + 1
   let position = start
+  const waiting = abortable(signal)
   const begin = (lease: Lease): FileRead => {
     const letGo = lease.hold()
     const length = Math.min(lease.buffer.length, left)
@@ -80,14 +89,14 @@ async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions)
   let next: FileRead | undefined
   try {
     while (left > 0) {
-      const { lease, done } = next ?? begin(pool.tryLease() ?? (await pool.leaseAsync(options)))
+      const { lease, done } = next ?? begin(pool.tryLease() ?? (await pool.leaseAsync(waiting)))
       next = undefined
       try {
         const bytesRead = await orAborted(done, signal)
         if (bytesRead === 0) return
         left -= bytesRead
         if (position !== undefined) position += bytesRead
-        const ahead = left > 0 ? pool.tryLease() : undefined
+        const ahead = left > 0 && position !== undefined ? pool.tryLease() : undefined
         if (ahead !== undefined) next = begin(ahead)
         yield pool.first(lease, bytesRead)
       } finally {
@@ -97,6 +106,10 @@ async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions)
   } finally {
     next?.lease.release()
   }
+}
+
+function abortable(signal: AbortSignal | undefined): Abortable {
+  return signal === undefined ? {} : { signal }
 }
 
 /** A read that the system is at. */
@@ -110,12 +123,12 @@ interface FileRead {
 async function* copyStream(
   pool: ReadPool,
   source: AsyncIterable<Uint8Array>,
-  options: ReadOptions
+  { signal }: ReadOptions
 ): AsyncGenerator<Buffer, void, void> {
-  for await (const chunk of untilAborted(source, options.signal)) {
+  for await (const chunk of untilAborted(source, signal)) {
     if (!types.isUint8Array(chunk)) throw wrongType('a chunk of the source', 'a Uint8Array', chunk)
     for (let from = 0; from < chunk.length; from += pool.size) {
-      const lease = await pool.leaseAsync(options)
+      const lease = await pool.leaseAsync(abortable(signal))
       try {
         const part = chunk.subarray(from, from + pool.size)
         lease.buffer.set(part)

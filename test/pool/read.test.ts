@@ -1,3 +1,8 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import test from 'ava'
 import { fileOf, gather, isWhole, poolOf, reasonOf, sample } from '../support/pool-io.ts'
@@ -28,6 +33,49 @@ test('start and end are those of fs.createReadStream', async (t) => {
   t.deepEqual(await gather(pool.read(file, { start: 10, end: 9 })), Buffer.alloc(0))
   const { bytesRead } = await file.read(Buffer.alloc(5000), 0, 3000, 0)
   t.is(bytesRead, 3000)
+  await isWhole(t, pool)
+})
+
+test('a loop over a file that is left can be gone on with, by whatever reads it', async (t) => {
+  for (const max of [1, 8]) {
+    const pool = poolOf(t, 1024, max)
+    const contents = sample(10 * 1024)
+    const file = await fileOf(t, contents)
+    const read: Buffer[] = []
+    for await (const chunk of pool.read(file)) {
+      read.push(Buffer.from(chunk))
+      if (read.length === 2) break
+    }
+    const { buffer } = await file.read(Buffer.alloc(100), 0, 100, null)
+    read.push(buffer)
+    await t.throwsAsync(async () => {
+      for await (const chunk of pool.read(file)) {
+        read.push(Buffer.from(chunk))
+        throw new Error('on purpose')
+      }
+    })
+    for await (const chunk of pool.read(file, { end: Number.POSITIVE_INFINITY })) read.push(Buffer.from(chunk))
+    t.deepEqual(Buffer.concat(read), contents)
+    // From a place of its own the file stays where it is: at its end.
+    for await (const _ of pool.read(file, { start: 0, end: Number.POSITIVE_INFINITY })) break
+    t.is((await file.read(Buffer.alloc(1), 0, 1, null)).bytesRead, 0)
+    await isWhole(t, pool)
+  }
+})
+
+test('a FIFO to which nobody writes any more can be closed', async (t) => {
+  const pool = poolOf(t)
+  const folder = mkdtempSync(join(tmpdir(), 'spanheap-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'fifo')
+  execFileSync('mkfifo', [path])
+  const file = await open(path, 'r+') // its own writer: it has no end
+  await file.write('hello')
+  for await (const chunk of pool.read(file)) {
+    t.is(chunk.toString(), 'hello')
+    await file.close()
+    break
+  }
   await isWhole(t, pool)
 })
 
@@ -164,7 +212,7 @@ test('a pool that is closed reads nothing more', async (t) => {
   let chunks = 0
   const error = await reasonOf(
     (async () => {
-      for await (const _ of pool.read(file)) {
+      for await (const _ of pool.read(file, { start: 0 })) {
         chunks++
         pool.close()
       }
