@@ -206,6 +206,7 @@ function collected(options: { gcPercent?: number; memoryLimit?: number }): Figur
 function searched(options: ConstructorParameters<typeof FreeListHeap>[0]): Figures {
   const heap = new FreeListHeap({ limitBytes: 256 * MIB, ...options })
   const blocks = Array.from({ length: 2000 }, (_, i) => heap.malloc(i % KIB))
+  const { mmap } = heap.stats().syscalls
   const ns = nanoseconds(2000, () => {
     for (let i = 0; i < 2000; i++) {
       const at = (i * 7919) % 2000
@@ -213,7 +214,7 @@ function searched(options: ConstructorParameters<typeof FreeListHeap>[0]): Figur
       blocks[at] = heap.malloc((i * 31) % KIB)
     }
   })
-  return { 'replace one of 2000 blocks, ns': ns, 'mmap calls': heap.stats().syscalls.mmap }
+  return { 'replace one of 2000 blocks, ns': ns, 'mmap calls': mmap }
 }
 
 /** A list of 1000 objects stays; 300 000 come and go. */

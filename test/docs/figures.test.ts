@@ -1,0 +1,129 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
+import { Heap } from '../../lib/index.ts'
+import { generateSizeClasses } from '../../lib/tcmalloc/size-class.ts'
+import { readTrace } from '../../lib/trace/trace.ts'
+import { ROOT, run } from '../support/child.ts'
+
+const KIB = 2 ** 10
+const MIB = 2 ** 20
+
+function textOf(document: string): string {
+  return readFileSync(join(ROOT, document), 'utf8')
+}
+
+/** The cells of the rows of a table that begins with such a head; thousands may be apart. */
+function rowsOf(document: string, head: string): string[][] {
+  const lines = textOf(document).split('\n')
+  const start = lines.findIndex((line) => line.startsWith(head)) + 2
+  const end = lines.findIndex((line, i) => i >= start && !line.startsWith('|'))
+  const cells = (line: string) =>
+    line
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim())
+  return lines.slice(start, end).map((line) => cells(line.replace(/(?<=\d) (?=\d{3}\b)/g, '')))
+}
+
+/** What a sentence of a document says, as numbers. */
+function said(t: ExecutionContext, document: string, sentence: RegExp): number[] {
+  const found = sentence.exec(
+    textOf(document)
+      .replace(/\s+/g, ' ')
+      .replace(/(?<=\d) (?=\d{3}\b)/g, '')
+  )
+  t.truthy(found, `${document}: ${sentence}`)
+  return found!.slice(1).map(Number)
+}
+
+test('the table of size classes is what its script prints, and the text says the worst of it', (t) => {
+  const printed = execFileSync(process.execPath, ['scripts/size-class-table.mjs'], { cwd: ROOT, encoding: 'utf8' })
+  t.true(textOf('docs/size-classes.md').includes(printed.trim()))
+  const classes = generateSizeClasses()
+  t.deepEqual(said(t, 'docs/size-classes.md', /The rule gives (\d+) classes/), [classes.length])
+  const tails = classes.map(({ size, pages, objects }) => 1 - (objects * size) / (pages * 8192))
+  const tail = tails.indexOf(Math.max(...tails))
+  t.deepEqual(said(t, 'docs/size-classes.md', /The worst tail is (\d+) % \((\d+) bytes\)/), [
+    Math.round(100 * tails[tail]!),
+    classes[tail]!.size,
+  ])
+  // Of a request that is a byte longer than the class before.
+  const lost = classes.map(({ size }, i) => (i === 0 || size <= 128 ? 0 : 1 - (classes[i - 1]!.size + 1) / size))
+  const percent = lost.map((part) => Math.round(1000 * part) / 10)
+  const worst = Math.max(...percent)
+  const sizes = classes.filter((_, i) => percent[i] === worst).map(({ size }) => size)
+  t.deepEqual(said(t, 'docs/size-classes.md', /rounding above 128 bytes is (\d+) % \((\d+) and (\d+) bytes\)/), [
+    Math.round(worst),
+    ...sizes,
+  ])
+})
+
+test('the table of traces is right', (t) => {
+  const mebibytes = (bytes: number) => `${(bytes / MIB).toFixed(bytes < 100 * MIB ? 1 : 0)} MiB`
+  const rows = rowsOf('docs/traces.md', '| file | what ran |')
+  t.is(rows.length, 6)
+  for (const [file, , ...figures] of rows) {
+    const trace = readTrace(join(ROOT, 'traces', file!.replaceAll('`', '')))
+    let asked = 0
+    let live = 0
+    const byThread = new Array<number>(trace.threads).fill(0)
+    for (let event = 0; event < trace.events; event++) {
+      asked += trace.size[event]!
+      byThread[trace.thread[event]!]!++
+      if (trace.operation[event] === 1) live--
+      else if (trace.operation[event] !== 2) live++
+    }
+    const expected = [trace.events, trace.threads, trace.slots, mebibytes(trace.peakLiveBytes), mebibytes(asked), live]
+    t.deepEqual(figures, expected.map(String), file)
+    const most = Math.round((100 * Math.max(...byThread)) / trace.events)
+    if (trace.name === 'node') t.deepEqual(said(t, 'docs/traces.md', /node \((\d+) % of its events/), [most])
+    if (trace.name === 'redis') t.deepEqual(said(t, 'docs/traces.md', /redis \((\d+) %\)/), [most])
+  }
+})
+
+test('the story’s replays make the calls that it says', async (t) => {
+  const lines = [
+    ...textOf('docs/the-story.md').matchAll(/^npx spanheap (replay .*?) +# mmap (\d+), (munmap|madvise) (\d+)$/gm),
+  ]
+  t.is(lines.length, 2)
+  for (const [, command, mmap, other, count] of lines) {
+    const { stdout, stderr } = await run(
+      process.execPath,
+      ['dist/lib/cli/main.js', ...command!.split(' '), '--json'],
+      120
+    )
+    t.is(stderr, '')
+    t.like(JSON.parse(stdout).syscalls, { mmap: Number(mmap), [other!]: Number(count) }, command)
+  }
+})
+
+test('what limitBytes reserves, and growth asks for, is what the document on tuning says', (t) => {
+  for (const [limit, reserved, resident] of rowsOf('docs/tuning.md', '| `limitBytes` | addresses')) {
+    const [amount, unit] = limit!.split(' ')
+    using heap = new Heap({ limitBytes: Number(amount) * (unit === 'GiB' ? 2 ** 30 : MIB) })
+    t.is(`${Math.round(heap.stats().reservedBytes / MIB)} MiB`, reserved, limit)
+    t.is(`${heap.residentBytes()! / KIB} KiB`, resident, limit)
+  }
+  for (const [growth, calls] of rowsOf('docs/tuning.md', '| `growth` | `mmap`')) {
+    const value = growth!
+      .replaceAll('`', '')
+      .replace('1 MiB', String(MIB))
+      .replaceAll("'", '"')
+      .replace(/(\w+):/g, '"$1":')
+    const options: FreeListHeapOptions = { limitBytes: 2 ** 28, growth: JSON.parse(value) }
+    using heap = new FreeListHeap(options)
+    for (let i = 0; i < 2000; i++) heap.malloc(i % KIB)
+    t.is(String(heap.stats().syscalls.mmap), calls, growth)
+  }
+  for (const [bytes, , kept] of rowsOf('docs/tuning.md', '| `chunkBytes` | ns')) {
+    using heap = new Heap({ limitBytes: 2 ** 28 })
+    const [amount, unit] = bytes!.split(' ')
+    const arena = heap.arena({ chunkBytes: Number(amount) * (unit === 'MiB' ? MIB : KIB) })
+    arena.alloc(64)
+    t.is(`${heap.stats().liveBytes / KIB} KiB`, kept, bytes)
+    arena.dispose()
+  }
+})
