@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer'
-import { AllocatorError, outOfRange, wrongType } from './errors.ts'
+import { AllocatorError, invalidValue, outOfRange, wrongType } from './errors.ts'
 
 /** Checks that `value` is a whole number of bytes (or objects): 0 to 2^53 - 1. */
 export function checkCount(name: string, value: unknown): number {
@@ -58,9 +58,9 @@ export function checkPointerOffsets(name: string, value: unknown, size: number):
   return offsets
 }
 
-/** Checks that `value` is one of `choices`; `undefined` gives the first. */
-export function checkChoice<T extends string>(name: string, value: unknown, choices: readonly [T, ...T[]]): T {
-  if (value === undefined) return choices[0]
+/** Checks that `value` is one of `choices`; `undefined` gives `fallback`. */
+export function checkChoice<T extends string>(name: string, value: unknown, choices: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback
   if (typeof value !== 'string') throw wrongType(name, `one of ${choices.join(', ')}`, value)
   const choice = choices.find((candidate) => candidate === value)
   if (choice === undefined) throw outOfRange(name, `one of ${choices.join(', ')}`, value)
@@ -89,7 +89,49 @@ export function checkNumber(name: string, value: unknown, least: number, most: n
   return value
 }
 
-/** Checks that a constructor was given an object, or nothing. */
-export function checkOptions(value: unknown): void {
-  if (typeof value !== 'object' || value === null) throw wrongType('options', 'an object', value)
+/** All options of a call. It is an object so that the compiler finds one that is missing, or is none. */
+export type OptionNames<Options> = Readonly<Record<keyof Options & string, true>>
+
+/**
+ * Checks that a call was given an object with no options but its own: one that is misspelled would be without effect.
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
+ */
+export function checkOptions<Options>(value: unknown, names: OptionNames<Options>, name = 'options'): void {
+  if (typeof value !== 'object' || value === null) throw wrongType(name, 'an object', value)
+  for (const key of Object.keys(value))
+    if (!Object.hasOwn(names, key)) throw unknownOption(name, key, Object.keys(names))
+}
+
+function unknownOption(name: string, key: string, names: readonly string[]): TypeError {
+  const near = nearest(key, names)
+  const all = `${name} may have ${names.join(', ')}`
+  return invalidValue(`${name}.${key} is unknown${near === undefined ? '' : `: did you mean ${near}?`} (${all})`)
+}
+
+/** The name that was meant, as far as one can tell: it begins or ends as the other does, or half of its letters are right. */
+function nearest(key: string, names: readonly string[]): string | undefined {
+  const wanted = key.toLowerCase()
+  let best: string | undefined
+  let least = Number.POSITIVE_INFINITY
+  for (const name of names) {
+    const candidate = name.toLowerCase()
+    const edits = editsBetween(wanted, candidate)
+    const isNear = edits * 2 <= Math.max(wanted.length, candidate.length) || candidate.startsWith(wanted)
+    if (!isNear || edits >= least) continue
+    best = name
+    least = edits
+  }
+  return best
+}
+
+/** How many letters have to be put in, taken away or changed to make one word of another (Levenshtein's distance). */
+function editsBetween(one: string, other: string): number {
+  let edits = Array.from({ length: other.length + 1 }, (_, i) => i)
+  for (const [i, letter] of [...one].entries()) {
+    const next = [i + 1]
+    for (let j = 0; j < other.length; j++)
+      next.push(Math.min(next[j]! + 1, edits[j + 1]! + 1, edits[j]! + (letter === other[j] ? 0 : 1)))
+    edits = next
+  }
+  return edits[other.length]!
 }

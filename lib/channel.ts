@@ -1,12 +1,14 @@
 import type { Buffer } from 'node:buffer'
 import { randomInt } from 'node:crypto'
 import { clearInterval, setInterval } from 'node:timers'
-import { checkInteger, checkOptions } from './arguments.ts'
+import { checkInteger, checkOptions, type OptionNames } from './arguments.ts'
 import { AllocatorError, closedError, invalidToken } from './errors.ts'
-import type { Heap } from './heap.ts'
+import { Heap } from './heap.ts'
 import { Locks } from './memory/locks.ts'
 import { Granule } from './memory/page.ts'
 import { Seats } from './memory/seats.ts'
+import { makePrintable, staysHere } from './printed.ts'
+import { notAHeap } from './token.ts'
 
 /** What a channel has room for by default, and at most. */
 const DEFAULT_CAPACITY = 64
@@ -50,6 +52,8 @@ export interface ChannelOptions {
   capacity?: number
 }
 
+const CHANNEL_OPTIONS: OptionNames<ChannelOptions> = { capacity: true }
+
 /** Who has a channel open, and who had. */
 export interface PeerCounts {
   /** Threads that have it open, the caller's among them. */
@@ -75,45 +79,55 @@ export interface ChannelToken {
  * `heap.stats().deadThreadsBytes`; what waits in the channel is in `passedBytes`: it belongs to nobody until it is received.
  */
 export class Channel implements Disposable {
-  private readonly heap: Heap
-  private readonly words: Int32Array
-  private readonly locks: Locks
-  private readonly seats: Seats
-  private readonly seat: number
-  private readonly address: number
-  private readonly capacity: number
-  private open = true
+  /** @internal */ readonly notCloneable = staysHere(
+    'a Channel',
+    ': use share(), and Channel.attach() in the other one'
+  )
+  readonly #heap: Heap
+  readonly #words: Int32Array
+  readonly #locks: Locks
+  readonly #seats: Seats
+  readonly #seat: number
+  readonly #address: number
+  readonly #capacity: number
+  #open = true
+
+  static {
+    makePrintable(Channel, 'Channel')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` as of `heap.share`, `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(heap: Heap, options?: ChannelOptions)
   /** @internal */
   constructor(heap: Heap, options: ChannelOptions, token: ChannelToken)
   constructor(heap: Heap, options: ChannelOptions = {}, token?: ChannelToken) {
-    checkOptions(options)
+    checkOptions(options, CHANNEL_OPTIONS)
     const capacity = checkInteger('capacity', options.capacity, 1, MOST_CAPACITY, DEFAULT_CAPACITY)
+    if (!(heap instanceof Heap)) throw notAHeap(heap)
     heap.share() // only what can be shared has anyone to talk to
-    this.heap = heap
-    this.address = token?.channel ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
-    const head = new Int32Array(heap.buffer, this.address, Word.Cells)
+    this.#heap = heap
+    this.#address = token?.channel ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
+    const head = new Int32Array(heap.buffer, this.#address, Word.Cells)
     const { slots, tag } = heap.thread()
-    this.seats = new Seats(head, Word.Peers, Word.Seats, slots)
+    this.#seats = new Seats(head, Word.Peers, Word.Seats, slots)
     if (token === undefined) {
       head[Word.Capacity] = capacity
       head[Word.Generation] = randomInt(1, 2 ** 31)
-      heap.setPooled(this.address, true)
+      heap.setPooled(this.#address, true)
       // Before it is a channel to others: who has a token of one that was here would join, and close it as the last one.
-      this.seat = this.seats.take(tag)
+      this.#seat = this.#seats.take(tag)
       Atomics.store(head, Word.Magic, MAGIC)
-    } else this.seat = this.join(tag, token)
-    this.capacity = head[Word.Capacity]!
-    this.words = new Int32Array(heap.buffer, this.address, Word.Cells + this.capacity * CELL_WORDS)
+    } else this.#seat = this.join(tag, token)
+    this.#capacity = head[Word.Capacity]!
+    this.#words = new Int32Array(heap.buffer, this.#address, Word.Cells + this.#capacity * CELL_WORDS)
     // Nothing needs a mend: a message is in the channel or not by one store.
-    this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
+    this.#locks = new Locks(this.#words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
   }
 
   /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
   static attach(heap: Heap, token: ChannelToken): Channel {
     const { channel, generation } = (token ?? {}) as Partial<ChannelToken>
+    if (!(heap instanceof Heap)) throw notAHeap(heap)
     if (typeof channel !== 'number' || typeof generation !== 'number') throw invalidToken('it is no channel’s')
     if (!heap.isOpen) throw closedError()
     const checked = { channel, generation }
@@ -124,17 +138,17 @@ export class Channel implements Disposable {
   /** A token by which other threads attach, which have the heap open. */
   share(): ChannelToken {
     this.checkOpen()
-    return { channel: this.address, generation: this.words[Word.Generation]! }
+    return { channel: this.#address, generation: this.#words[Word.Generation]! }
   }
 
   /** Messages that wait to be received. */
   get length(): number {
-    return (Atomics.load(this.words, Word.Tail) - Atomics.load(this.words, Word.Head)) | 0
+    return (Atomics.load(this.#words, Word.Tail) - Atomics.load(this.#words, Word.Head)) | 0
   }
 
   /** Threads that have the channel open, this one among them, and threads that died with it open. */
   peers(): PeerCounts {
-    return this.seats.count()
+    return this.#seats.count()
   }
 
   /**
@@ -144,7 +158,9 @@ export class Channel implements Disposable {
    * pool, an arena or a table may free, and so nobody who receives it
    */
   trySend(view: ArrayBufferView): boolean {
-    const { words, locks, heap } = this
+    const words = this.#words
+    const locks = this.#locks
+    const heap = this.#heap
     const granule = heap.passableGranule(view)
     const { byteLength } = view
     this.checkOpen()
@@ -155,7 +171,7 @@ export class Channel implements Disposable {
     locks.acquire(0)
     const tail = words[Word.Tail]!
     const closed = words[Word.Closed] === 1
-    const room = !closed && ((tail - words[Word.Head]!) | 0) < this.capacity
+    const room = !closed && ((tail - words[Word.Head]!) | 0) < this.#capacity
     const cell = this.cellOf(tail)
     const { slot, sequence } = passes
     // Nothing strikes behind `pass`: the block is passed if, and only if, the channel has it.
@@ -181,7 +197,7 @@ export class Channel implements Disposable {
    */
   async send(view: ArrayBufferView): Promise<void> {
     for (;;) {
-      const head = Atomics.load(this.words, Word.Head)
+      const head = Atomics.load(this.#words, Word.Head)
       if (this.trySend(view)) return
       await this.sleep(Word.Head, Word.Senders, head)
     }
@@ -190,7 +206,7 @@ export class Channel implements Disposable {
   /** The same for a thread that does nothing else meanwhile. */
   sendSync(view: ArrayBufferView): void {
     for (;;) {
-      const head = Atomics.load(this.words, Word.Head)
+      const head = Atomics.load(this.#words, Word.Head)
       if (this.trySend(view)) return
       this.sleepSync(Word.Head, Word.Senders, head)
     }
@@ -198,7 +214,9 @@ export class Channel implements Disposable {
 
   /** The message that has waited longest, as a Buffer over its block, which is the caller's now; undefined where there is none. */
   tryReceive(): Buffer | undefined {
-    const { words, locks, heap } = this
+    const words = this.#words
+    const locks = this.#locks
+    const heap = this.#heap
     this.checkOpen()
     const { owners } = heap
     const { passes } = owners
@@ -232,7 +250,7 @@ export class Channel implements Disposable {
    */
   async receive(): Promise<Buffer | undefined> {
     for (;;) {
-      const tail = Atomics.load(this.words, Word.Tail)
+      const tail = Atomics.load(this.#words, Word.Tail)
       const message = this.tryReceive()
       if (message !== undefined || this.isOver()) return message
       await this.sleep(Word.Tail, Word.Receivers, tail)
@@ -242,7 +260,7 @@ export class Channel implements Disposable {
   /** The same for a thread that does nothing else meanwhile. */
   receiveSync(): Buffer | undefined {
     for (;;) {
-      const tail = Atomics.load(this.words, Word.Tail)
+      const tail = Atomics.load(this.#words, Word.Tail)
       const message = this.tryReceive()
       if (message !== undefined || this.isOver()) return message
       this.sleepSync(Word.Tail, Word.Receivers, tail)
@@ -258,23 +276,30 @@ export class Channel implements Disposable {
     }
   }
 
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { isOpen: boolean; capacity: number; length: number } {
+    const isOpen = this.isHere
+    return { isOpen, capacity: this.#capacity, length: isOpen ? this.length : 0 }
+  }
+
   /** Nobody may send any more; what was sent can still be received, everywhere. May be called again. */
   end(): void {
-    if (!this.open) return
-    Atomics.store(this.words, Word.Closed, 1)
-    Atomics.notify(this.words, Word.Tail)
-    Atomics.notify(this.words, Word.Head)
+    if (!this.#open) return
+    Atomics.store(this.#words, Word.Closed, 1)
+    Atomics.notify(this.#words, Word.Tail)
+    Atomics.notify(this.#words, Word.Head)
   }
 
   /** This thread is done with the channel. The last one frees what nobody has received, and the channel. May be called again. */
   close(): void {
-    if (!this.open) return
-    this.open = false
-    const { words, heap } = this
+    if (!this.#open) return
+    this.#open = false
+    const words = this.#words
+    const heap = this.#heap
     // A heap that is closed here: this thread's seat is a dead one's, and its memory is what others make of it.
     if (!heap.isOpen) return
     const isLast = heap.exclusively(() => {
-      Atomics.store(words, this.seat, 0)
+      Atomics.store(words, this.#seat, 0)
       if (this.peers().live > 0) return false
       Atomics.store(words, Word.Magic, 0)
       return true
@@ -288,8 +313,8 @@ export class Channel implements Disposable {
       const granule = passes.granuleOf(slot, sequence)
       if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap.discard(granule * Granule.Bytes)
     }
-    heap.setPooled(this.address, false)
-    heap.discard(this.address)
+    heap.setPooled(this.#address, false)
+    heap.discard(this.#address)
   }
 
   /** `close`, for `using`. */
@@ -302,8 +327,8 @@ export class Channel implements Disposable {
    * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
    */
   private join(tag: number, token: ChannelToken): number {
-    const { heap } = this
-    const seat = heap.exclusively(() => (isChannel(heap, token) ? this.seats.take(tag) : undefined))
+    const heap = this.#heap
+    const seat = heap.exclusively(() => (isChannel(heap, token) ? this.#seats.take(tag) : undefined))
     if (seat === undefined) throw invalidToken('no channel is there')
     if (seat === 0)
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
@@ -311,20 +336,20 @@ export class Channel implements Disposable {
   }
 
   private cellOf(index: number): number {
-    return Word.Cells + ((index >>> 0) % this.capacity) * CELL_WORDS
+    return Word.Cells + ((index >>> 0) % this.#capacity) * CELL_WORDS
   }
 
   private isOver(): boolean {
-    return Atomics.load(this.words, Word.Closed) === 1 && this.length === 0
+    return Atomics.load(this.#words, Word.Closed) === 1 && this.length === 0
   }
 
   private wake(word: Word, sleepers: Word): void {
-    if (Atomics.load(this.words, sleepers) !== 0) Atomics.notify(this.words, word, 1)
+    if (Atomics.load(this.#words, sleepers) !== 0) Atomics.notify(this.#words, word, 1)
   }
 
   /** Looks a few times whether `word` is another than `value`: going to sleep and waking up takes longer. */
   private spin(word: Word, value: number, most: number): boolean {
-    for (let spins = 0; spins < most; spins++) if (Atomics.load(this.words, word) !== value) return true
+    for (let spins = 0; spins < most; spins++) if (Atomics.load(this.#words, word) !== value) return true
     return false
   }
 
@@ -333,22 +358,22 @@ export class Channel implements Disposable {
     if (this.spin(word, value, ASYNC_SPINS)) return
     // A wait alone doesn't keep a thread running.
     const alive = setInterval(() => {}, 2 ** 30)
-    Atomics.add(this.words, sleepers, 1)
+    Atomics.add(this.#words, sleepers, 1)
     try {
-      const wait = Atomics.waitAsync(this.words, word, value, POLL_MS)
+      const wait = Atomics.waitAsync(this.#words, word, value, POLL_MS)
       if (wait.async && (await wait.value) === 'timed-out' && this.isHere) this.checkPeers()
     } finally {
       // Closed meanwhile: the words may be another's by now.
-      if (this.isHere) Atomics.sub(this.words, sleepers, 1)
+      if (this.isHere) Atomics.sub(this.#words, sleepers, 1)
       clearInterval(alive)
     }
   }
 
   private sleepSync(word: Word, sleepers: Word, value: number): void {
     if (this.spin(word, value, SYNC_SPINS)) return
-    Atomics.add(this.words, sleepers, 1)
-    const woken = Atomics.wait(this.words, word, value, POLL_MS)
-    Atomics.sub(this.words, sleepers, 1)
+    Atomics.add(this.#words, sleepers, 1)
+    const woken = Atomics.wait(this.#words, word, value, POLL_MS)
+    Atomics.sub(this.#words, sleepers, 1)
     if (woken === 'timed-out') this.checkPeers()
   }
 
@@ -360,13 +385,13 @@ export class Channel implements Disposable {
   }
 
   private checkOpen(): void {
-    if (!this.open) throw channelClosed()
-    if (!this.heap.isOpen) throw closedError()
+    if (!this.#open) throw channelClosed()
+    if (!this.#heap.isOpen) throw closedError()
   }
 
   /** Whether this thread keeps the words where they are. */
   private get isHere(): boolean {
-    return this.open && this.heap.isOpen
+    return this.#open && this.#heap.isOpen
   }
 }
 

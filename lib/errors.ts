@@ -35,10 +35,13 @@ export interface AllocatorErrorDetails {
   cause?: unknown
 }
 
+/** Longer strings aren't quoted in messages. */
+const MOST_QUOTED = 40
+
 /** Every error of this library that isn't about the type or range of an argument. The heap is as it was before the call. */
 export class AllocatorError extends Error {
   /** Always `AllocatorError`. */
-  override readonly name = 'AllocatorError'
+  declare readonly name: 'AllocatorError'
   /** What went wrong; docs/troubleshooting.md has a section on each. */
   declare readonly code: AllocatorErrorCode
   /** The address that the call was given, where it was given one. */
@@ -55,11 +58,21 @@ export class AllocatorError extends Error {
     super(message, cause === undefined ? undefined : { cause })
     Object.assign(this, { code }, fields)
   }
+
+  static {
+    Object.defineProperty(AllocatorError.prototype, 'name', { value: 'AllocatorError', configurable: true })
+  }
+
+  /** What `JSON.stringify` shows: its message and all that it knows but the stack and the cause. */
+  toJSON(): { name: string; code: AllocatorErrorCode; message: string } & Omit<AllocatorErrorDetails, 'cause'> {
+    const { name, code, message } = this
+    return { ...this, name, code, message }
+  }
 }
 
 /** A `TypeError` with Node's own code for an argument of the wrong type. */
-export function wrongType(name: string, expected: string, value: unknown): TypeError {
-  const error = new TypeError(`${name} must be ${expected}, not ${describe(value)}`)
+export function wrongType(name: string, expected: string, value: unknown, more = ''): TypeError {
+  const error = new TypeError(`${name} must be ${expected}, not ${describe(value)}${more}`)
   return Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' })
 }
 
@@ -67,6 +80,11 @@ export function wrongType(name: string, expected: string, value: unknown): TypeE
 export function outOfRange(name: string, expected: string, value: unknown): RangeError {
   const error = new RangeError(`${name} must be ${expected}, not ${String(value)}`)
   return Object.assign(error, { code: 'ERR_OUT_OF_RANGE' })
+}
+
+/** A `TypeError` with Node's own code for a value that stands for nothing. */
+export function invalidValue(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' })
 }
 
 /** The error for a call on a heap that was closed. */
@@ -95,6 +113,24 @@ export function invalidToken(reason: string): AllocatorError {
   return new AllocatorError('ERR_HEAP_INVALID_TOKEN', `the token can't be attached: ${reason}`)
 }
 
+/** A value in a message: what it is, and where that is short, which. */
 function describe(value: unknown): string {
-  return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
+  switch (typeof value) {
+    case 'undefined':
+      return 'undefined'
+    case 'object': {
+      if (value === null) return 'null'
+      if (Array.isArray(value)) return 'an array'
+      const name: unknown = value.constructor?.name
+      return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object'
+    }
+    case 'string':
+      return value.length > MOST_QUOTED
+        ? `a string of ${value.length} characters`
+        : `the string ${JSON.stringify(value)}`
+    case 'function':
+      return value.name === '' ? 'a function' : `the function ${value.name}`
+    default:
+      return `the ${typeof value} ${String(value)}`
+  }
 }

@@ -1,9 +1,10 @@
-import { checkBoolean, checkChoice, checkInteger, checkNumber, checkOptions } from './arguments.ts'
-import { defaultLeakLevel, type LeakLevel, LeakWatch } from './buffers/leak-watch.ts'
+import { checkBoolean, checkInteger, checkNumber, checkOptions, type OptionNames } from './arguments.ts'
+import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from './buffers/leak-watch.ts'
 import { checkLimitBytes } from './memory/reservation.ts'
 import { openMapper } from './os/machine.ts'
 import type { Mapper } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
+import { staysHere } from './printed.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 
 /** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
@@ -48,6 +49,19 @@ export interface HeapOptions {
 /** How a thread attaches to a heap. */
 export type AttachOptions = Pick<HeapOptions, 'mapper' | 'leaks'>
 
+const HEAP_OPTIONS: OptionNames<HeapOptions> = {
+  limitBytes: true,
+  threadCache: true,
+  cacheBytes: true,
+  releaseRate: true,
+  leaks: true,
+  debug: true,
+  shared: true,
+  ledger: true,
+  mapper: true,
+}
+const ATTACH_OPTIONS: OptionNames<AttachOptions> = { leaks: true, mapper: true }
+
 /** What a heap is in one thread, of its own making or another's. */
 export class Attachment {
   readonly mapper: Mapper
@@ -62,15 +76,15 @@ export class Attachment {
 }
 
 /** Checks options, and makes a new heap of them. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-export function createTiers(options: HeapOptions): Attachment {
-  checkOptions(options)
+function createTiers(options: HeapOptions): Attachment {
+  checkOptions(options, HEAP_OPTIONS)
   const limitBytes = checkLimitBytes(options.limitBytes)
   const shared = checkBoolean('shared', options.shared, false)
   const debug = checkBoolean('debug', options.debug, process.env.SPANHEAP_DEBUG === '1')
   const threadCache = checkBoolean('threadCache', options.threadCache, true)
   const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
   const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
-  const watch = checkWatch(options)
+  const watch = new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
   const mapper = options.mapper ?? openMapper(options.ledger ?? {})
   const tiers = TCMalloc.create(mapper, {
     limitBytes,
@@ -82,8 +96,24 @@ export function createTiers(options: HeapOptions): Attachment {
   return new Attachment(mapper, tiers, watch)
 }
 
-/** How a thread watches its buffers. */
+/**
+ * Runs before a heap's fields are set: each of them once, where it is declared, since V8 takes a field that is stored once for a constant.
+ * (So no field there can be one that isn't private: the compiler would then store all of them twice.)
+ */
+export class Opening {
+  /** What the heap that is being made is made of; nobody else keeps it. */
+  static made: Attachment | undefined
+  /** @internal */
+  readonly notCloneable: symbol
+
+  constructor(options: HeapOptions | Attachment) {
+    this.notCloneable = staysHere('a Heap', ': use share(), and Heap.attach() in the other one')
+    Opening.made = options instanceof Attachment ? options : createTiers(options)
+  }
+}
+
+/** How a thread that attaches to a heap watches its buffers. */
 export function checkWatch(options: AttachOptions): LeakWatch {
-  const level = checkChoice('leaks', options.leaks, [defaultLeakLevel(), 'off', 'sampled', 'all'])
-  return new LeakWatch(level)
+  checkOptions(options, ATTACH_OPTIONS)
+  return new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
 }

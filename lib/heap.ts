@@ -9,7 +9,6 @@ import {
   type TypedArrayConstructor,
 } from './buffers/heap-buffers.ts'
 import { HeapView } from './buffers/heap-view.ts'
-import type { LeakWatch } from './buffers/leak-watch.ts'
 import { Operations } from './buffers/operations.ts'
 import type { PassedBlock } from './buffers/passed-block.ts'
 import type { DebugBlocks } from './debug/debug-blocks.ts'
@@ -17,7 +16,7 @@ import { DebugMemory } from './debug/debug-memory.ts'
 import { debugged, type FrontedHeap } from './debug/debugged.ts'
 import { type Finding, tell } from './debug/misuse.ts'
 import { AllocatorError, closedError, outOfMemory, wrongType } from './errors.ts'
-import { Attachment, type AttachOptions, checkWatch, createTiers, type HeapOptions } from './heap-options.ts'
+import { Attachment, type AttachOptions, checkWatch, type HeapOptions, Opening } from './heap-options.ts'
 import { type Arena, type ArenaOptions, openArena } from './lifetime/arena.ts'
 import { ArenaRegistry } from './lifetime/arena-registry.ts'
 import { allocateBlock, type Block } from './lifetime/block.ts'
@@ -28,11 +27,14 @@ import { Address32, Granule, isNatural32 } from './memory/page.ts'
 import type { ThreadSlots } from './memory/thread-slots.ts'
 import { ViewMemory } from './memory/view-memory.ts'
 import { doorNamed } from './os/machine.ts'
-import type { Mapper, SystemCall } from './os/mapper.ts'
+import type { SystemCall } from './os/mapper.ts'
+import { makePrintable } from './printed.ts'
 import { Small } from './tcmalloc/size-class.ts'
 import { TCMalloc } from './tcmalloc/tcmalloc.ts'
 import { givenBack, isolated, notYours, wrongAddress } from './tcmalloc/wrong-address.ts'
-import { checkToken, type HeapToken, TOKEN_VERSION } from './token.ts'
+import { COPY, checkToken, type HeapToken, TOKEN_VERSION, whyUnknown } from './token.ts'
+
+const STATS_OPTIONS = { detail: true } as const
 
 /** The calls that have a slow path. */
 const enum Call {
@@ -47,56 +49,66 @@ const enum Call {
  * TCMalloc's design: small blocks (up to 256 KiB) from a cache of this thread's own, which a central cache fills from spans
  * of pages; medium (to 1 MiB) and large ones are spans of their own. Every call is checked, always.
  */
-export class Heap implements Allocator {
-  /**
-   * All of the heap's address space, for Atomics and for code that one trusts: a write beyond the pages that have grown ends the process. A
-   * block's address is its offset here. Buffers and views of the heap are over an ordinary ArrayBuffer of the same memory. Without the
-   * addon it is a growable SharedArrayBuffer, or a resizable ArrayBuffer where the heap isn't made with the option `shared`.
-   */
-  readonly buffer: SharedArrayBuffer
-  /** @internal What views are over. */ readonly memory: ViewMemory
-  /** @internal In debug mode: what stands in front of the calls that move blocks. */ readonly debug:
-    | DebugBlocks
-    | undefined
-  private readonly mapper: Mapper
-  private readonly tiers: TCMalloc
-  /** @internal */ readonly bytes: BlockBytes
-  private readonly buffers: HeapBuffers
-  /** @internal */
-  readonly arenas: ArenaRegistry
-  private finalStats: HeapStats | undefined
-  private isClosed = false
-  private readonly operations = new Operations(() => {
+export class Heap extends Opening implements Allocator {
+  #finalStats: HeapStats | undefined
+  #isClosed = false
+  readonly #mapper = Opening.made!.mapper
+  readonly #tiers = Opening.made!.tiers
+  readonly #watch = Opening.made!.watch
+  // What the usual path reads; the same objects as the tiers'.
+  readonly #cache = this.#tiers.cache
+  readonly #classBySize = this.#tiers.classBySize
+  /** The first address behind the heap. */
+  readonly #endAddress = this.#tiers.endAddress
+  readonly #buffer = this.#tiers.mapping.buffer as SharedArrayBuffer
+  readonly #memory: ViewMemory =
+    this.#tiers.quarantine === undefined ? new ViewMemory(this.#tiers.mapping) : new DebugMemory(this.#tiers.mapping)
+  readonly #bytes = new BlockBytes(this.#tiers.mapping.unshared())
+  readonly #buffers = new HeapBuffers(this, this.#tiers, this.#watch)
+  readonly #arenas = new ArenaRegistry(this.#tiers)
+  readonly #operations = new Operations(() => {
     if (!this.isOpen) this.close()
   })
-
-  // What the usual path reads; the same objects as the tiers'.
-  private readonly cache: TCMalloc['cache']
-  private readonly classBySize: Int8Array
-  private readonly watch: LeakWatch
-  /** The first address behind the heap. */
-  private readonly endAddress: number
+  readonly #debug =
+    this.#tiers.quarantine &&
+    debugged(this as unknown as FrontedHeap, this.#tiers, this.#mapper, (...how) => this.#buffers.allocate(...how))
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options?: HeapOptions)
   /** @internal One more thread of a heap that exists. */
   constructor(options: Attachment)
   constructor(options: HeapOptions | Attachment = {}) {
-    const { mapper, tiers, watch } = options instanceof Attachment ? options : createTiers(options)
-    this.mapper = mapper
-    this.tiers = tiers
-    this.buffer = tiers.mapping.buffer as SharedArrayBuffer
-    const isDebug = tiers.quarantine !== undefined
-    this.memory = isDebug ? new DebugMemory(tiers.mapping) : new ViewMemory(tiers.mapping)
-    this.bytes = new BlockBytes(tiers.mapping.unshared())
-    this.cache = tiers.cache
-    this.classBySize = tiers.classBySize
-    this.endAddress = tiers.endAddress
-    this.watch = watch
-    this.buffers = new HeapBuffers(this, tiers, watch)
-    this.arenas = new ArenaRegistry(tiers)
-    const allocate = (size: number, options?: BufferOptions) => this.buffers.allocate(size, options)
-    this.debug = isDebug ? debugged(this as unknown as FrontedHeap, tiers, mapper, allocate) : undefined
+    super(options)
+    Opening.made = undefined
+  }
+
+  /**
+   * All of the heap's address space, for Atomics and for code that one trusts: a write beyond the pages that have grown ends the process. A
+   * block's address is its offset here. Buffers and views of the heap are over an ordinary ArrayBuffer of the same memory. Without the
+   * addon it is a growable SharedArrayBuffer, or a resizable ArrayBuffer where the heap isn't made with the option `shared`.
+   */
+  get buffer(): SharedArrayBuffer {
+    return this.#buffer
+  }
+
+  /** @internal What views are over. */
+  get memory(): ViewMemory {
+    return this.#memory
+  }
+
+  /** @internal In debug mode: what stands in front of the calls that move blocks. */
+  get debug(): DebugBlocks | undefined {
+    return this.#debug
+  }
+
+  /** @internal */
+  get bytes(): BlockBytes {
+    return this.#bytes
+  }
+
+  /** @internal */
+  get arenas(): ArenaRegistry {
+    return this.#arenas
   }
 
   /**
@@ -110,12 +122,11 @@ export class Heap implements Allocator {
    */
   static attach(token: HeapToken, options: AttachOptions = {}): Heap {
     checkToken(token)
-    checkOptions(options)
     const watch = checkWatch(options)
     const mapper = options.mapper ?? doorNamed(token.system)
     if (mapper === undefined)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a heap over ${token.system} memory can't be attached here`)
-    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token), watch))
+    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token, whyUnknown(token)), watch))
   }
 
   /**
@@ -125,24 +136,24 @@ export class Heap implements Allocator {
    */
   share(): HeapToken {
     this.checkOpen()
-    if (!isSharedArrayBuffer(this.buffer))
+    if (!isSharedArrayBuffer(this.#buffer))
       throw new AllocatorError(
         'ERR_HEAP_NOT_SHARED',
         'without the addon, only a heap made with { shared: true } can be shared'
       )
-    return { spanheap: TOKEN_VERSION, system: this.mapper.name, ...this.tiers.share() }
+    return { spanheap: TOKEN_VERSION, system: this.#mapper.name, copy: COPY, ...this.#tiers.share() }
   }
 
   /** Gives what this thread has cached back to the others. For a thread that will be idle: a worker that waits for work, say. */
   threadIdle(): void {
     this.checkOpen()
-    this.tiers.idle()
+    this.#tiers.idle()
   }
 
   /** @internal The thread slot by which this thread holds locks, and how to tell whether others live. */
   thread(): { slots: ThreadSlots; slot: number; tag: number } {
     this.checkOpen()
-    return this.tiers.thread()
+    return this.#tiers.thread()
   }
 
   /**
@@ -151,20 +162,20 @@ export class Heap implements Allocator {
    * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also where Node can't have such a long Buffer
    */
   allocBuffer(size: number, options?: BufferOptions): Buffer<ArrayBuffer> {
-    if (isNatural32(size) && options === undefined && this.watch.untilWatched > 0) {
-      const memory = this.memory.current
+    if (isNatural32(size) && options === undefined && this.#watch.untilWatched > 0) {
+      const memory = this.#memory.current
       const granule =
         size <= Small.MostBytes
-          ? this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
-          : this.tiers.takeKept(size)
+          ? this.#cache.pop(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+          : this.#tiers.takeKept(size)
       if (granule !== 0) {
-        this.watch.untilWatched--
+        this.#watch.untilWatched--
         const address = granule * Granule.Bytes
         const isLow = granule <= Address32.MostGranule
-        return HeapView.buffer(isLow ? memory : this.memory.over(address, size), address, size, this, granule)
+        return HeapView.buffer(isLow ? memory : this.#memory.over(address, size), address, size, this, granule)
       }
     }
-    return this.buffers.allocate(size, options)
+    return this.#buffers.allocate(size, options)
   }
 
   /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeArray`. */
@@ -173,17 +184,17 @@ export class Heap implements Allocator {
     length: number,
     options: BufferOptions = {}
   ): ArrayOf<Class> {
-    return this.buffers.allocateArray(type, length, options) as ArrayOf<Class>
+    return this.#buffers.allocateArray(type, length, options) as ArrayOf<Class>
   }
 
   /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
   alloc(size: number, options?: BufferOptions): Block {
-    return allocateBlock(this, this.buffers, size, options)
+    return allocateBlock(this, this.#buffers, size, options)
   }
 
   /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   arena(options: ArenaOptions = {}): Arena {
-    return openArena(this, this.buffers, options)
+    return openArena(this, this.#buffers, options)
   }
 
   /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
@@ -200,7 +211,7 @@ export class Heap implements Allocator {
   freeBuffer(view: ArrayBufferView): void {
     const key = typeof view === 'object' && view !== null ? HeapView.keyOf(view, this) : 0
     if (key > 0) {
-      if (!this.cache.push(key)) this.slow(Call.Free, key * Granule.Bytes)
+      if (!this.#cache.push(key)) this.slow(Call.Free, key * Granule.Bytes)
       HeapView.giveBack(view)
     } else if (key === 0) {
       this.freeOther(view)
@@ -218,7 +229,7 @@ export class Heap implements Allocator {
    * may free, or that was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` where 2^20 blocks wait to be adopted
    */
   pass(view: ArrayBufferView): PassedBlock {
-    return this.buffers.pass(view, this.passableGranule(view))
+    return this.#buffers.pass(view, this.passableGranule(view))
   }
 
   /**
@@ -230,7 +241,7 @@ export class Heap implements Allocator {
    */
   adopt(passed: PassedBlock): Buffer<ArrayBuffer> {
     this.checkOpen()
-    return this.buffers.adopt(passed)
+    return this.#buffers.adopt(passed)
   }
 
   /** The same as {@link Heap.freeBuffer}. */
@@ -246,20 +257,20 @@ export class Heap implements Allocator {
     if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
     this.checkOpen()
     const offset = this.offsetOf(view)
-    return offset < 0 ? this.buffers.isolated.addressOf(view) : this.liveGranule(offset) * Granule.Bytes
+    return offset < 0 ? this.#buffers.isolated.addressOf(view) : this.liveGranule(offset) * Granule.Bytes
   }
 
   /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
   bufferAt(address: Address, length?: number): Buffer<ArrayBuffer> {
     const bytes = checkViewLength(length, this.usableSize(address))
     const granule = address / Granule.Bytes
-    const { buffer, byteOffset } = this.memory.at(address, bytes)
+    const { buffer, byteOffset } = this.#memory.at(address, bytes)
     return HeapView.buffer(buffer, byteOffset, bytes, this, granule)
   }
 
   /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
   unwatch(view: ArrayBufferView): void {
-    this.buffers.release(this.addressOf(view) / Granule.Bytes)
+    this.#buffers.release(this.addressOf(view) / Granule.Bytes)
   }
 
   /** @internal The granule of the block that a view starts with, if its owner may free it, and so give it up. @throws as `pass` */
@@ -271,18 +282,18 @@ export class Heap implements Allocator {
 
   /** @internal Whether an address is that of a pool's block. */
   isPooled(address: Address): boolean {
-    return this.tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
+    return this.#tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
   }
 
   /** @internal Runs a few loads and stores, and nothing else, that other threads don't come in between with theirs. */
   exclusively<T>(work: () => T): T {
     this.checkOpen()
-    return this.tiers.exclusively(work)
+    return this.#tiers.exclusively(work)
   }
 
   /** @internal Whether this thread may still use it. */
   get isOpen(): boolean {
-    return this.finalStats === undefined
+    return this.#finalStats === undefined
   }
 
   /**
@@ -290,28 +301,28 @@ export class Heap implements Allocator {
    * another thread; -1 for any other.
    */
   offsetOf(view: ArrayBufferView): number {
-    const offset = this.memory.addressOf(view)
+    const offset = this.#memory.addressOf(view)
     if (offset >= 0) return offset
     const { buffer } = view
-    return buffer === this.buffer || this.tiers.mapping.isUnder(buffer) ? view.byteOffset : -1
+    return buffer === this.#buffer || this.#tiers.mapping.isUnder(buffer) ? view.byteOffset : -1
   }
 
   /** @internal Whether a token is this heap's. */
   isOf(token: HeapToken): boolean {
-    return this.tiers.isOf(token)
+    return this.#tiers.isOf(token)
   }
 
   /** @internal Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */
   discard(address: Address): void {
-    if (this.debug === undefined) this.free(address)
-    else this.debug.discard(address)
+    if (this.#debug === undefined) this.free(address)
+    else this.#debug.discard(address)
   }
 
   /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
   setPooled(address: Address, pooled: boolean): void {
     const granule = this.liveGranule(address)
-    this.buffers.release(granule)
-    this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
+    this.#buffers.release(granule)
+    this.#tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
   }
 
   /**
@@ -319,17 +330,17 @@ export class Heap implements Allocator {
    * the memory away, and this thread counts as one that lives.
    */
   beginOperation(): () => void {
-    return this.operations.begin()
+    return this.#operations.begin()
   }
 
   /** @internal Where those say what they hold who keep buffers of this heap, or take them over. */
   get owners(): Omit<HeapBuffers, 'place' | 'pass' | 'adopt'> {
-    return this.buffers
+    return this.#buffers
   }
 
   malloc(size: number): Address {
     if (typeof size === 'number' && size >>> 0 === size && size <= Small.MostBytes) {
-      const granule = this.cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+      const granule = this.#cache.pop(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
       // One comparison for both: it is an object, and its address a small integer.
       if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
       if (granule !== 0) return granule * Granule.Bytes
@@ -341,7 +352,7 @@ export class Heap implements Allocator {
   free(address: Address): void {
     // One comparison for all: a small integer, not negative, a multiple of 16. Its granule has a state, whatever the limit.
     if (typeof address === 'number' && (address & Address32.Right) === address) {
-      if (this.cache.push(address >>> Granule.Shift)) return
+      if (this.#cache.push(address >>> Granule.Shift)) return
     }
     this.slow(Call.Free, address)
   }
@@ -349,12 +360,12 @@ export class Heap implements Allocator {
   calloc(count: number, size: number): Address {
     if (isNatural32(count) && isNatural32(size) && count * size <= Loop.MostCleared) {
       const bytes = count * size
-      const granule = this.cache.pop(this.classBySize[(bytes + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+      const granule = this.#cache.pop(this.#classBySize[(bytes + (Granule.Bytes - 1)) >>> Granule.Shift]!)
       if ((granule - 1) >>> 0 < Address32.MostGranule) {
-        this.bytes.zeroShort(granule << Granule.Shift, bytes)
+        this.#bytes.zeroShort(granule << Granule.Shift, bytes)
         return granule << Granule.Shift
       }
-      this.cache.push(granule) // it is above 2 GiB, or none
+      this.#cache.push(granule) // it is above 2 GiB, or none
     }
     return +this.slow(Call.Calloc, count, size)
   }
@@ -367,16 +378,16 @@ export class Heap implements Allocator {
       size >>> 0 === size &&
       size <= Small.MostBytes
     ) {
-      const { cache } = this
+      const cache = this.#cache
       const granule = address >>> Granule.Shift
       const usable = cache.smallBytes(granule)
       if (usable >= size && usable > 0) {
         if (usable <= size * 2 || usable === Granule.Bytes) return address
       } else if (usable > 0 && usable <= Loop.MostCopied) {
-        const moved = cache.pop(this.classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+        const moved = cache.pop(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
         if ((moved - 1) >>> 0 < Address32.MostGranule) {
-          this.bytes.copyGranules(moved, granule, usable)
-          if (!cache.push(granule)) this.tiers.free(granule)
+          this.#bytes.copyGranules(moved, granule, usable)
+          if (!cache.push(granule)) this.#tiers.free(granule)
           return moved << Granule.Shift
         }
         cache.push(moved) // it is above 2 GiB, or none
@@ -390,28 +401,33 @@ export class Heap implements Allocator {
   }
 
   usableSize(address: Address): number {
-    return this.tiers.usableBytes(this.liveGranule(address))
+    return this.#tiers.usableBytes(this.liveGranule(address))
   }
 
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const bytes = checkViewLength(length, this.usableSize(address))
-    return new Uint8Array(this.memory.over(address, bytes), address, bytes)
+    return new Uint8Array(this.#memory.over(address, bytes), address, bytes)
   }
 
   stats(options?: { detail?: false }): HeapStats
   /** With `detail`, also what is watched and pooled in this thread, by tag. */
   stats(options: { detail: true }): DetailedStats
   stats(options: { detail?: boolean } = {}): HeapStats | DetailedStats {
-    checkOptions(options)
-    const stats = this.finalStats ?? this.currentStats()
+    checkOptions(options, STATS_OPTIONS)
+    const stats = this.#finalStats ?? this.currentStats()
     if (!checkBoolean('detail', options.detail, false)) return stats
-    return { ...stats, owners: this.finalStats === undefined ? this.buffers.ownerStats() : [] }
+    return { ...stats, owners: this.#finalStats === undefined ? this.#buffers.ownerStats() : [] }
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): HeapStats {
+    return this.stats()
   }
 
   audit(): void {
     this.checkOpen()
-    this.tiers.audit()
-    throwFirst(this.debug?.inspect())
+    this.#tiers.audit()
+    throwFirst(this.#debug?.inspect())
   }
 
   /**
@@ -421,38 +437,38 @@ export class Heap implements Allocator {
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
-    this.arenas.sweep()
-    return this.tiers.release(bytes)
+    this.#arenas.sweep()
+    return this.#tiers.release(bytes)
   }
 
   /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
   systemCalls(): SystemCall[] {
-    return this.mapper.ring()
+    return this.#mapper.ring()
   }
 
   /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
   residentBytes(): number | null {
-    return this.finalStats === undefined ? this.mapper.residentBytes() : 0
+    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
   }
 
   close(): void {
-    if (this.isOpen) this.buffers.closeOwners()
-    if (this.isClosed) return
-    if (this.finalStats === undefined) {
-      this.arenas.close()
+    if (this.isOpen) this.#buffers.closeOwners()
+    if (this.#isClosed) return
+    if (this.#finalStats === undefined) {
+      this.#arenas.close()
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
       // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
-      this.finalStats = closedStats(this.currentStats())
+      this.#finalStats = closedStats(this.currentStats())
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: () => this.checkOpen() })
-      this.buffers.closeOwners() // what is out is nothing to wait for any more
+      this.#buffers.closeOwners() // what is out is nothing to wait for any more
     }
-    if (this.operations.areUnderWay) return // the last one's end calls this again
-    const found = this.debug?.inspect()
-    const last = this.tiers.close()
-    this.isClosed = true
-    this.finalStats.syscalls = this.mapper.syscalls()
-    if (last) this.mapper.flush()
+    if (this.#operations.areUnderWay) return // the last one's end calls this again
+    const found = this.#debug?.inspect()
+    const last = this.#tiers.close()
+    this.#isClosed = true
+    this.#finalStats.syscalls = this.#mapper.syscalls()
+    if (last) this.#mapper.flush()
     throwFirst(found)
   }
 
@@ -462,8 +478,8 @@ export class Heap implements Allocator {
   }
 
   private currentStats(): HeapStats {
-    this.arenas.settle()
-    return { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
+    this.#arenas.settle()
+    return { ...this.#tiers.stats(), syscalls: this.#mapper.syscalls(), system: this.#mapper.name }
   }
 
   /**
@@ -479,16 +495,16 @@ export class Heap implements Allocator {
         this.checkOpen()
         const granule =
           first <= Small.MostBytes
-            ? this.tiers.allocateSmall(this.classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
-            : this.tiers.allocateLarge(first, undefined)
+            ? this.#tiers.allocateSmall(this.#classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+            : this.#tiers.allocateLarge(first, undefined)
         return granule === 0 ? this.refused(call, first, second, first) : granule * Granule.Bytes
       }
       case Call.Free: {
-        if (typeof first === 'number' && first > Address32.Most && first < this.endAddress) {
+        if (typeof first === 'number' && first > Address32.Most && first < this.#endAddress) {
           const granule = (first / Granule.Bytes) | 0 // above 2 GiB, a small integer again
-          if (granule * Granule.Bytes === first && this.cache.push(granule)) return 0
+          if (granule * Granule.Bytes === first && this.#cache.push(granule)) return 0
         }
-        if (!this.tiers.free(this.ownGranule(first))) throw wrongAddress(this.tiers, first)
+        if (!this.#tiers.free(this.ownGranule(first))) throw wrongAddress(this.#tiers, first)
         return 0
       }
       case Call.Calloc: {
@@ -496,10 +512,10 @@ export class Heap implements Allocator {
         this.checkOpen()
         if (bytes <= Small.MostBytes) {
           const address = this.malloc(bytes)
-          this.bytes.zero(address, bytes)
+          this.#bytes.zero(address, bytes)
           return address
         }
-        const granule = this.tiers.allocateLarge(bytes, this.bytes)
+        const granule = this.#tiers.allocateLarge(bytes, this.#bytes)
         return granule === 0 ? this.refused(call, first, second, bytes) : granule * Granule.Bytes
       }
       case Call.Realloc: {
@@ -508,12 +524,12 @@ export class Heap implements Allocator {
         checkCount('size', second)
         // Watched until it is sure that the block is another one: where there is no memory for it, all stays as it was.
         const granule = this.unpooledGranule(first)
-        if (this.tiers.resize(granule, second)) {
-          this.buffers.release(granule)
+        if (this.#tiers.resize(granule, second)) {
+          this.#buffers.release(granule)
           return first
         }
         const moved = this.malloc(second)
-        this.bytes.copy(moved, first, Math.min(second, this.tiers.usableBytes(granule)))
+        this.#bytes.copy(moved, first, Math.min(second, this.#tiers.usableBytes(granule)))
         this.free(first)
         return moved
       }
@@ -522,16 +538,16 @@ export class Heap implements Allocator {
         checkCount('size', second)
         this.checkOpen()
         if (first <= Granule.Bytes) return this.malloc(second)
-        checkSupported(first, this.mapper.maxAlignment, second)
-        const granule = this.tiers.allocateAligned(first, second)
+        checkSupported(first, this.#mapper.maxAlignment, second)
+        const granule = this.#tiers.allocateAligned(first, second)
         return granule === 0 ? this.refused(call, first, second, second) : granule * Granule.Bytes
       }
     }
   }
 
   /** There was no memory for `bytes`: once more, if there is any of arenas whose threads have died. */
-  private refused(call: Call, first: number, second: number, bytes: number, errno = this.tiers.lastErrno): number {
-    if (this.arenas.sweep() > 0) return this.slow(call, first, second)
+  private refused(call: Call, first: number, second: number, bytes: number, errno = this.#tiers.lastErrno): number {
+    if (this.#arenas.sweep() > 0) return this.slow(call, first, second)
     throw outOfMemory(bytes, errno)
   }
 
@@ -540,25 +556,23 @@ export class Heap implements Allocator {
     checkCount('address', address)
     this.checkOpen()
     const granule = address / Granule.Bytes
-    if (Number.isInteger(granule) && isHandedOut(this.tiers.stateOf(granule))) return granule
-    throw wrongAddress(this.tiers, address)
+    if (Number.isInteger(granule) && isHandedOut(this.#tiers.stateOf(granule))) return granule
+    throw wrongAddress(this.#tiers, address)
   }
 
-  /** The same of a block that its owner may free. Nobody watches it any more. */
-  /** @internal */
+  /** @internal The same of a block that its owner may free. Nobody watches it any more. */
   ownGranule(address: Address): number {
     const granule = this.unpooledGranule(address)
     // Who is too late here would free what is another's by now.
-    if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.release(granule))
-      throw wrongAddress(this.tiers, address)
+    if (this.#tiers.stateOf(granule) === ObjectState.Watched && !this.#buffers.release(granule))
+      throw wrongAddress(this.#tiers, address)
     return granule
   }
 
-  /** The granule of a live block that isn't a pool's. */
-  /** @internal */
+  /** @internal The granule of a live block that isn't a pool's. */
   unpooledGranule(address: Address): number {
     const granule = this.liveGranule(address)
-    const state = this.tiers.stateOf(granule)
+    const state = this.#tiers.stateOf(granule)
     if (state === ObjectState.Pooled || state === ObjectState.Chunk) throw notYours(address)
     if (state === ObjectState.Isolated) throw isolated(address)
     return granule
@@ -567,14 +581,16 @@ export class Heap implements Allocator {
   /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */
   private freeOther(view: ArrayBufferView): void {
     this.checkOpen()
-    if (ArrayBuffer.isView(view) && this.offsetOf(view) < 0) this.buffers.isolated.free(view)
+    if (ArrayBuffer.isView(view) && this.offsetOf(view) < 0) this.#buffers.isolated.free(view)
     else this.free(this.addressOf(view))
   }
 
   private checkOpen(): void {
-    if (this.finalStats !== undefined) throw closedError()
+    if (this.#finalStats !== undefined) throw closedError()
   }
 }
+
+makePrintable(Heap, 'Heap')
 
 /** What debug mode has found is told, in a call that is there to throw the first from. */
 function throwFirst(found: readonly Finding[] = []): void {

@@ -1,7 +1,11 @@
+import { fileURLToPath, URL } from 'node:url'
 import { isSharedArrayBuffer } from 'node:util/types'
-import { invalidToken } from './errors.ts'
+import { invalidToken, wrongType } from './errors.ts'
 import { MAGIC } from './tcmalloc/control.ts'
 import type { SharedHeap } from './tcmalloc/tcmalloc.ts'
+
+/** Where this copy of the library is: two copies in one process know nothing of each other's heaps. */
+export const COPY = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The layout of the tables that this version of the library reads and writes. */
 export const TOKEN_VERSION = MAGIC & 0xff
@@ -15,20 +19,53 @@ export interface HeapToken extends SharedHeap {
   readonly spanheap: number
   /** Where its memory comes from, as in `stats().system`. */
   readonly system: string
+  /** Where the copy of the library is that made it. */
+  readonly copy: string
+}
+
+/** Why a token's heap isn't known to the addon of this copy. */
+export function whyUnknown({ copy }: HeapToken): string {
+  return copy === COPY ? 'no heap of this process is there' : `it is of another copy of spanheap. ${twoCopies(copy)}`
+}
+
+/** The error for what should be a heap and isn't one of this copy. */
+export function notAHeap(value: unknown): TypeError {
+  const other = copyOf(value)
+  return wrongType(
+    'heap',
+    'a Heap',
+    value,
+    other === undefined ? '' : ` of another copy of spanheap. ${twoCopies(other)}`
+  )
+}
+
+/** The copy of the library that a value is a heap of; undefined where it is none, or closed. */
+function copyOf(value: unknown): string | undefined {
+  try {
+    const { copy } = (value as { share(): Partial<HeapToken> }).share()
+    return typeof copy === 'string' ? copy : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function twoCopies(other: string): string {
+  return `The program has two: that one is in ${other}, this one in ${COPY}; npm ls spanheap tells why, npm dedupe may help`
 }
 
 /** @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where a value isn't a token, or is one of another version */
 export function checkToken(value: unknown): asserts value is HeapToken {
   const token = (typeof value === 'object' && value !== null ? value : {}) as Partial<HeapToken>
-  const { spanheap, generation, system, limitPages, memory, tables } = token
+  const { spanheap, generation, system, copy, limitPages, memory, tables } = token
   if (typeof spanheap !== 'number') throw invalidToken('it is none')
   if (spanheap !== TOKEN_VERSION) throw invalidToken(`it has version ${spanheap}, this is ${TOKEN_VERSION}`)
   if (
     !Number.isInteger(generation) ||
     typeof system !== 'string' ||
+    typeof copy !== 'string' ||
     !Number.isInteger(limitPages) ||
-    !isSharedArrayBuffer(memory) ||
-    !isSharedArrayBuffer(tables)
+    !isSharedArrayBuffer(memory?.buffer) ||
+    !isSharedArrayBuffer(tables?.buffer)
   )
     throw invalidToken('it is damaged')
 }

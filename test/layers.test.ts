@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The layers, lowest first: a file imports from its own, or from one before. Files of lib itself are named one by one. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['errors.ts', 'allocator.ts', 'warning.ts'],
+  ['errors.ts', 'allocator.ts', 'warning.ts', 'printed.ts'],
   ['arguments.ts'],
   ['os/'],
   ['memory/'],

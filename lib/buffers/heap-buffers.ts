@@ -1,7 +1,7 @@
 import { constants } from 'node:buffer'
 import { types } from 'node:util'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkBoolean, checkCount, checkOptions } from '../arguments.ts'
+import { checkAlignment, checkBoolean, checkCount, checkOptions, type OptionNames } from '../arguments.ts'
 import { type AllocatorError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
 import { ObjectState } from '../memory/object-state.ts'
@@ -59,6 +59,8 @@ export interface BufferOptions {
    */
   isolated?: boolean
 }
+
+const BUFFER_OPTIONS: OptionNames<BufferOptions> = { zero: true, alignment: true, tag: true, isolated: true }
 
 /** Where a new buffer's bytes are, and what its view is remembered by. */
 interface Place {
@@ -265,7 +267,7 @@ export class HeapBuffers {
 
   /** What `make` makes of a new block, with the options that a buffer has: watched, it is what must be held. */
   place<T extends object>(size: number, options: BufferOptions, make: (place: Place) => T): T {
-    checkOptions(options)
+    checkOptions(options, BUFFER_OPTIONS)
     const { tag, alignment } = options
     const zero = checkBoolean('zero', options.zero, false)
     const isolated = checkBoolean('isolated', options.isolated, false)

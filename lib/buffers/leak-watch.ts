@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { checkChoice } from '../arguments.ts'
 import { callersIn, callStack } from './call-stack.ts'
 
 /** How many of the buffers are watched: none, one in 8192, or all. */
@@ -97,6 +98,11 @@ export class LeakWatch {
     const { kind, address, bytes, tag } = watched
     tell({ kind, address, bytes, tag, stack: callersIn(allocation.stack) })
   }
+}
+
+/** Checks the option `leaks`. */
+export function checkLeakLevel(value: unknown, fallback: LeakLevel): LeakLevel {
+  return checkChoice('leaks', value, ['off', 'sampled', 'all'], fallback)
 }
 
 /** The level where nobody has chosen one: in production, nothing is watched. */

@@ -1,12 +1,20 @@
 import { constants } from 'node:os'
 import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkCount, checkInteger, checkOptions, checkViewLength } from '../arguments.ts'
+import {
+  checkAlignment,
+  checkCount,
+  checkInteger,
+  checkOptions,
+  checkViewLength,
+  type OptionNames,
+} from '../arguments.ts'
 import { AllocatorError, closedError, outOfRange } from '../errors.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
 import { machineMemory } from '../os/machine.ts'
 import type { SystemCall } from '../os/mapper.ts'
 import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts'
 import { residentBytesOf } from '../os/resident.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 
 /** What the entry of one block takes in V8's map of blocks: the entry itself and the object that it names. */
 const BLOCK_METADATA_BYTES = 96
@@ -18,6 +26,8 @@ export interface DirectHeapOptions {
   /** What is kept of system calls, beside the counts in `stats()`. */
   ledger?: LedgerOptions
 }
+
+const DIRECT_OPTIONS: OptionNames<DirectHeapOptions> = { limitBytes: true, ledger: true }
 
 /** One block: a mapping of its own. */
 interface Block {
@@ -34,19 +44,24 @@ interface Block {
  * system pages of private memory, its address the one that the system gave; views of it have length 0 once it is freed.
  */
 export class DirectHeap implements Allocator {
-  private readonly addon: Addon
-  private readonly ledger: LedgerHandle
-  private readonly limitBytes: number
-  private readonly blocks = new Map<Address, Block>()
-  private liveBytes = 0
-  private peakLiveBytes = 0
-  private mappedBytes = 0
-  private peakMappedBytes = 0
-  private closed = false
+  /** @internal */ readonly notCloneable = staysHere('a DirectHeap')
+  readonly #addon: Addon
+  readonly #ledger: LedgerHandle
+  readonly #limitBytes: number
+  readonly #blocks = new Map<Address, Block>()
+  #liveBytes = 0
+  #peakLiveBytes = 0
+  #mappedBytes = 0
+  #peakMappedBytes = 0
+  #closed = false
+
+  static {
+    makePrintable(DirectHeap, 'DirectHeap')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the addon can't be loaded */
   constructor(options: DirectHeapOptions = {}) {
-    checkOptions(options)
+    checkOptions(options, DIRECT_OPTIONS)
     const addon = loadAddon()
     if (!isAddon(addon)) {
       throw new AllocatorError(
@@ -54,9 +69,9 @@ export class DirectHeap implements Allocator {
         `a DirectHeap needs the addon (${addon.reason}): ${addon.remedy}`
       )
     }
-    this.addon = addon
-    this.limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
-    this.ledger = openLedger(addon, options.ledger ?? {})
+    this.#addon = addon
+    this.#limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
+    this.#ledger = openLedger(addon, options.ledger ?? {})
   }
 
   malloc(size: number): Address {
@@ -73,7 +88,7 @@ export class DirectHeap implements Allocator {
     const block = this.blockAt(address)
     if (checkCount('size', size) <= block.usable && this.pagesOf(size) === this.pagesOf(block.usable)) return address
     const moved = this.malloc(size)
-    this.addon.copy(moved, address, Math.min(size, block.usable))
+    this.#addon.copy(moved, address, Math.min(size, block.usable))
     try {
       this.free(address)
     } catch (error) {
@@ -108,7 +123,7 @@ export class DirectHeap implements Allocator {
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const block = this.blockAt(address)
     const viewLength = checkViewLength(length, block.usable)
-    block.buffer ??= this.addon.bufferOver(address, block.usable)
+    block.buffer ??= this.#addon.bufferOver(address, block.usable)
     return new Uint8Array(block.buffer, 0, viewLength)
   }
 
@@ -117,22 +132,22 @@ export class DirectHeap implements Allocator {
     const block = this.blockAt(address)
     checkViewLength(checkCount('length', length), block.usable)
     if (checkCount('stride', stride) === 0) throw outOfRange('stride', 'at least 1', stride)
-    this.addon.touch(address, length, stride)
+    this.#addon.touch(address, length, stride)
   }
 
   stats(): HeapStats {
     return {
-      liveBytes: this.liveBytes,
-      mappedBytes: this.mappedBytes,
-      reservedBytes: this.mappedBytes,
+      liveBytes: this.#liveBytes,
+      mappedBytes: this.#mappedBytes,
+      reservedBytes: this.#mappedBytes,
       threadCacheBytes: 0,
-      centralCacheBytes: this.mappedBytes - this.liveBytes, // what alignment leaves over
+      centralCacheBytes: this.#mappedBytes - this.#liveBytes, // what alignment leaves over
       pageHeapFreeBytes: 0,
       pageHeapReleasedBytes: 0,
-      metadataBytes: this.blocks.size * BLOCK_METADATA_BYTES,
-      peakLiveBytes: this.peakLiveBytes,
-      peakMappedBytes: this.peakMappedBytes,
-      syscalls: countsOf(this.addon, this.ledger),
+      metadataBytes: this.#blocks.size * BLOCK_METADATA_BYTES,
+      peakLiveBytes: this.#peakLiveBytes,
+      peakMappedBytes: this.#peakMappedBytes,
+      syscalls: countsOf(this.#addon, this.#ledger),
       threads: 1,
       deadThreadsBytes: 0,
       passedBytes: 0,
@@ -140,17 +155,22 @@ export class DirectHeap implements Allocator {
     }
   }
 
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): HeapStats {
+    return this.stats()
+  }
+
   audit(): void {
     this.checkOpen()
     let mapped = 0
-    for (const [address, { start, length, usable }] of this.blocks) {
-      if (address < start || address + usable > start + length || length % this.addon.pageSize !== 0) {
+    for (const [address, { start, length, usable }] of this.#blocks) {
+      if (address < start || address + usable > start + length || length % this.#addon.pageSize !== 0) {
         throw new AllocatorError('ERR_HEAP_CORRUPT', `the block at ${address} isn't inside its mapping`, { address })
       }
       mapped += length
     }
-    if (mapped !== this.mappedBytes) {
-      throw new AllocatorError('ERR_HEAP_CORRUPT', `${mapped} bytes are mapped, but ${this.mappedBytes} were counted`)
+    if (mapped !== this.#mappedBytes) {
+      throw new AllocatorError('ERR_HEAP_CORRUPT', `${mapped} bytes are mapped, but ${this.#mappedBytes} were counted`)
     }
   }
 
@@ -163,23 +183,23 @@ export class DirectHeap implements Allocator {
 
   /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
   systemCalls(): SystemCall[] {
-    return this.addon.ledgerRing(this.ledger)
+    return this.#addon.ledgerRing(this.#ledger)
   }
 
   /** Resident bytes of all blocks, as the system tells; null where it can't. It reads a file: not for a loop. */
   residentBytes(): number | null {
-    return residentBytesOf([...this.blocks.values()].map(({ start, length }) => ({ start, end: start + length })))
+    return residentBytesOf([...this.#blocks.values()].map(({ start, length }) => ({ start, end: start + length })))
   }
 
   close(): void {
-    if (this.closed) return
+    if (this.#closed) return
     // Where the system refuses to split a joined mapping, another block's unmap makes room: so go round again.
-    for (let before = -1; this.blocks.size !== before; ) {
-      before = this.blocks.size
-      for (const [address, block] of [...this.blocks]) this.unmap(address, block)
+    for (let before = -1; this.#blocks.size !== before; ) {
+      before = this.#blocks.size
+      for (const [address, block] of [...this.#blocks]) this.unmap(address, block)
     }
-    this.closed = true
-    this.addon.flushLedgerFile(this.ledger)
+    this.#closed = true
+    this.#addon.flushLedgerFile(this.#ledger)
   }
 
   /** `close`, for `using`. */
@@ -189,50 +209,50 @@ export class DirectHeap implements Allocator {
 
   private map(size: number, alignment: number): Address {
     this.checkOpen()
-    const { pageSize } = this.addon
+    const { pageSize } = this.#addon
     const usable = this.pagesOf(size) * pageSize
     const length = usable + (alignment > pageSize ? alignment : 0)
-    if (this.mappedBytes + length > this.limitBytes) {
+    if (this.#mappedBytes + length > this.#limitBytes) {
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${size} bytes don't fit in the heap's limit`, {
         requested: size,
       })
     }
-    const start = this.addon.map(this.ledger, length)
+    const start = this.#addon.map(this.#ledger, length)
     if (start < 0) throw systemRefused(size, -start)
     const address = alignment > pageSize ? Math.ceil(start / alignment) * alignment : start
-    this.blocks.set(address, { start, length, usable, buffer: undefined })
-    this.mappedBytes += length
-    this.liveBytes += usable
-    if (this.liveBytes > this.peakLiveBytes) this.peakLiveBytes = this.liveBytes
-    if (this.mappedBytes > this.peakMappedBytes) this.peakMappedBytes = this.mappedBytes
+    this.#blocks.set(address, { start, length, usable, buffer: undefined })
+    this.#mappedBytes += length
+    this.#liveBytes += usable
+    if (this.#liveBytes > this.#peakLiveBytes) this.#peakLiveBytes = this.#liveBytes
+    if (this.#mappedBytes > this.#peakMappedBytes) this.#peakMappedBytes = this.#mappedBytes
     return address
   }
 
   /** Returns 0, or the system's error number; the block is then as it was. */
   private unmap(address: Address, block: Block): number {
-    const errno = this.addon.unmap(this.ledger, block.start, block.length)
+    const errno = this.#addon.unmap(this.#ledger, block.start, block.length)
     if (errno !== 0) return errno
-    if (block.buffer !== undefined) this.addon.detach(block.buffer)
-    this.blocks.delete(address)
-    this.mappedBytes -= block.length
-    this.liveBytes -= block.usable
+    if (block.buffer !== undefined) this.#addon.detach(block.buffer)
+    this.#blocks.delete(address)
+    this.#mappedBytes -= block.length
+    this.#liveBytes -= block.usable
     return 0
   }
 
   private pagesOf(bytes: number): number {
-    return Math.max(1, Math.ceil(bytes / this.addon.pageSize))
+    return Math.max(1, Math.ceil(bytes / this.#addon.pageSize))
   }
 
   private blockAt(address: Address): Block {
     checkCount('address', address)
     this.checkOpen()
-    const block = this.blocks.get(address)
+    const block = this.#blocks.get(address)
     if (block !== undefined) return block
     throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block starts at ${address}`, { address })
   }
 
   private checkOpen(): void {
-    if (this.closed) throw closedError()
+    if (this.#closed) throw closedError()
   }
 }
 

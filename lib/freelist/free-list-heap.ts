@@ -7,6 +7,7 @@ import {
   checkOptions,
   checkSupported,
   checkViewLength,
+  type OptionNames,
 } from '../arguments.ts'
 import { AllocatorError, closedError, outOfMemory } from '../errors.ts'
 import { BlockBytes } from '../memory/block-bytes.ts'
@@ -16,6 +17,7 @@ import { ViewMemory } from '../memory/view-memory.ts'
 import { openMapper } from '../os/machine.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import { audit } from './audit.ts'
 import { Collector } from './collector.ts'
 import { checkGrowth, type Growth } from './growth.ts'
@@ -42,27 +44,40 @@ export interface FreeListHeapOptions {
   mapper?: Mapper
 }
 
+const LIST_OPTIONS: OptionNames<FreeListHeapOptions> = {
+  limitBytes: true,
+  search: true,
+  growth: true,
+  collectAfterBytes: true,
+  ledger: true,
+  mapper: true,
+}
+
 /**
  * The heap that allocators start from: one contiguous block of memory, a header in front of each block in it, and one list
  * of all blocks, which every malloc searches from its start. It exists to be compared with: its time grows with the number of
  * blocks. One worker may use it.
  */
 export class FreeListHeap implements Allocator {
-  /** All of the heap's address space, headers included. A block's address is its offset here. */
-  readonly buffer: SharedArrayBuffer
-  private readonly memory: ViewMemory
-  private readonly mapper: Mapper
-  private readonly allocator: ListAllocator
-  private readonly collector: Collector
-  private readonly bytes: BlockBytes
-  private readonly mutatorHeap: MutatorHeap
-  private finalStats: HeapStats | undefined
+  /** @internal */ readonly notCloneable = staysHere('a FreeListHeap')
+  readonly #buffer: SharedArrayBuffer
+  readonly #memory: ViewMemory
+  readonly #mapper: Mapper
+  readonly #allocator: ListAllocator
+  readonly #collector: Collector
+  readonly #bytes: BlockBytes
+  readonly #mutatorHeap: MutatorHeap
+  #finalStats: HeapStats | undefined
+
+  static {
+    makePrintable(FreeListHeap, 'FreeListHeap')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: FreeListHeapOptions = {}) {
-    checkOptions(options)
+    checkOptions(options, LIST_OPTIONS)
     const limitBytes = checkLimitBytes(options.limitBytes)
-    const search = checkChoice('search', options.search, ['all', 'free'])
+    const search = checkChoice('search', options.search, ['all', 'free'], 'all')
     const after = checkNumber(
       'collectAfterBytes',
       options.collectAfterBytes,
@@ -70,20 +85,25 @@ export class FreeListHeap implements Allocator {
       Number.POSITIVE_INFINITY,
       DEFAULT_COLLECT_AFTER_BYTES
     )
-    this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
-    const growth = checkGrowth(options.growth, this.mapper.systemPageSize)
-    this.allocator = new ListAllocator(this.mapper, { limitBytes, search, growth })
-    this.collector = new Collector(this.allocator, after)
-    const { mapping } = this.allocator
-    this.buffer = mapping.buffer as SharedArrayBuffer
-    this.memory = new ViewMemory(mapping)
-    this.bytes = new BlockBytes(mapping.unshared())
-    this.mutatorHeap = {
-      memory: this.memory,
-      collector: this.collector,
+    this.#mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    const growth = checkGrowth(options.growth, this.#mapper.systemPageSize)
+    this.#allocator = new ListAllocator(this.#mapper, { limitBytes, search, growth })
+    this.#collector = new Collector(this.#allocator, after)
+    const { mapping } = this.#allocator
+    this.#buffer = mapping.buffer as SharedArrayBuffer
+    this.#memory = new ViewMemory(mapping)
+    this.#bytes = new BlockBytes(mapping.unshared())
+    this.#mutatorHeap = {
+      memory: this.#memory,
+      collector: this.#collector,
       allocateObject: (type) => this.allocateObject(type),
       checkOpen: () => this.checkOpen(),
     }
+  }
+
+  /** All of the heap's address space, headers included. A block's address is its offset here. */
+  get buffer(): SharedArrayBuffer {
+    return this.#buffer
   }
 
   malloc(size: number): Address {
@@ -96,7 +116,7 @@ export class FreeListHeap implements Allocator {
     const bytes = checkCount('count', count) * checkCount('size', size)
     this.checkOpen()
     const address = addressOf(this.obtain(bytes, Granule.Bytes, 0))
-    this.bytes.zero(address, bytes)
+    this.#bytes.zero(address, bytes)
     return address
   }
 
@@ -104,11 +124,11 @@ export class FreeListHeap implements Allocator {
     if (address === 0) return this.malloc(size)
     const block = this.ownBlock(address)
     checkCount('size', size)
-    if (size <= MOST_HEAP_BYTES && this.allocator.resize(block, granulesFor(size))) return address
+    if (size <= MOST_HEAP_BYTES && this.#allocator.resize(block, granulesFor(size))) return address
     const usable = this.usableBytes(block)
     const moved = this.malloc(size)
-    this.bytes.copy(moved, address, Math.min(size, usable))
-    this.allocator.free(block)
+    this.#bytes.copy(moved, address, Math.min(size, usable))
+    this.#allocator.free(block)
     return moved
   }
 
@@ -116,13 +136,13 @@ export class FreeListHeap implements Allocator {
     checkAlignment(alignment)
     checkCount('size', size)
     this.checkOpen()
-    checkSupported(alignment, this.mapper.maxAlignment, size)
+    checkSupported(alignment, this.#mapper.maxAlignment, size)
     return addressOf(this.obtain(size, Math.max(alignment, Granule.Bytes), 0))
   }
 
   /** An object of a mutator isn't for the program to free: that is `ERR_HEAP_INVALID_ADDRESS`. */
   free(address: Address): void {
-    this.allocator.free(this.ownBlock(address))
+    this.#allocator.free(this.ownBlock(address))
   }
 
   usableSize(address: Address): number {
@@ -132,59 +152,64 @@ export class FreeListHeap implements Allocator {
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.usableBytes(this.liveBlock(address))
     const bytes = checkViewLength(length, usable)
-    return new Uint8Array(this.memory.over(address, bytes), address, bytes)
+    return new Uint8Array(this.#memory.over(address, bytes), address, bytes)
   }
 
   /** What holds objects that the collector looks after. A program may have several: each holds what its handles name. */
   mutator(): Mutator {
     this.checkOpen()
-    return new Mutator(this.mutatorHeap)
+    return new Mutator(this.#mutatorHeap)
   }
 
   /** Scans the whole heap, and frees the objects that no mutator's handles reach. Returns the bytes that were freed. */
   collect(): number {
     this.checkOpen()
-    return this.collector.collect()
+    return this.#collector.collect()
   }
 
   /** Collections so far, those too that an allocation brought on. */
   get collections(): number {
-    return this.collector.collections
+    return this.#collector.collections
   }
 
   stats(): HeapStats {
-    return this.finalStats ?? this.currentStats()
+    return this.#finalStats ?? this.currentStats()
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): HeapStats {
+    return this.stats()
   }
 
   audit(): void {
     this.checkOpen()
-    audit(this.allocator, this.collector)
+    audit(this.#allocator, this.#collector)
   }
 
   /** Whole system pages inside of free blocks. */
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
-    const { systemPageSize } = this.mapper
-    return this.allocator.release(Math.ceil((bytes ?? MOST_HEAP_BYTES) / systemPageSize)) * systemPageSize
+    const { systemPageSize } = this.#mapper
+    return this.#allocator.release(Math.ceil((bytes ?? MOST_HEAP_BYTES) / systemPageSize)) * systemPageSize
   }
 
   /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
   systemCalls(): SystemCall[] {
-    return this.mapper.ring()
+    return this.#mapper.ring()
   }
 
   /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
   residentBytes(): number | null {
-    return this.finalStats === undefined ? this.mapper.residentBytes() : 0
+    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
   }
 
   close(): void {
-    if (this.finalStats !== undefined) return
-    this.finalStats = closedStats(this.currentStats())
-    this.allocator.close()
-    this.finalStats.syscalls = this.mapper.syscalls()
-    this.mapper.flush()
+    if (this.#finalStats !== undefined) return
+    this.#finalStats = closedStats(this.currentStats())
+    this.#allocator.close()
+    this.#finalStats.syscalls = this.#mapper.syscalls()
+    this.#mapper.flush()
   }
 
   /** `close`, for `using`. */
@@ -193,7 +218,7 @@ export class FreeListHeap implements Allocator {
   }
 
   private currentStats(): HeapStats {
-    const { allocator } = this
+    const allocator = this.#allocator
     const { mappedBytes, headerBytes, releasedBytes } = allocator
     const liveBytes = allocator.liveGranules * Granule.Bytes
     return {
@@ -207,29 +232,29 @@ export class FreeListHeap implements Allocator {
       metadataBytes: allocator.tables.touchedBytes(mappedBytes),
       peakLiveBytes: allocator.peakLiveGranules * Granule.Bytes,
       peakMappedBytes: mappedBytes, // it never shrinks
-      syscalls: this.mapper.syscalls(),
+      syscalls: this.#mapper.syscalls(),
       threads: 1,
       deadThreadsBytes: 0,
       passedBytes: 0,
-      system: this.mapper.name,
+      system: this.#mapper.name,
     }
   }
 
   private allocateObject(type: ObjectType): number {
-    this.collector.prepare(type.size)
+    this.#collector.prepare(type.size)
     const block = this.obtain(type.size, Granule.Bytes, type.id)
-    this.bytes.zero(addressOf(block), type.size)
-    this.collector.count(type.size)
+    this.#bytes.zero(addressOf(block), type.size)
+    this.#collector.count(type.size)
     return block
   }
 
   /** A block; where there is no memory for it, objects that nobody reaches make room. */
   private obtain(bytes: number, alignment: number, type: number): number {
     if (bytes > MOST_HEAP_BYTES) throw outOfMemory(bytes, 0)
-    const { allocator } = this
+    const allocator = this.#allocator
     const granules = granulesFor(bytes)
     let block = allocator.allocate(granules, alignment / Granule.Bytes, usedState(type))
-    if (block === 0 && this.collector.collect() > 0) {
+    if (block === 0 && this.#collector.collect() > 0) {
       block = allocator.allocate(granules, alignment / Granule.Bytes, usedState(type))
     }
     if (block === 0) throw outOfMemory(bytes, allocator.lastErrno)
@@ -237,13 +262,13 @@ export class FreeListHeap implements Allocator {
   }
 
   private usableBytes(block: number): number {
-    return this.allocator.list.size(block) * Granule.Bytes
+    return this.#allocator.list.size(block) * Granule.Bytes
   }
 
   /** The block at an address, where it is the program's to free. */
   private ownBlock(address: Address): number {
     const block = this.liveBlock(address)
-    if (this.allocator.list.typeOf(block) === 0) return block
+    if (this.#allocator.list.typeOf(block) === 0) return block
     throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the object at ${address} is the collector's`, { address })
   }
 
@@ -251,7 +276,7 @@ export class FreeListHeap implements Allocator {
   private liveBlock(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
-    const { list } = this.allocator
+    const { list } = this.#allocator
     const block = address / Granule.Bytes - HeaderSize.Granules
     if (!list.isBlock(block)) {
       throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block starts at ${address}`, { address })
@@ -262,7 +287,7 @@ export class FreeListHeap implements Allocator {
   }
 
   private checkOpen(): void {
-    if (this.finalStats !== undefined) throw closedError()
+    if (this.#finalStats !== undefined) throw closedError()
   }
 }
 

@@ -1,4 +1,4 @@
-import { checkInteger, checkNumber } from '../arguments.ts'
+import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
 import { MOST_HEAP_BYTES } from '../memory/page.ts'
 import { roundUp } from '../memory/tables.ts'
@@ -26,6 +26,8 @@ export interface GrowthShare {
 const DEFAULT_PERCENT = 25
 const MOST_PERCENT = 1000
 
+const GROWTH: OptionNames<GrowthStep & GrowthShare> = { step: true, percent: true }
+
 /** A checked setting. */
 export interface GrowthPolicy {
   /** What the heap grows by is a multiple of it, if the limit lets it. */
@@ -39,6 +41,7 @@ export function checkGrowth(value: unknown, systemPageSize: number): GrowthPolic
   if (value === 'exact') return { stepBytes: systemPageSize, percent: 0 }
   if (typeof value === 'string') throw outOfRange('growth', "'exact', { step } or { percent }", value)
   if (typeof value !== 'object' || value === null) throw wrongType('growth', "'exact', { step } or { percent }", value)
+  checkOptions(value, GROWTH, 'growth')
   const { step, percent } = value as { step?: unknown; percent?: unknown }
   if ((step === undefined) === (percent === undefined))
     throw outOfRange('growth', 'a step or a percentage', 'both or none')

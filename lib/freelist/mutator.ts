@@ -3,6 +3,7 @@ import { checkCount } from '../arguments.ts'
 import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import { Granule } from '../memory/page.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import type { Collector } from './collector.ts'
 import { HeaderSize } from './object-header.ts'
 import type { ObjectLayout, ObjectType } from './object-type.ts'
@@ -23,33 +24,45 @@ export interface MutatorHeap {
  * knows what the program holds: what a handle names lives until the handle is disposed, and what it reaches lives with it.
  */
 export class Mutator implements Disposable {
-  private readonly heap: MutatorHeap
-  private readonly handles: Handles = new Map()
+  readonly #heap: MutatorHeap
+  readonly #handles: Handles = new Map()
+
+  /** @internal */
+  readonly notCloneable = staysHere('a Mutator')
+
+  static {
+    makePrintable(Mutator, 'Mutator')
+  }
 
   /** @internal See `FreeListHeap.mutator`. */
   constructor(heap: MutatorHeap) {
-    this.heap = heap
+    this.#heap = heap
   }
 
   /** Makes a type known to the heap; all of its mutators may use it. */
   defineType(layout: ObjectLayout): ObjectType {
-    this.heap.checkOpen()
-    return this.heap.collector.types.define(layout)
+    this.#heap.checkOpen()
+    return this.#heap.collector.types.define(layout)
   }
 
   /** A new object, all zero. May collect before. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   allocate(type: ObjectType): Handle {
-    this.heap.collector.types.check(type)
-    this.heap.checkOpen()
-    this.heap.collector.addRoots(this.handles)
-    const block = this.heap.allocateObject(type)
-    return new Handle(this.heap, this.handles, block, type)
+    this.#heap.collector.types.check(type)
+    this.#heap.checkOpen()
+    this.#heap.collector.addRoots(this.#handles)
+    const block = this.#heap.allocateObject(type)
+    return new Handle(this.#heap, this.#handles, block, type)
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { handles: number } {
+    return { handles: this.#handles.size }
   }
 
   /** Disposes all of its handles, so that it holds nothing. It can be used again. */
   dispose(): void {
-    this.handles.clear()
-    this.heap.collector.removeRoots(this.handles)
+    this.#handles.clear()
+    this.#heap.collector.removeRoots(this.#handles)
   }
 
   /** `dispose`, for `using`. */
@@ -65,13 +78,20 @@ type Handles = Map<Handle, number>
 export class Handle implements Disposable {
   /** The type of the object. */
   readonly type: ObjectType
-  private readonly heap: MutatorHeap
-  private readonly handles: Handles
+  readonly #heap: MutatorHeap
+  readonly #handles: Handles
+
+  /** @internal */
+  readonly notCloneable = staysHere('a Handle')
+
+  static {
+    makePrintable(Handle, 'Handle')
+  }
 
   /** @internal See `Mutator.allocate`. */
   constructor(heap: MutatorHeap, handles: Handles, block: number, type: ObjectType) {
-    this.heap = heap
-    this.handles = handles
+    this.#heap = heap
+    this.#handles = handles
     this.type = type
     handles.set(this, block)
   }
@@ -87,9 +107,9 @@ export class Handle implements Disposable {
    */
   getReference(offset: number): Handle | null {
     const block = this.block()
-    const { collector } = this.heap
+    const { collector } = this.#heap
     const target = collector.load(block, this.field(offset))
-    return target === 0 ? null : new Handle(this.heap, this.handles, target, collector.typeOf(target))
+    return target === 0 ? null : new Handle(this.#heap, this.#handles, target, collector.typeOf(target))
   }
 
   /** Makes a reference field name another object of the heap, or none. */
@@ -97,23 +117,28 @@ export class Handle implements Disposable {
     const block = this.block()
     this.field(offset)
     if (target === null) {
-      this.heap.collector.store(block, offset, 0)
+      this.#heap.collector.store(block, offset, 0)
       return
     }
     if (!(target instanceof Handle)) throw wrongType('target', 'a handle or null', target)
-    if (target.heap !== this.heap) throw invalid("the target is another heap's")
-    this.heap.collector.store(block, offset, target.block())
+    if (target.#heap !== this.#heap) throw invalid("the target is another heap's")
+    this.#heap.collector.store(block, offset, target.block())
   }
 
   /** The object's bytes, without a copy; what the program does to its references there is its own affair. */
   view(): Uint8Array {
     const address = addressOf(this.block())
-    return new Uint8Array(this.heap.memory.over(address, this.type.size), address, this.type.size)
+    return new Uint8Array(this.#heap.memory.over(address, this.type.size), address, this.type.size)
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { type: ObjectType; isLive: boolean } {
+    return { type: this.type, isLive: this.#handles.has(this) }
   }
 
   /** The program doesn't hold the object by this handle any more. May be called again. */
   dispose(): void {
-    this.handles.delete(this)
+    this.#handles.delete(this)
   }
 
   /** `dispose`, for `using`. */
@@ -122,8 +147,8 @@ export class Handle implements Disposable {
   }
 
   private block(): number {
-    this.heap.checkOpen()
-    const block = this.handles.get(this)
+    this.#heap.checkOpen()
+    const block = this.#handles.get(this)
     if (block === undefined) throw invalid('the handle was disposed')
     return block
   }

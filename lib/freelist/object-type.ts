@@ -1,4 +1,4 @@
-import { checkCount, checkPointerOffsets } from '../arguments.ts'
+import { checkCount, checkOptions, checkPointerOffsets, type OptionNames } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
 import { MOST_HEAP_BYTES } from '../memory/page.ts'
 
@@ -9,6 +9,8 @@ export interface ObjectLayout {
   /** Byte offsets of the references: multiples of 8 inside of `size`. */
   references: readonly number[]
 }
+
+const LAYOUT: OptionNames<ObjectLayout> = { size: true, references: true }
 
 /** A type of objects, by which the collector finds the references in them. */
 export class ObjectType {
@@ -32,7 +34,7 @@ export class TypeTable {
   private readonly types: ObjectType[] = []
 
   define(layout: ObjectLayout): ObjectType {
-    if (typeof layout !== 'object' || layout === null) throw wrongType('layout', 'an object', layout)
+    checkOptions(layout, LAYOUT, 'layout')
     const size = checkCount('layout.size', layout.size)
     if (size > MOST_HEAP_BYTES) throw outOfRange('layout.size', `at most ${MOST_HEAP_BYTES}`, size)
     const references = checkPointerOffsets('layout.references', layout.references, size)

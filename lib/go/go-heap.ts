@@ -6,6 +6,7 @@ import {
   checkOptions,
   checkSupported,
   checkViewLength,
+  type OptionNames,
 } from '../arguments.ts'
 import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
@@ -15,6 +16,7 @@ import { ViewMemory } from '../memory/view-memory.ts'
 import { openMapper } from '../os/machine.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import type { CycleRecord, GoMemStats } from './mem-stats.ts'
 import { GoSmall } from './size-class.ts'
 import { Word8 } from './span.ts'
@@ -52,47 +54,65 @@ export interface GoHeapOptions {
   mapper?: Mapper
 }
 
+const GO_OPTIONS: OptionNames<GoHeapOptions> = {
+  limitBytes: true,
+  gcPercent: true,
+  memoryLimit: true,
+  onCycle: true,
+  ledger: true,
+  mapper: true,
+}
+
 /**
  * Go's design, with its collector. Objects from `allocate` are typed, and live while they are reached from roots; blocks from
  * `malloc` are the program's to free, hold no pointers for the collector, and never move or go by themselves. A cycle of the collector
  * advances only inside `collect`, `collectStep` and calls that allocate. One thread only.
  */
 export class GoHeap implements Allocator {
-  /** All of the heap's address space. An address is an offset here. For code that one trusts: a write beyond what has grown ends the process. */
-  readonly buffer: SharedArrayBuffer
-  private readonly memory: ViewMemory
-  private readonly mapper: Mapper
-  private readonly tiers: GoTiers
-  private readonly bytes: BlockBytes
-  private finalStats: HeapStats | undefined
+  /** @internal */ readonly notCloneable = staysHere('a GoHeap')
+  readonly #buffer: SharedArrayBuffer
+  readonly #memory: ViewMemory
+  readonly #mapper: Mapper
+  readonly #tiers: GoTiers
+  readonly #bytes: BlockBytes
+  #finalStats: HeapStats | undefined
 
   // What the usual path reads; the same objects as the tiers'.
-  private readonly manual: GoTiers['manual']
-  private readonly objects: GoTiers['objects']
-  private readonly classBySize16: Int8Array
+  readonly #manual: GoTiers['manual']
+  readonly #objects: GoTiers['objects']
+  readonly #classBySize16: Int8Array
+
+  static {
+    makePrintable(GoHeap, 'GoHeap')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: GoHeapOptions = {}) {
-    checkOptions(options)
+    checkOptions(options, GO_OPTIONS)
     const reservation = { limitBytes: checkLimitBytes(options.limitBytes), shared: false }
     const gcPercent = checkInteger('gcPercent', options.gcPercent, -1, MOST_GC_PERCENT, DEFAULT_GC_PERCENT)
     const memoryLimit = checkLimit(options.memoryLimit)
     const { onCycle } = options
     if (onCycle !== undefined && typeof onCycle !== 'function') throw wrongType('onCycle', 'a function', onCycle)
-    this.mapper = options.mapper ?? openMapper(options.ledger ?? {})
-    this.tiers = new GoTiers(this.mapper, reservation, { gcPercent, memoryLimit, onCycle })
-    this.buffer = this.tiers.mapping.buffer as SharedArrayBuffer
-    this.memory = new ViewMemory(this.tiers.mapping)
-    this.bytes = new BlockBytes(this.tiers.mapping.unshared())
-    this.manual = this.tiers.manual
-    this.objects = this.tiers.objects
-    this.classBySize16 = this.tiers.classBySize16
+    this.#mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    this.#tiers = new GoTiers(this.#mapper, reservation, { gcPercent, memoryLimit, onCycle })
+    this.#buffer = this.#tiers.mapping.buffer as SharedArrayBuffer
+    this.#memory = new ViewMemory(this.#tiers.mapping)
+    this.#bytes = new BlockBytes(this.#tiers.mapping.unshared())
+    this.#manual = this.#tiers.manual
+    this.#objects = this.#tiers.objects
+    this.#classBySize16 = this.#tiers.classBySize16
+  }
+
+  /** All of the heap's address space. An address is an offset here. For code that one trusts: a write beyond what has grown ends the process. */
+  get buffer(): SharedArrayBuffer {
+    return this.#buffer
   }
 
   malloc(size: number): Address {
     if (typeof size === 'number' && (size | 0) === size && size >>> 0 <= GoSmall.MostBytes) {
-      const sizeClass = this.classBySize16[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!
-      const granule = this.manual.pop(sizeClass)
+      const sizeClass = this.#classBySize16[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!
+      const granule = this.#manual.pop(sizeClass)
       if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
       if (granule !== 0) return granule * Granule.Bytes
       return +this.slow(Call.Refill, sizeClass, size)
@@ -103,7 +123,7 @@ export class GoHeap implements Allocator {
   free(address: Address): void {
     // A small integer, not negative, a multiple of 16: its granule then has a bit, whatever the limit.
     if (typeof address === 'number' && (address | 0) === address && (address & Address32.Wrong) === 0) {
-      if (this.manual.push(address >>> Granule.Shift)) return
+      if (this.#manual.push(address >>> Granule.Shift)) return
     }
     this.slow(Call.Free, address, 0)
   }
@@ -112,7 +132,7 @@ export class GoHeap implements Allocator {
     if (isNatural32(count) && isNatural32(size) && count * size <= Loop.MostCleared) {
       const bytes = count * size
       const address = this.malloc(bytes)
-      this.bytes.zeroShort(address, bytes)
+      this.#bytes.zeroShort(address, bytes)
       return address
     }
     return this.slow(Call.Calloc, count, size)
@@ -120,8 +140,8 @@ export class GoHeap implements Allocator {
 
   realloc(address: Address, size: number): Address {
     if (isNatural32(address) && (address & Address32.Wrong) === 0 && isNatural32(size)) {
-      const usable = this.manual.smallBytes(address >>> Granule.Shift)
-      if (usable > 0) return this.manual.servesWell(usable, size) ? address : this.move(address, size, usable)
+      const usable = this.#manual.smallBytes(address >>> Granule.Shift)
+      if (usable > 0) return this.#manual.servesWell(usable, size) ? address : this.move(address, size, usable)
     }
     return this.slow(Call.Realloc, address, size)
   }
@@ -134,7 +154,7 @@ export class GoHeap implements Allocator {
   usableSize(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
-    const usable = this.tiers.usableBytes(address)
+    const usable = this.#tiers.usableBytes(address)
     if (usable === 0) throw this.wrongAddress(address)
     return usable
   }
@@ -142,7 +162,7 @@ export class GoHeap implements Allocator {
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const usable = this.usableSize(address)
     const bytes = checkViewLength(length, usable)
-    return new Uint8Array(this.memory.over(address, bytes), address, bytes)
+    return new Uint8Array(this.#memory.over(address, bytes), address, bytes)
   }
 
   /**
@@ -151,7 +171,7 @@ export class GoHeap implements Allocator {
    */
   defineType(layout: TypeLayout): TypeId {
     this.checkOpen()
-    return this.tiers.types.define(layout)
+    return this.#tiers.types.define(layout)
   }
 
   /**
@@ -160,8 +180,8 @@ export class GoHeap implements Allocator {
    * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, after a whole collection in vain
    */
   allocate(type: TypeId, count = 1): Address {
-    if (count === 1 && this.tiers.types.has(type)) {
-      const unit = this.objects.allocateCached(type)
+    if (count === 1 && this.#tiers.types.has(type)) {
+      const unit = this.#objects.allocateCached(type)
       if ((unit - 1) >>> 0 < Word8.MostUnit32) return unit << 3
       if (unit !== 0) return (unit >>> 0) * 8
     }
@@ -171,7 +191,7 @@ export class GoHeap implements Allocator {
   /** What is allocated until the scope is disposed of is a root till then. Scopes may be nested, and ended in any order. */
   scope(): Disposable {
     this.checkOpen()
-    const { roots } = this.tiers
+    const { roots } = this.#tiers
     const scope = roots.open()
     return { [Symbol.dispose]: () => roots.close(scope) }
   }
@@ -185,24 +205,24 @@ export class GoHeap implements Allocator {
     const unit = this.pointerAt(object, offset)
     checkCount('target', target)
     // An object first: most targets are.
-    if (target !== 0 && this.objects.unitAt(target) === 0 && this.tiers.usableBytes(target) === 0)
+    if (target !== 0 && this.#objects.unitAt(target) === 0 && this.#tiers.usableBytes(target) === 0)
       throw this.wrongAddress(target)
-    this.objects.store(unit, target)
+    this.#objects.store(unit, target)
   }
 
   /** The pointer in a field of an object; 0 where it has none. @throws as `setPointer` */
   getPointer(object: Address, offset: number): Address {
-    return this.objects.load(this.pointerAt(object, offset))
+    return this.#objects.load(this.pointerAt(object, offset))
   }
 
   /** Keeps an object, and what it leads to, until the root is removed. Returns the root's id, from 1 on. */
   addRoot(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
-    const unit = this.objects.unitAt(address)
+    const unit = this.#objects.unitAt(address)
     // A block from malloc is a root by itself, until it is freed.
-    if (unit === 0 && this.tiers.usableBytes(address) === 0) throw this.wrongAddress(address)
-    const { roots, collector } = this.tiers
+    if (unit === 0 && this.#tiers.usableBytes(address) === 0) throw this.wrongAddress(address)
+    const { roots, collector } = this.#tiers
     const root = unit || (address / 8) | 0
     if (collector.isMarking) collector.shade(root)
     return roots.add(root)
@@ -212,7 +232,7 @@ export class GoHeap implements Allocator {
   removeRoot(root: number): void {
     checkCount('root', root)
     this.checkOpen()
-    const { roots, collector } = this.tiers
+    const { roots, collector } = this.#tiers
     const unit = roots.remove(root)
     if (unit === 0) throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `there is no root ${root}`)
     if (collector.isMarking) collector.shade(unit)
@@ -221,7 +241,7 @@ export class GoHeap implements Allocator {
   /** Ends a cycle that runs, then runs a whole one and sweeps: the statistics are exact afterwards. */
   collect(): void {
     this.checkOpen()
-    this.tiers.collector.collect()
+    this.#tiers.collector.collect()
   }
 
   /**
@@ -232,62 +252,67 @@ export class GoHeap implements Allocator {
   collectStep(budgetMicros: number): boolean {
     checkCount('budgetMicros', budgetMicros)
     this.checkOpen()
-    return this.tiers.collector.step(budgetMicros)
+    return this.#tiers.collector.step(budgetMicros)
   }
 
   /** Go's debug.SetGCPercent: sets GOGC, and returns what it was; -1 is off. */
   setGCPercent(percent: number): number {
     if (percent === undefined) throw wrongType('percent', 'a number', percent)
     this.checkOpen()
-    return this.tiers.collector.setGCPercent(checkInteger('percent', percent, -1, MOST_GC_PERCENT, 0))
+    return this.#tiers.collector.setGCPercent(checkInteger('percent', percent, -1, MOST_GC_PERCENT, 0))
   }
 
   /** Go's debug.SetMemoryLimit: sets GOMEMLIMIT in bytes, and returns what it was. */
   setMemoryLimit(bytes: number): number {
     if (bytes === undefined) throw wrongType('bytes', 'a number', bytes)
     this.checkOpen()
-    return this.tiers.collector.setMemoryLimit(checkLimit(bytes))
+    return this.#tiers.collector.setMemoryLimit(checkLimit(bytes))
   }
 
   stats(): HeapStats {
-    return this.finalStats ?? { ...this.tiers.stats(), syscalls: this.mapper.syscalls(), system: this.mapper.name }
+    return this.#finalStats ?? { ...this.#tiers.stats(), syscalls: this.#mapper.syscalls(), system: this.#mapper.name }
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): HeapStats {
+    return this.stats()
   }
 
   /** The heap's figures under the names of Go's runtime.MemStats. */
   memStats(): GoMemStats {
     this.checkOpen()
-    return this.tiers.goStats()
+    return this.#tiers.goStats()
   }
 
   audit(): void {
     this.checkOpen()
-    this.tiers.audit()
+    this.#tiers.audit()
   }
 
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
-    return this.tiers.release(bytes)
+    return this.#tiers.release(bytes)
   }
 
   /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
   systemCalls(): SystemCall[] {
-    return this.mapper.ring()
+    return this.#mapper.ring()
   }
 
   /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
   residentBytes(): number | null {
-    return this.finalStats === undefined ? this.mapper.residentBytes() : 0
+    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
   }
 
   close(): void {
-    if (this.finalStats !== undefined) return
-    this.finalStats = closedStats(this.stats())
+    if (this.#finalStats !== undefined) return
+    this.#finalStats = closedStats(this.stats())
     // What these look at on their usual paths is nobody's from now on. (The others find that nothing is cached.)
     for (const name of ['free', 'realloc']) Object.defineProperty(this, name, { value: throwClosed })
-    this.tiers.close()
-    this.finalStats.syscalls = this.mapper.syscalls()
-    this.mapper.flush()
+    this.#tiers.close()
+    this.#finalStats.syscalls = this.#mapper.syscalls()
+    this.#mapper.flush()
   }
 
   /** `close`, for `using`. */
@@ -297,7 +322,7 @@ export class GoHeap implements Allocator {
 
   /** What isn't usual, of all calls; one function, which V8 inlines nowhere (see the same of Heap). */
   private slow(call: Call, first: number, second: number): number {
-    const { tiers } = this
+    const tiers = this.#tiers
     switch (call) {
       case Call.Refill:
         this.checkOpen()
@@ -317,7 +342,7 @@ export class GoHeap implements Allocator {
         const bytes = checkCount('count', first) * checkCount('size', second)
         this.checkOpen()
         const address = tiers.malloc(bytes) || this.refuse(bytes)
-        if (bytes <= GoSmall.MostBytes || tiers.mheap.needsZero(address / Page.Bytes)) this.bytes.zero(address, bytes)
+        if (bytes <= GoSmall.MostBytes || tiers.mheap.needsZero(address / Page.Bytes)) this.#bytes.zero(address, bytes)
         return address
       }
       case Call.Realloc: {
@@ -334,7 +359,7 @@ export class GoHeap implements Allocator {
         checkAlignment(first)
         checkCount('size', second)
         this.checkOpen()
-        checkSupported(first, this.mapper.maxAlignment, second)
+        checkSupported(first, this.#mapper.maxAlignment, second)
         return tiers.alignedAlloc(first, second) || this.refuse(second)
       }
       case Call.Allocate: {
@@ -349,7 +374,7 @@ export class GoHeap implements Allocator {
 
   private move(address: Address, size: number, usable: number): Address {
     const moved = this.malloc(size)
-    this.bytes.copy(moved, address, size < usable ? size : usable)
+    this.#bytes.copy(moved, address, size < usable ? size : usable)
     this.free(address)
     return moved
   }
@@ -359,24 +384,24 @@ export class GoHeap implements Allocator {
     checkCount('object', object)
     checkCount('offset', offset)
     this.checkOpen()
-    const unit = this.objects.unitAt(object)
+    const unit = this.#objects.unitAt(object)
     if (unit === 0) throw this.wrongAddress(object)
-    if (!this.objects.isPointer(unit, offset)) throw outOfRange('offset', "that of one of the type's pointers", offset)
+    if (!this.#objects.isPointer(unit, offset)) throw outOfRange('offset', "that of one of the type's pointers", offset)
     return (unit + offset / 8) | 0
   }
 
   private refuse(requested: number): never {
-    throw outOfMemory(requested, this.tiers.lastErrno)
+    throw outOfMemory(requested, this.#tiers.lastErrno)
   }
 
   private wrongAddress(address: Address): AllocatorError {
-    return this.tiers.isFreed(address)
+    return this.#tiers.isFreed(address)
       ? new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
       : new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block of the program's starts at ${address}`, { address })
   }
 
   private checkOpen(): void {
-    if (this.finalStats !== undefined) throw closedError()
+    if (this.#finalStats !== undefined) throw closedError()
   }
 }
 

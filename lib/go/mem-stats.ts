@@ -27,17 +27,17 @@ export class CycleRecord {
   totalMs = 0
   /** How long the longest took. */
   longestMs = 0
-  private readonly epoch: number
+  readonly #epoch: number
 
   /** @internal */
   constructor(cycle: number, epoch: number) {
     this.cycle = cycle
-    this.epoch = epoch
+    this.#epoch = epoch
   }
 
   /** @internal */
   begin(startBytes: number, goalBytes: number): void {
-    this.startMs = performance.now() - this.epoch
+    this.startMs = performance.now() - this.#epoch
     this.startBytes = startBytes
     this.goalBytes = goalBytes
   }
@@ -52,7 +52,7 @@ export class CycleRecord {
   /** @internal */
   marked(bytes: number): void {
     this.markedBytes = bytes
-    this.markedMs = performance.now() - this.epoch
+    this.markedMs = performance.now() - this.#epoch
   }
 
   /** A line as Go's gctrace=1 writes it, of what is the same here. */

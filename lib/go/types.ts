@@ -1,5 +1,5 @@
-import { checkCount, checkPointerOffsets } from '../arguments.ts'
-import { outOfRange, wrongType } from '../errors.ts'
+import { checkCount, checkOptions, checkPointerOffsets, type OptionNames } from '../arguments.ts'
+import { outOfRange } from '../errors.ts'
 import { roundUp } from '../memory/tables.ts'
 import { GoSmall, spanClassOf } from './size-class.ts'
 import { Word8 } from './span.ts'
@@ -15,6 +15,8 @@ export interface TypeLayout {
   /** Byte offsets of its pointers, which are 8 bytes each: multiples of 8, each once, in any order. */
   pointers: readonly number[]
 }
+
+const LAYOUT: OptionNames<TypeLayout> = { size: true, pointers: true }
 
 /** An object of a type can't be larger: 1 GiB. An array of many can. */
 const MOST_TYPE_BYTES = 2 ** 30
@@ -48,7 +50,7 @@ export class Types {
 
   /** @throws TypeError, RangeError */
   define(layout: TypeLayout): TypeId {
-    if (typeof layout !== 'object' || layout === null) throw wrongType('layout', 'an object', layout)
+    checkOptions(layout, LAYOUT, 'layout')
     const size = checkCount('layout.size', layout.size)
     if (size > MOST_TYPE_BYTES) throw outOfRange('layout.size', `at most ${MOST_TYPE_BYTES} bytes`, size)
     const units = checkPointerOffsets('layout.pointers', layout.pointers, size).map((offset) => offset / Word8.Bytes)

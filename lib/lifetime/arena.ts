@@ -1,6 +1,6 @@
 import { constants } from 'node:buffer'
 import type { Address } from '../allocator.ts'
-import { checkChoice, checkCount, checkInteger, checkOptions } from '../arguments.ts'
+import { checkChoice, checkCount, checkInteger, checkOptions, type OptionNames } from '../arguments.ts'
 import {
   type ArrayOf,
   arrayOver,
@@ -12,6 +12,7 @@ import {
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, invalidToken, outOfMemory, outOfRange, staleHandle, wrongType } from '../errors.ts'
 import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import type { ArenaPlace, LocalArena } from './arena-registry.ts'
 import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
 
@@ -32,6 +33,8 @@ export interface ArenaOptions {
   /** Bytes that it first takes from the heap, at least and by default 64 KiB; then twice as much each time, up to 1 MiB. */
   chunkBytes?: number
 }
+
+const ARENA_OPTIONS: OptionNames<ArenaOptions> = { tag: true, limitBytes: true, owner: true, chunkBytes: true }
 
 /** What another thread opens an arena by, beside the heap's token. It survives structured clone. */
 export interface ArenaToken {
@@ -61,43 +64,60 @@ const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread
  * Only the thread that made it allocates from it.
  */
 export class Arena implements Disposable, LocalArena {
+  /** @internal */ readonly notCloneable = staysHere('an Arena', ': use share(), and Arena.attach() in the other one')
   /** Whose it is, by the option. */
   readonly tag: string | undefined
-  /** @internal */
-  readonly slot: number
-  /** @internal */
-  readonly generation: number
-  /** @internal */
-  readonly endsWithThread: boolean
-  private readonly heap: HostHeap
-  private readonly buffers: HeapBuffers | undefined
-  private readonly limitBytes: number
-  private nextChunkBytes: number
-  private heldBytes = 0
+  readonly #slot: number
+  readonly #generation: number
+  readonly #endsWithThread: boolean
+  readonly #heap: HostHeap
+  readonly #buffers: HeapBuffers | undefined
+  readonly #limitBytes: number
+  #nextChunkBytes: number
+  #heldBytes = 0
 
   // What the usual path reads: the registry's words, and in granules what is free of the newest chunk, up to the limit.
-  private readonly words: Int32Array
-  private top = 0
-  private end = 0
+  readonly #words: Int32Array
+  #top = 0
+  #end = 0
 
   /** The granule of each chunk, the oldest first, and how many bytes were handed out before it. */
-  private readonly chunks: number[] = []
-  private readonly bases: number[] = []
+  readonly #chunks: number[] = []
+  readonly #bases: number[] = []
+
+  static {
+    makePrintable(Arena, 'Arena')
+  }
 
   /** @internal With `buffers` it is this thread's, without them another's. */
   constructor(heap: HostHeap, buffers: HeapBuffers | undefined, place: ArenaPlace, options: CheckedArena) {
-    this.heap = heap
-    this.buffers = buffers
-    this.slot = place.slot
-    this.generation = place.generation
+    this.#heap = heap
+    this.#buffers = buffers
+    this.#slot = place.slot
+    this.#generation = place.generation
     this.tag = options.tag
-    this.limitBytes = options.limitBytes
-    this.endsWithThread = options.endsWithThread
-    this.nextChunkBytes = options.chunkBytes
-    this.words = heap.arenas.words
+    this.#limitBytes = options.limitBytes
+    this.#endsWithThread = options.endsWithThread
+    this.#nextChunkBytes = options.chunkBytes
+    this.#words = heap.arenas.words
     if (buffers === undefined) return
     heap.arenas.add(this)
     if (options.tag !== undefined) buffers.addOwner(this)
+  }
+
+  /** @internal */
+  get slot(): number {
+    return this.#slot
+  }
+
+  /** @internal */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** @internal */
+  get endsWithThread(): boolean {
+    return this.#endsWithThread
   }
 
   /**
@@ -121,11 +141,11 @@ export class Arena implements Disposable, LocalArena {
    */
   alloc(size: number, alignment?: number): Address {
     if (alignment === undefined && typeof size === 'number' && (size | 0) === size && size >= 0) {
-      const { top } = this
+      const top = this.#top
       // Of no bytes too it is another address than the next one's.
       const granules = (size + (Granule.Bytes - 1)) >>> Granule.Shift || 1
-      if (granules <= ((this.end - top) | 0) && this.words[this.slot] === this.generation) {
-        this.top = (top + granules) | 0
+      if (granules <= ((this.#end - top) | 0) && this.#words[this.#slot] === this.#generation) {
+        this.#top = (top + granules) | 0
         return top <= Address32.MostGranule ? top << Granule.Shift : top * Granule.Bytes
       }
     }
@@ -137,28 +157,29 @@ export class Arena implements Disposable, LocalArena {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
     const address = this.alloc(size)
-    return HeapView.buffer(this.heap.memory.over(address, size), address, size, this, 1)
+    return HeapView.buffer(this.#heap.memory.over(address, size), address, size, this, 1)
   }
 
   /** A typed array of `length` elements, of any class. @throws as `alloc` */
   allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
     const bytes = checkArrayBytes(type, length)
     const address = this.alloc(bytes)
-    const { top } = this
+    const top = this.#top
     try {
-      return arrayOver(this.heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
+      return arrayOver(this.#heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
     } catch (error) {
       // The class makes none. What it may have allocated itself stays, and then this does.
-      if (this.top === top) this.top = address / Granule.Bytes
+      if (this.#top === top) this.#top = address / Granule.Bytes
       throw error
     }
   }
 
   /** An arena of its own limit and chunks that ends with this one at the latest. */
   arena(options: ArenaOptions = {}): Arena {
-    const checked = checkArena(options, this.endsWithThread)
+    const checked = checkArena(options, this.#endsWithThread)
     this.checkOwn()
-    const { heap, buffers } = this
+    const heap = this.#heap
+    const buffers = this.#buffers
     const place = heap.arenas.open(checked.endsWithThread, this)
     if (place === undefined) throw ended()
     return new Arena(heap, buffers, place, checked)
@@ -179,38 +200,44 @@ export class Arena implements Disposable, LocalArena {
     if (checkCount('mark', mark) % Granule.Bytes !== 0) throw outOfRange('mark', 'what mark() returned', mark)
     this.checkOwn()
     if (mark > this.position) throw outOfRange('mark', `at most ${this.position}, where the arena is`, mark)
-    if (this.chunks.length === 0) return
-    let chunk = this.chunks.length - 1
-    while (this.bases[chunk]! > mark) chunk--
-    const granule = this.chunks[chunk]!
-    if (chunk < this.chunks.length - 1) {
+    if (this.#chunks.length === 0) return
+    let chunk = this.#chunks.length - 1
+    while (this.#bases[chunk]! > mark) chunk--
+    const granule = this.#chunks[chunk]!
+    if (chunk < this.#chunks.length - 1) {
       let bytes = 0
-      for (const later of this.chunks.slice(chunk + 1)) bytes += this.bytesOf(later)
-      if (!this.heap.arenas.cut(this, granule)) throw ended()
-      this.heldBytes -= bytes
-      this.chunks.length = chunk + 1
-      this.bases.length = chunk + 1
+      for (const later of this.#chunks.slice(chunk + 1)) bytes += this.bytesOf(later)
+      if (!this.#heap.arenas.cut(this, granule)) throw ended()
+      this.#heldBytes -= bytes
+      this.#chunks.length = chunk + 1
+      this.#bases.length = chunk + 1
     }
-    this.setRoom(granule, this.bytesOf(granule), (mark - this.bases[chunk]!) / Granule.Bytes)
+    this.setRoom(granule, this.bytesOf(granule), (mark - this.#bases[chunk]!) / Granule.Bytes)
   }
 
   /** A token by which another thread, which has the heap open, can end it. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): ArenaToken {
     if (!this.isOpen) throw ended()
-    return { arena: this.slot, generation: this.generation, heap: this.heap.share().generation }
+    return { arena: this.#slot, generation: this.#generation, heap: this.#heap.share().generation }
   }
 
   /** Whether it hasn't ended, and neither has the heap here. */
   get isOpen(): boolean {
-    return this.heap.isOpen && this.heap.arenas.isOpen(this)
+    return this.#heap.isOpen && this.#heap.arenas.isOpen(this)
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { tag: string | undefined; isOpen: boolean; usedBytes: number; heldBytes: number } {
+    const { tag, isOpen } = this
+    return { tag, isOpen, usedBytes: isOpen ? this.position : 0, heldBytes: isOpen ? this.#heldBytes : 0 }
   }
 
   /** Frees all that came of it, arenas too. May be called again, and where another thread has done it, and after the heap was closed. */
   dispose(): void {
     this.shut()
-    if (!this.heap.isOpen) return
-    this.heap.arenas.end(this)
-    this.heap.arenas.remove(this)
+    if (!this.#heap.isOpen) return
+    this.#heap.arenas.end(this)
+    this.#heap.arenas.remove(this)
   }
 
   /** `dispose`, for `using`. */
@@ -220,24 +247,24 @@ export class Arena implements Disposable, LocalArena {
 
   /** @internal */
   shut(): void {
-    this.top = 0
-    this.end = 0
-    this.buffers?.removeOwner(this)
+    this.#top = 0
+    this.#end = 0
+    this.#buffers?.removeOwner(this)
   }
 
   /** @internal What it holds, for the heap's statistics. */
   ownerStats(): OwnerStats {
     const { tag, isOpen } = this
-    return { tag, buffers: isOpen ? this.chunks.length : 0, bytes: isOpen ? this.heldBytes : 0 }
+    return { tag, buffers: isOpen ? this.#chunks.length : 0, bytes: isOpen ? this.#heldBytes : 0 }
   }
 
   private get position(): number {
-    const last = this.chunks.length - 1
-    return last < 0 ? 0 : this.bases[last]! + (this.top - this.chunks[last]!) * Granule.Bytes
+    const last = this.#chunks.length - 1
+    return last < 0 ? 0 : this.#bases[last]! + (this.#top - this.#chunks[last]!) * Granule.Bytes
   }
 
   private bytesOf(chunk: number): number {
-    return this.heap.usableSize(chunk * Granule.Bytes)
+    return this.#heap.usableSize(chunk * Granule.Bytes)
   }
 
   /** What isn't usual: an alignment, a chunk that is full, wrong arguments, an arena that has ended, or is another thread's. */
@@ -248,45 +275,46 @@ export class Arena implements Disposable, LocalArena {
     if (size > MOST_HEAP_BYTES) throw outOfMemory(size, 0)
     const granules = Math.max(1, Math.ceil(size / Granule.Bytes))
     const units = Math.max(1, unit / Granule.Bytes)
-    let start = Math.ceil(this.top / units) * units
-    if (start + granules > this.end) {
+    let start = Math.ceil(this.#top / units) * units
+    if (start + granules > this.#end) {
       this.addChunk(granules * Granule.Bytes, size)
-      start = this.top // a page's first granule
+      start = this.#top // a page's first granule
     }
-    this.top = start + granules
+    this.#top = start + granules
     return start * Granule.Bytes
   }
 
   /** @param bytes that it must have room for */
   private addChunk(bytes: number, requested: number): void {
-    const { heap, position } = this
-    const left = this.limitBytes - position
+    const { position } = this
+    const heap = this.#heap
+    const left = this.#limitBytes - position
     if (bytes > left) throw outOfMemory(requested, 0)
     // No more than the limit lets it hand out.
-    const wanted = Math.max(bytes, Math.min(this.nextChunkBytes, left))
+    const wanted = Math.max(bytes, Math.min(this.#nextChunkBytes, left))
     let granule = heap.arenas.addChunk(this, wanted)
     if (granule === 0 && wanted > bytes) granule = heap.arenas.addChunk(this, bytes)
     if (granule < 0) throw ended()
     if (granule === 0) throw outOfMemory(requested, heap.arenas.lastErrno)
-    this.chunks.push(granule)
-    this.bases.push(position)
+    this.#chunks.push(granule)
+    this.#bases.push(position)
     const held = this.bytesOf(granule)
-    this.heldBytes += held
-    this.nextChunkBytes = Math.max(this.nextChunkBytes, Math.min(this.nextChunkBytes * 2, GROWN_CHUNK_BYTES))
+    this.#heldBytes += held
+    this.#nextChunkBytes = Math.max(this.#nextChunkBytes, Math.min(this.#nextChunkBytes * 2, GROWN_CHUNK_BYTES))
     this.setRoom(granule, held, 0)
   }
 
   /** From now on it allocates from a chunk, `used` granules on: as far as the chunk reaches, and the limit. */
   private setRoom(granule: number, bytes: number, used: number): void {
-    const left = this.limitBytes - this.bases[this.bases.length - 1]!
-    this.top = granule + used
-    this.end = granule + Math.floor(Math.min(bytes, left) / Granule.Bytes)
+    const left = this.#limitBytes - this.#bases[this.#bases.length - 1]!
+    this.#top = granule + used
+    this.#end = granule + Math.floor(Math.min(bytes, left) / Granule.Bytes)
   }
 
   private checkOwn(): void {
-    checkIsOpen(this.heap)
-    if (!this.heap.arenas.isOpen(this)) throw ended()
-    if (this.buffers === undefined)
+    checkIsOpen(this.#heap)
+    if (!this.#heap.arenas.isOpen(this)) throw ended()
+    if (this.#buffers === undefined)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'only the thread that made an arena allocates from it')
   }
 }
@@ -300,17 +328,16 @@ export function openArena(heap: HostHeap, buffers: HeapBuffers, options: ArenaOp
 }
 
 function checkArena(options: ArenaOptions, withThread: boolean): CheckedArena {
-  checkOptions(options)
+  checkOptions(options, ARENA_OPTIONS)
   const { tag } = options
   if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
   const limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, MOST_HEAP_BYTES)
-  const owners = withThread ? (['worker', 'none'] as const) : (['none', 'worker'] as const)
-  const endsWithThread = checkChoice('owner', options.owner, owners) === 'worker'
+  const owner = checkChoice('owner', options.owner, ['worker', 'none'], withThread ? 'worker' : 'none')
   const { chunkBytes } = options
   return {
     tag,
     limitBytes,
-    endsWithThread,
+    endsWithThread: owner === 'worker',
     chunkBytes: checkInteger('chunkBytes', chunkBytes, LEAST_CHUNK_BYTES, MOST_HEAP_BYTES, LEAST_CHUNK_BYTES),
   }
 }

@@ -12,6 +12,7 @@ import {
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, outOfRange, staleHandle } from '../errors.ts'
 import { Granule } from '../memory/page.ts'
+import { makePrintable } from '../printed.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
 /**
@@ -21,49 +22,53 @@ import { checkIsOpen, type HostHeap } from './host-heap.ts'
  * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
  */
 export class Block implements Disposable {
-  private readonly heap: HostHeap
+  readonly #heap: HostHeap
   /** 0 once it was freed. */
-  private at: Address
-  private readonly size: number
-  private view: Uint8Array<ArrayBuffer> | undefined
+  #at: Address
+  readonly #size: number
+  #view: Uint8Array<ArrayBuffer> | undefined
+
+  static {
+    makePrintable(Block, 'Block', (block) => `${block.#at}`)
+  }
 
   /** @internal */
   constructor(heap: HostHeap, address: Address, size: number) {
-    this.heap = heap
-    this.at = address
-    this.size = size
-    this.view = undefined
+    this.#heap = heap
+    this.#at = address
+    this.#size = size
+    this.#view = undefined
   }
 
   /** Where it is in `heap.buffer`. @throws AllocatorError `ERR_HEAP_STALE_HANDLE`, as everything here but `free` */
   get address(): Address {
     this.checkLive()
-    return this.at
+    return this.#at
   }
 
   /** Bytes that were asked for. */
   get length(): number {
     this.checkLive()
-    return this.size
+    return this.#size
   }
 
   /** Its bytes, exactly `length` of them; the same array each time. */
   get bytes(): Uint8Array<ArrayBuffer> {
     this.checkLive()
-    if (this.view === undefined) {
-      const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
-      this.view = new Uint8Array(buffer, byteOffset, this.size)
+    if (this.#view === undefined) {
+      const { buffer, byteOffset } = this.#heap.memory.at(this.#at, this.#size)
+      this.#view = new Uint8Array(buffer, byteOffset, this.#size)
       // A view keeps its block from being collected, and so from being told as a leak.
-      HeapView.mark(this.view, this, 1)
+      HeapView.mark(this.#view, this, 1)
     }
-    return this.view
+    return this.#view
   }
 
   /** Its bytes as a new Buffer. */
   buffer(): Buffer<ArrayBuffer> {
     this.checkLive()
-    const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
-    return HeapView.buffer(buffer, byteOffset, this.size, this, 1)
+    const { buffer, byteOffset } = this.#heap.memory.at(this.#at, this.#size)
+    return HeapView.buffer(buffer, byteOffset, this.#size, this, 1)
   }
 
   /**
@@ -73,30 +78,35 @@ export class Block implements Disposable {
   as<Class extends TypedArrayConstructor>(type: Class): ArrayOf<Class> {
     this.checkLive()
     const bytes = checkElementBytes(type)
-    if (this.size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.size)
-    const { buffer, byteOffset } = this.heap.memory.at(this.at, this.size)
-    const array = arrayOver(buffer, type, byteOffset, this.size / bytes)
+    if (this.#size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.#size)
+    const { buffer, byteOffset } = this.#heap.memory.at(this.#at, this.#size)
+    const array = arrayOver(buffer, type, byteOffset, this.#size / bytes)
     HeapView.mark(array, this, 1)
     return array as unknown as ArrayOf<Class>
   }
 
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { address: Address; length: number; isLive: boolean } {
+    return { address: this.#at, length: this.#size, isLive: this.isLive }
+  }
+
   /** Whether it wasn't freed yet. */
   get isLive(): boolean {
-    return this.at !== 0
+    return this.#at !== 0
   }
 
   /** Frees it. May be called again, and after the heap was closed: then there is nothing left to free. */
   free(): void {
-    const address = this.at
+    const address = this.#at
     if (address === 0) return
-    this.at = 0
-    this.view = undefined
-    if (!this.heap.isOpen) return
+    this.#at = 0
+    this.#view = undefined
+    if (!this.#heap.isOpen) return
     try {
-      this.heap.free(address)
+      this.#heap.free(address)
     } catch (error) {
       // Debug mode has found something wrong, and freed nothing.
-      if ((error as AllocatorError).code === 'ERR_HEAP_CORRUPT') this.at = address
+      if ((error as AllocatorError).code === 'ERR_HEAP_CORRUPT') this.#at = address
       throw error
     }
   }
@@ -107,8 +117,8 @@ export class Block implements Disposable {
   }
 
   private checkLive(): void {
-    if (this.at === 0) throw staleHandle('the block was freed')
-    checkIsOpen(this.heap)
+    if (this.#at === 0) throw staleHandle('the block was freed')
+    checkIsOpen(this.#heap)
   }
 }
 

@@ -1,11 +1,12 @@
 import { randomInt } from 'node:crypto'
 import type { Address } from '../allocator.ts'
-import { checkCount, checkInteger, checkOptions } from '../arguments.ts'
+import { checkCount, checkInteger, checkOptions, type OptionNames } from '../arguments.ts'
 import { AllocatorError, invalidToken, staleHandle } from '../errors.ts'
 import { Locks } from '../memory/locks.ts'
 import { Address32, Granule } from '../memory/page.ts'
 import { Seats } from '../memory/seats.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import { chunkOf, firstOf, Generation, Handle, MAGIC, Slot, State, slotsOf, Word } from './handle-words.ts'
 import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
 
@@ -18,6 +19,8 @@ export interface HandleTableOptions {
   /** Handles that may be live at once, by default and at most 2^24. Each thread may keep a 128th of them for what it allocates next. */
   max?: number
 }
+
+const TABLE_OPTIONS: OptionNames<HandleTableOptions> = { max: true }
 
 /** What another thread attaches to a table by, beside the heap's token. It survives structured clone. */
 export interface HandleTableToken {
@@ -40,21 +43,29 @@ export interface HandleTableToken {
  * that it was just allocating or freeing is nobody's. The last thread to close the table frees all that is live in it.
  */
 export class HandleTable implements Disposable {
-  private readonly heap: HostHeap
-  private readonly base: number
-  private readonly words: Int32Array
-  private readonly threads: ThreadSlots
-  private readonly tag: number
-  private readonly locks: Locks
-  private readonly batch: number
-  private readonly seats: Seats
-  private readonly seat: number
-  private isOpen = true
+  /** @internal */ readonly notCloneable = staysHere(
+    'a HandleTable',
+    ': use share(), and HandleTable.attach() in the other one'
+  )
+  readonly #heap: HostHeap
+  readonly #base: number
+  readonly #words: Int32Array
+  readonly #threads: ThreadSlots
+  readonly #tag: number
+  readonly #locks: Locks
+  readonly #batch: number
+  readonly #seats: Seats
+  readonly #seat: number
+  #isOpen = true
   /** The words of each chunk of slots, as far as this thread has met them. */
-  private readonly chunks: Int32Array[] = []
+  readonly #chunks: Int32Array[] = []
   /** Slots that this thread keeps, the last one freed on top. */
-  private readonly stack: Int32Array
-  private kept = 0
+  readonly #stack: Int32Array
+  #kept = 0
+
+  static {
+    makePrintable(HandleTable, 'HandleTable')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; TypeError, RangeError for wrong options */
   constructor(heap: HostHeap, options?: HandleTableOptions)
@@ -62,31 +73,31 @@ export class HandleTable implements Disposable {
   constructor(heap: HostHeap, options: HandleTableOptions, token: HandleTableToken)
   constructor(heap: HostHeap, options: HandleTableOptions = {}, token?: HandleTableToken) {
     checkHeap(heap)
-    checkOptions(options)
+    checkOptions(options, TABLE_OPTIONS)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
-    this.heap = heap
+    this.#heap = heap
     // Whatever may fail comes before the block, and before the seat.
-    this.batch = batchOf(
+    this.#batch = batchOf(
       token === undefined ? most : new Int32Array(heap.buffer, token.handles, Word.Count)[Word.Most]!
     )
-    this.stack = new Int32Array(2 * this.batch)
-    this.base = token?.handles ?? heap.calloc(Word.Count, 4)
-    this.words = new Int32Array(heap.buffer, this.base, Word.Count)
+    this.#stack = new Int32Array(2 * this.#batch)
+    this.#base = token?.handles ?? heap.calloc(Word.Count, 4)
+    this.#words = new Int32Array(heap.buffer, this.#base, Word.Count)
     const { slots, tag } = heap.thread()
-    this.threads = slots
-    this.seats = new Seats(this.words, Word.Peers, Word.Seats, slots)
-    this.tag = tag
-    const { words } = this
+    this.#threads = slots
+    this.#seats = new Seats(this.#words, Word.Peers, Word.Seats, slots)
+    this.#tag = tag
+    const words = this.#words
     // Nothing needs a mend: a slot moves from one owner to another by stores with nothing between them that a thread is struck at.
-    this.locks = new Locks(words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
+    this.#locks = new Locks(words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
     if (token === undefined) {
       words[Word.Most] = most
       words[Word.FirstGeneration] = randomInt(1, Generation.FirstBelow)
-      heap.setPooled(this.base, true)
+      heap.setPooled(this.#base, true)
       // Before it is a table to others: the last of them would close it.
-      this.seat = this.seats.take(tag)
+      this.#seat = this.#seats.take(tag)
       Atomics.store(words, Word.Magic, MAGIC)
-    } else this.seat = this.join(token.generation)
+    } else this.#seat = this.join(token.generation)
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
@@ -101,26 +112,26 @@ export class HandleTable implements Disposable {
   /** A token by which other threads attach, which have the heap open. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): HandleTableToken {
     this.checkOpen()
-    this.heap.share() // only what can be shared has anyone to share it with
-    return { handles: this.base, generation: this.words[Word.FirstGeneration]! }
+    this.#heap.share() // only what can be shared has anyone to share it with
+    return { handles: this.#base, generation: this.#words[Word.FirstGeneration]! }
   }
 
   /** A handle of a new block of `size` bytes; its contents are undefined. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, also at `max` */
   alloc(size: number): number {
-    if (this.kept === 0) this.refill()
-    const { heap } = this
+    if (this.#kept === 0) this.refill()
+    const heap = this.#heap
     const address = heap.malloc(size)
     heap.setPooled(address, true)
     const short = size < 2 ** 31 ? size : size - heap.usableSize(address) - 1
-    const index = this.stack[this.kept - 1]!
-    const words = this.chunks[chunkOf(index)]!
+    const index = this.#stack[this.#kept - 1]!
+    const words = this.#chunks[chunkOf(index)]!
     const at = (index - firstOf(chunkOf(index))) << Handle.SlotShift
     const generation = words[at + Slot.State]! >>> Generation.Shift
     words[at + Slot.Granule] = address / Granule.Bytes
     words[at + Slot.Size] = short
     words[at + Slot.Link] = 0
     words[at + Slot.State] = (generation << Generation.Shift) | State.Live
-    this.kept--
+    this.#kept--
     return generation * Handle.MostSlots + index
   }
 
@@ -130,25 +141,25 @@ export class HandleTable implements Disposable {
    */
   address(handle: number): Address {
     const at = this.find(handle)
-    return addressIn(this.chunks[chunkOf(handle & Handle.IndexMask)]!, at)
+    return addressIn(this.#chunks[chunkOf(handle & Handle.IndexMask)]!, at)
   }
 
   /** The bytes of a handle's block, as many as were asked for. @throws as `address` */
   view(handle: number): Uint8Array<ArrayBuffer> {
     const at = this.find(handle)
-    const words = this.chunks[chunkOf(handle & Handle.IndexMask)]!
+    const words = this.#chunks[chunkOf(handle & Handle.IndexMask)]!
     const address = addressIn(words, at)
     const size = words[at + Slot.Size]!
-    const length = size >= 0 ? size : this.heap.usableSize(address) + size + 1
-    return new Uint8Array(this.heap.memory.over(address, length), address, length)
+    const length = size >= 0 ? size : this.#heap.usableSize(address) + size + 1
+    return new Uint8Array(this.#heap.memory.over(address, length), address, length)
   }
 
   /** Frees a handle's block. Of all threads that do so at once, one does; the others are told. @throws as `address` */
   free(handle: number): void {
     const at = this.find(handle)
-    if (this.kept === this.stack.length) this.giveBack(this.batch)
+    if (this.#kept === this.#stack.length) this.giveBack(this.#batch)
     const index = handle & Handle.IndexMask
-    const words = this.chunks[chunkOf(index)]!
+    const words = this.#chunks[chunkOf(index)]!
     const live = liveWord(handle)
     const kept = live + ((1 << Generation.Shift) + State.Kept - State.Live)
     const isLast = live >>> Generation.Shift === Generation.Most
@@ -156,9 +167,9 @@ export class HandleTable implements Disposable {
     if (Atomics.compareExchange(words, at + Slot.State, live, next) !== live) throw freed(handle)
     const granule = words[at + Slot.Granule]!
     if (!isLast) {
-      words[at + Slot.Link] = this.tag
-      this.stack[this.kept] = index
-      this.kept++
+      words[at + Slot.Link] = this.#tag
+      this.#stack[this.#kept] = index
+      this.#kept++
     }
     this.freeOwn(granule * Granule.Bytes)
   }
@@ -175,23 +186,31 @@ export class HandleTable implements Disposable {
     this.checkOpen()
     let live = 0
     this.locked(() => {
-      for (let index = 0; index < this.words[Word.Used]!; index++) if (this.stateOf(index) === State.Live) live++
+      for (let index = 0; index < this.#words[Word.Used]!; index++) if (this.stateOf(index) === State.Live) live++
     })
     return live
   }
 
+  /** What `JSON.stringify`, loggers and `console.log` show: of each slot that was ever in use `count()` looks at it, and this doesn't. */
+  toJSON(): { isOpen: boolean; max: number; used: number } {
+    const isOpen = this.#isOpen && this.#heap.isOpen
+    const words = this.#words
+    return { isOpen, max: isOpen ? words[Word.Most]! : 0, used: isOpen ? words[Word.Used]! : 0 }
+  }
+
   /** This thread is done with the table. The last one frees all that is live, and the table. May be called again. */
   close(): void {
-    if (!this.isOpen) return
-    if (!this.heap.isOpen) {
+    if (!this.#isOpen) return
+    if (!this.#heap.isOpen) {
       this.shut()
       return
     }
-    this.giveBack(this.kept)
-    const { words, heap } = this
+    this.giveBack(this.#kept)
+    const words = this.#words
+    const heap = this.#heap
     const isLast = heap.exclusively(() => {
-      Atomics.store(words, this.seat, 0)
-      if (this.seats.count().live > 0) return false
+      Atomics.store(words, this.#seat, 0)
+      if (this.#seats.count().live > 0) return false
       Atomics.store(words, Word.Magic, 0)
       return true
     })
@@ -202,8 +221,8 @@ export class HandleTable implements Disposable {
       for (let chunk = 0; chunk < Word.MostChunks && words[Word.Chunks + chunk] !== 0; chunk++)
         this.freeOwn(words[Word.Chunks + chunk]! * Granule.Bytes)
       this.shut()
-      heap.setPooled(this.base, false)
-      heap.discard(this.base)
+      heap.setPooled(this.#base, false)
+      heap.discard(this.#base)
     } else this.shut()
   }
 
@@ -217,8 +236,8 @@ export class HandleTable implements Disposable {
     if (typeof handle !== 'number') return this.findSlowly(handle)
     const index = handle & Handle.IndexMask
     const chunk = chunkOf(index)
-    const words = this.chunks[chunk]
-    if (words !== undefined && this.heap.isOpen) {
+    const words = this.#chunks[chunk]
+    if (words !== undefined && this.#heap.isOpen) {
       const at = (index - firstOf(chunk)) << Handle.SlotShift
       const generation = (handle / Handle.MostSlots) | 0
       const word = words[at + Slot.State]!
@@ -244,7 +263,7 @@ export class HandleTable implements Disposable {
   /** Where a live handle's slot is; FREED or NEVER_GIVEN for all else. */
   private look(handle: number): number {
     const index = handle & Handle.IndexMask
-    if (index >= Atomics.load(this.words, Word.Used)) return NEVER_GIVEN
+    if (index >= Atomics.load(this.#words, Word.Used)) return NEVER_GIVEN
     const generation = Math.floor(handle / Handle.MostSlots)
     const words = this.chunkWith(index)
     const at = this.placeOf(index)
@@ -252,19 +271,19 @@ export class HandleTable implements Disposable {
     const state = word & Generation.StateMask
     const present = state === State.Retired ? Generation.Most + 1 : word >>> Generation.Shift
     if (generation === present && state === State.Live) return at
-    const isEarlier = generation < present && generation >= this.words[Word.FirstGeneration]!
+    const isEarlier = generation < present && generation >= this.#words[Word.FirstGeneration]!
     return isEarlier ? FREED : NEVER_GIVEN
   }
 
   /** The words of a slot's chunk. */
   private chunkWith(index: number): Int32Array {
     const chunk = chunkOf(index)
-    while (this.chunks.length <= chunk) {
-      const { length } = this.chunks
-      const address = Atomics.load(this.words, Word.Chunks + length) * Granule.Bytes
-      this.chunks.push(new Int32Array(this.heap.buffer, address, slotsOf(length) << Handle.SlotShift))
+    while (this.#chunks.length <= chunk) {
+      const { length } = this.#chunks
+      const address = Atomics.load(this.#words, Word.Chunks + length) * Granule.Bytes
+      this.#chunks.push(new Int32Array(this.#heap.buffer, address, slotsOf(length) << Handle.SlotShift))
     }
-    return this.chunks[chunk]!
+    return this.#chunks[chunk]!
   }
 
   private placeOf(index: number): number {
@@ -278,26 +297,27 @@ export class HandleTable implements Disposable {
   /** Gets slots for what is allocated next: free ones, those of the dead, or new ones. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   private refill(): void {
     this.checkOpen()
-    const { words } = this
+    const words = this.#words
     this.locked(() => {
       this.takeFree()
-      if (this.kept > 0) return
-      const { deaths } = this.threads
+      if (this.#kept > 0) return
+      const { deaths } = this.#threads
       if (words[Word.ClearedDeaths] !== deaths || words[Word.Used] === words[Word.Most]) {
         this.takeFromTheDead()
         words[Word.ClearedDeaths] = deaths
         this.takeFree()
-        if (this.kept > 0) return
+        if (this.#kept > 0) return
       }
       this.takeNew()
     })
-    if (this.kept === 0)
+    if (this.#kept === 0)
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the table's ${words[Word.Most]} handles are in use`)
   }
 
   private takeFree(): void {
-    const { words, tag } = this
-    while (this.kept < this.batch && words[Word.Free] !== 0) {
+    const words = this.#words
+    const tag = this.#tag
+    while (this.#kept < this.#batch && words[Word.Free] !== 0) {
       const index = words[Word.Free]! - 1
       const chunk = this.chunkWith(index)
       const at = this.placeOf(index)
@@ -305,61 +325,62 @@ export class HandleTable implements Disposable {
       words[Word.Free] = chunk[at + Slot.Link]!
       chunk[at + Slot.Link] = tag
       chunk[at + Slot.State] = word | State.Kept
-      this.stack[this.kept] = index
-      this.kept++
+      this.#stack[this.#kept] = index
+      this.#kept++
     }
   }
 
   /** Slots that threads kept which are gone are anybody's again. */
   private takeFromTheDead(): void {
-    for (let index = 0; index < this.words[Word.Used]!; index++) {
+    for (let index = 0; index < this.#words[Word.Used]!; index++) {
       if (this.stateOf(index) !== State.Kept) continue
       // 0 while a live thread is just freeing it.
       const owner = this.chunkWith(index)[this.placeOf(index) + Slot.Link]!
-      if (owner !== 0 && !this.threads.isAlive(owner)) this.unkeep(index)
+      if (owner !== 0 && !this.#threads.isAlive(owner)) this.unkeep(index)
     }
   }
 
   /** Slots that were never used, of one more chunk where there are none. */
   private takeNew(): void {
-    const { words, tag } = this
+    const words = this.#words
+    const tag = this.#tag
     const generation = words[Word.FirstGeneration]!
-    while (this.kept < this.batch && words[Word.Used]! < words[Word.Most]!) {
+    while (this.#kept < this.#batch && words[Word.Used]! < words[Word.Most]!) {
       const index = words[Word.Used]!
       const number = chunkOf(index)
       if (words[Word.Chunks + number] === 0) {
-        if (this.kept > 0) return
+        if (this.#kept > 0) return
         this.addChunk(number)
       }
       const chunk = this.chunkWith(index)
       const at = this.placeOf(index)
       chunk[at + Slot.Link] = tag
       chunk[at + Slot.State] = (generation << Generation.Shift) | State.Kept
-      this.stack[this.kept] = index
-      this.kept++
+      this.#stack[this.#kept] = index
+      this.#kept++
       words[Word.Used] = index + 1
     }
   }
 
   private addChunk(number: number): void {
-    const address = this.heap.calloc(slotsOf(number) << Handle.SlotShift, 4)
-    this.heap.setPooled(address, true)
-    this.words[Word.Chunks + number] = address / Granule.Bytes
+    const address = this.#heap.calloc(slotsOf(number) << Handle.SlotShift, 4)
+    this.#heap.setPooled(address, true)
+    this.#words[Word.Chunks + number] = address / Granule.Bytes
   }
 
   /** Makes slots that this thread keeps anybody's, the last freed first. */
   private giveBack(count: number): void {
     this.locked(() => {
       for (let i = 0; i < count; i++) {
-        this.unkeep(this.stack[this.kept - 1]!)
-        this.kept--
+        this.unkeep(this.#stack[this.#kept - 1]!)
+        this.#kept--
       }
     })
   }
 
   /** Makes a kept slot anybody's. */
   private unkeep(index: number): void {
-    const { words } = this
+    const words = this.#words
     const chunk = this.chunkWith(index)
     const at = this.placeOf(index)
     const word = chunk[at + Slot.State]!
@@ -369,8 +390,8 @@ export class HandleTable implements Disposable {
   }
 
   private freeOwn(address: Address): void {
-    this.heap.setPooled(address, false)
-    this.heap.discard(address)
+    this.#heap.setPooled(address, false)
+    this.#heap.discard(address)
   }
 
   /**
@@ -378,10 +399,11 @@ export class HandleTable implements Disposable {
    * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
    */
   private join(generation: number): number {
-    const { words, heap } = this
+    const words = this.#words
+    const heap = this.#heap
     const seat = heap.exclusively(() => {
-      const isThere = heap.isPooled(this.base) && Atomics.load(words, Word.Magic) === MAGIC
-      return isThere && words[Word.FirstGeneration] === generation ? this.seats.take(this.tag) : undefined
+      const isThere = heap.isPooled(this.#base) && Atomics.load(words, Word.Magic) === MAGIC
+      return isThere && words[Word.FirstGeneration] === generation ? this.#seats.take(this.#tag) : undefined
     })
     if (seat === undefined) throw invalidToken('no table is there')
     if (seat === 0)
@@ -391,18 +413,18 @@ export class HandleTable implements Disposable {
 
   /** Nothing is found here any more. */
   private shut(): void {
-    this.isOpen = false
-    this.kept = 0
-    this.chunks.length = 0
+    this.#isOpen = false
+    this.#kept = 0
+    this.#chunks.length = 0
   }
 
   private locked<T>(run: () => T): T {
-    return this.locks.holding(Word.Lock, run)
+    return this.#locks.holding(Word.Lock, run)
   }
 
   private checkOpen(): void {
-    checkIsOpen(this.heap)
-    if (!this.isOpen) throw new AllocatorError('ERR_HEAP_CLOSED', 'the table of handles is closed')
+    checkIsOpen(this.#heap)
+    if (!this.#isOpen) throw new AllocatorError('ERR_HEAP_CLOSED', 'the table of handles is closed')
   }
 }
 

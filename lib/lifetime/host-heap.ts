@@ -1,7 +1,8 @@
 import type { Address, Allocator } from '../allocator.ts'
-import { closedError, wrongType } from '../errors.ts'
+import { closedError } from '../errors.ts'
 import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
+import { notAHeap } from '../token.ts'
 import { ArenaRegistry } from './arena-registry.ts'
 
 /** What blocks, handles and arenas need of a heap, which is made of them and so in a layer above. */
@@ -27,7 +28,7 @@ export interface HostHeap extends Allocator {
 /** Checks that an argument is an open heap. */
 export function checkHeap(value: unknown): HostHeap {
   const isHeap = typeof value === 'object' && value !== null && (value as HostHeap).arenas instanceof ArenaRegistry
-  if (!isHeap) throw wrongType('heap', 'a Heap', value)
+  if (!isHeap) throw notAHeap(value)
   checkIsOpen(value as HostHeap)
   return value as HostHeap
 }

@@ -4,7 +4,7 @@ import { warnOnce } from '../warning.ts'
 import { isAddon, loadAddon } from './addon.ts'
 import { GrowableMapper } from './growable-mapper.ts'
 import type { Mapper } from './mapper.ts'
-import { type LedgerOptions, NativeMapper } from './native-mapper.ts'
+import { checkLedger, type LedgerOptions, NativeMapper } from './native-mapper.ts'
 
 /** The memory of this machine, or of the cgroup that the process is confined to, in bytes. */
 export function machineMemory(): number {
@@ -24,6 +24,7 @@ export function doorNamed(name: string): Mapper | undefined {
 export function openMapper(ledger: LedgerOptions): Mapper {
   const addon = loadAddon()
   if (isAddon(addon)) return new NativeMapper(addon, ledger)
+  checkLedger(ledger)
   const { reason, remedy } = addon
   warnOnce(`no addon (${reason}): heaps give no memory back to the system. To change that, ${remedy}`)
   // There are no system calls to write down, but the file is there.

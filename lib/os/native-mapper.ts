@@ -1,7 +1,7 @@
 import { isSharedArrayBuffer } from 'node:util/types'
 import { markAsUntransferable } from 'node:worker_threads'
 import type { SyscallCounts } from '../allocator.ts'
-import { checkCount } from '../arguments.ts'
+import { checkCount, checkOptions, type OptionNames } from '../arguments.ts'
 import { AllocatorError, wrongType } from '../errors.ts'
 import type { Addon, LedgerHandle, MappingHandle } from './addon.ts'
 import type { Isolation, Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
@@ -14,6 +14,8 @@ export interface LedgerOptions {
   /** Write every call to this file, a line of JSON each: all up to `close()` then, and what unmaps the addresses when V8 collects the last view. */
   file?: string
 }
+
+const LEDGER_OPTIONS: OptionNames<LedgerOptions> = { ring: true, file: true }
 
 /** V8 writes the length of an ArrayBuffer that it clones in 32 bits, and refuses those that are longer. */
 const GUARD_BYTES = 2 ** 32
@@ -167,10 +169,18 @@ class NativeIsolation implements Isolation {
   }
 }
 
-/** A ledger with what the options ask for. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the file can't be written */
-export function openLedger(addon: Addon, { ring = 0, file }: LedgerOptions): LedgerHandle {
+/** @throws TypeError, RangeError */
+export function checkLedger(options: LedgerOptions): void {
+  checkOptions(options, LEDGER_OPTIONS, 'ledger')
+  const { ring = 0, file } = options
   checkCount('ledger.ring', ring)
   if (file !== undefined && typeof file !== 'string') throw wrongType('ledger.file', 'a string', file)
+}
+
+/** A ledger with what the options ask for. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the file can't be written */
+export function openLedger(addon: Addon, options: LedgerOptions): LedgerHandle {
+  checkLedger(options)
+  const { ring = 0, file } = options
   const ledger = addon.openLedger()
   if (ring > 0) addon.keepRing(ledger, ring)
   if (file !== undefined) {

@@ -1,5 +1,7 @@
 import { constants } from 'node:os'
 import type { SyscallCounts } from '../allocator.ts'
+import { checkOptions, type OptionNames } from '../arguments.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import { GrowableMapper } from './growable-mapper.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 
@@ -15,10 +17,18 @@ export interface SimulatedSystem {
   limitBytes?: number
 }
 
+const SYSTEM: OptionNames<SimulatedSystem> = {
+  systemPageSize: true,
+  releaseZeroes: true,
+  refuseCall: true,
+  limitBytes: true,
+}
+
 const UNDEFINED_CONTENTS = 0xd5d5d5d5d5d5d5d5n
 
 /** A system that does as it is told, for tests: it counts its calls, and refuses some of them with `ENOMEM`. */
 export class SimulatedMapper implements Mapper {
+  /** @internal */ readonly notCloneable = staysHere('a SimulatedMapper')
   /** Always `simulated`. */
   readonly name = 'simulated'
   readonly systemPageSize: number
@@ -34,53 +44,65 @@ export class SimulatedMapper implements Mapper {
   pagesGrown = 0
   /** Pages released so far, in system pages. */
   pagesReleased = 0
-  private readonly memory = new GrowableMapper()
-  private readonly mappings: SimulatedMapping[] = []
-  private readonly calls: SystemCall[] = []
+  readonly #memory = new GrowableMapper()
+  readonly #mappings: SimulatedMapping[] = []
+  readonly #calls: SystemCall[] = []
+
+  static {
+    makePrintable(SimulatedMapper, 'SimulatedMapper')
+  }
 
   constructor(system: SimulatedSystem = {}) {
+    checkOptions(system, SYSTEM, 'system')
     this.systemPageSize = system.systemPageSize ?? 4096
     this.releaseZeroes = system.releaseZeroes ?? true
     this.refuseCall = system.refuseCall ?? 0
     this.limitBytes = system.limitBytes ?? Number.POSITIVE_INFINITY
-    this.maxAlignment = this.memory.maxAlignment
+    this.maxAlignment = this.#memory.maxAlignment
   }
 
   reserve(reservation: Reservation): Mapping | number {
     const errno = this.record('mmap', 0, reservation.byteLength)
     if (errno !== 0) return errno
-    const inner = this.memory.reserve({ ...reservation, shared: true })
+    const inner = this.#memory.reserve({ ...reservation, shared: true })
     if (typeof inner === 'number') return inner
     const mapping = new SimulatedMapping(this, inner)
-    this.mappings.push(mapping)
+    this.#mappings.push(mapping)
     return mapping
   }
 
   /** For the thread that this system is simulated in: others have no part in its counts. */
   adopt(buffer: SharedArrayBuffer): Mapping | undefined {
-    return this.mappings.find((mapping) => mapping.buffer === buffer)
+    return this.#mappings.find((mapping) => mapping.buffer === buffer)
   }
 
   /** Makes a call, or refuses it: the system's error number. */
   record(call: SystemCall['call'], address: number, length: number, tooMuch = false): number {
-    const errno = tooMuch || this.calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
-    this.calls.push({ call, address, length, ns: 0, ...(errno === 0 ? {} : { errno }) })
+    const errno = tooMuch || this.#calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
+    this.#calls.push({ call, address, length, ns: 0, ...(errno === 0 ? {} : { errno }) })
     return errno
   }
 
   /** System pages that hold something other than zeros, in all mappings. */
   pagesTouched(): number {
-    return this.mappings.reduce((sum, mapping) => sum + mapping.pagesTouched(), 0)
+    return this.#mappings.reduce((sum, mapping) => sum + mapping.pagesTouched(), 0)
   }
 
   syscalls(): SyscallCounts {
     const counts = { mmap: 0, munmap: 0, madvise: 0 }
-    for (const { call, errno } of this.calls) if (errno === undefined) counts[call]++
+    for (const { call, errno } of this.#calls) if (errno === undefined) counts[call]++
     return counts
   }
 
+  /** What `JSON.stringify`, loggers and `console.log` show: what it was told, and what came of it. */
+  toJSON(): SimulatedSystem & { pagesGrown: number; pagesReleased: number; syscalls: SyscallCounts } {
+    const { systemPageSize, releaseZeroes, refuseCall, limitBytes, pagesGrown, pagesReleased } = this
+    const told = { systemPageSize, releaseZeroes, refuseCall, limitBytes }
+    return { ...told, pagesGrown, pagesReleased, syscalls: this.syscalls() }
+  }
+
   ring(): SystemCall[] {
-    return this.calls.slice()
+    return this.#calls.slice()
   }
 
   residentBytes(): number | null {

@@ -1,3 +1,4 @@
+import type { OptionNames } from '../arguments.ts'
 import { wrongType } from '../errors.ts'
 
 /** What can be called off. */
@@ -5,6 +6,8 @@ export interface Abortable {
   /** Rejects with its reason when it is aborted. What an operation holds, it holds until it is done nevertheless. */
   signal?: AbortSignal
 }
+
+export const ABORTABLE: OptionNames<Abortable> = { signal: true }
 
 /** @throws TypeError; the signal's reason where it is aborted already */
 export function checkSignal(signal: AbortSignal | undefined): void {

@@ -1,13 +1,13 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { NetConnectOpts, Server, ServerOpts, Socket } from 'node:net'
 import type { Writable } from 'node:stream'
-import { checkOptions } from '../arguments.ts'
+import { checkOptions, type OptionNames } from '../arguments.ts'
 import { invalidToken, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
-import { checkToken, type HeapToken } from '../token.ts'
+import { checkToken, type HeapToken, notAHeap } from '../token.ts'
 import type { Abortable } from './abort.ts'
 import { Lease } from './lease.ts'
-import { checkBehaviour, type PoolBehaviour } from './pool-options.ts'
+import { BEHAVIOUR_OPTIONS, checkBehaviour, type PoolBehaviour } from './pool-options.ts'
 import { PoolSlots } from './pool-slots.ts'
 import { connectPooled, createPooledServer } from './pooled-socket.ts'
 import { type ReadOptions, type ReadSource, read } from './read.ts'
@@ -24,6 +24,10 @@ export interface PoolToken {
   readonly heap: HeapToken
 }
 
+const ATTACH_OPTIONS: OptionNames<PoolBehaviour & { heap?: Heap }> = { heap: true, ...BEHAVIOUR_OPTIONS }
+const READ_OPTIONS: OptionNames<ReadOptions> = { start: true, end: true, signal: true }
+const WRITE_OPTIONS: OptionNames<WriteOptions> = { position: true, signal: true }
+
 /**
  * A pool of buffers of one size. Several threads can share it: what one acquires, another may release. Leases count who needs a buffer, and
  * whatever reads into one or writes from one holds it until it is done.
@@ -37,8 +41,8 @@ export class BufferPool extends RecycledBuffers {
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
     const { pool, generation, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
     if (typeof pool !== 'number' || typeof generation !== 'number') throw invalidToken("it is no pool's")
-    checkOptions(options)
-    if (options.heap !== undefined && !(options.heap instanceof Heap)) throw wrongType('heap', 'a Heap', options.heap)
+    checkOptions(options, ATTACH_OPTIONS)
+    if (options.heap !== undefined && !(options.heap instanceof Heap)) throw notAHeap(options.heap)
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
       checkToken(heapToken)
@@ -114,7 +118,7 @@ export class BufferPool extends RecycledBuffers {
    * A file or socket of these can be read on after the loop was left: nothing is missed. Another stream is destroyed, as by any loop over it.
    */
   read(source: ReadSource, options: ReadOptions = {}): AsyncGenerator<PoolBuffer, void, void> {
-    checkOptions(options)
+    checkOptions(options, READ_OPTIONS)
     return read(this, source, options) as AsyncGenerator<PoolBuffer, void, void>
   }
 
@@ -127,7 +131,7 @@ export class BufferPool extends RecycledBuffers {
     data: Lease<PoolBuffer> | ArrayBufferView,
     options: WriteOptions = {}
   ): Promise<void> {
-    checkOptions(options)
+    checkOptions(options, WRITE_OPTIONS)
     const view = data instanceof Lease ? data.buffer : data
     if (!ArrayBuffer.isView(view)) throw wrongType('data', 'a lease or a view of a buffer', view)
     // Another pool's lease is held there.
@@ -158,8 +162,9 @@ export class BufferPool extends RecycledBuffers {
     this.checkOpen()
     const listen = typeof options === 'function' ? options : listener
     if (listen !== undefined && typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
-    const chosen = typeof options === 'function' ? {} : (options ?? {}) // none are as good as `{}` to Node
-    checkOptions(chosen)
+    // None are as good as `{}` to Node, and which there are it knows better.
+    const chosen = typeof options === 'function' ? {} : (options ?? {})
+    if (typeof chosen !== 'object') throw wrongType('options', 'an object', chosen)
     return createPooledServer(this, chosen, listen)
   }
 

@@ -1,4 +1,5 @@
 import { AllocatorError } from '../errors.ts'
+import { makePrintable } from '../printed.ts'
 
 /** What a lease needs of its pool. */
 export interface Lender<B> {
@@ -13,44 +14,53 @@ export interface Lender<B> {
  * pool, nor an abort, nor a destroyed socket makes it another's while an operation holds it.
  */
 export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
-  private readonly lender: Lender<B>
-  private readonly slot: number
-  private readonly view: B
-  private count = 1
-  private disposed = false
-  private ended: (() => void)[] = []
+  readonly #lender: Lender<B>
+  readonly #slot: number
+  readonly #view: B
+  #count = 1
+  #disposed = false
+  #ended: (() => void)[] = []
+
+  static {
+    makePrintable(Lease, 'Lease', (lease) => `${lease.#slot}`)
+  }
 
   /** @internal Pools make them. */
   constructor(lender: Lender<B>, slot: number, view: B) {
-    this.lender = lender
-    this.slot = slot
-    this.view = view
+    this.#lender = lender
+    this.#slot = slot
+    this.#view = view
   }
 
   /** The buffer. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` once the last reference was released */
   get buffer(): B {
-    if (this.count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
-    return this.view
+    if (this.#count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
+    return this.#view
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { references: number } {
+    return { references: this.#count }
   }
 
   /** Those who need it: 1 at first, 0 once it was released. */
   get references(): number {
-    return this.count
+    return this.#count
   }
 
   /** One more needs it, and will release it. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
   retain(): this {
-    if (this.count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
-    this.count++
+    if (this.#count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
+    this.#count++
     return this
   }
 
   /** One needs it no more. @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where nobody did */
   release(): void {
-    if (this.count === 0) throw new AllocatorError('ERR_POOL_DOUBLE_RELEASE', 'the lease was released already')
-    if (--this.count > 0) return
-    this.lender.endLease(this.slot, this)
-    for (const tell of this.ended.splice(0)) tell()
+    if (this.#count === 0) throw new AllocatorError('ERR_POOL_DOUBLE_RELEASE', 'the lease was released already')
+    if (--this.#count > 0) return
+    this.#lender.endLease(this.#slot, this)
+    for (const tell of this.#ended.splice(0)) tell()
   }
 
   /** Holds the buffer until an operation has settled, whatever comes of it, and passes on what that comes to. */
@@ -66,7 +76,7 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
   /** @internal An operation needs the buffer until the returned function is called, the first time. */
   hold(): () => void {
     this.retain()
-    const end = this.lender.beginOperation()
+    const end = this.#lender.beginOperation()
     let isHeld = true
     return () => {
       if (!isHeld) return
@@ -78,14 +88,14 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
 
   /** Releases one reference, the first time, unless none is left. */
   [Symbol.dispose](): void {
-    if (this.disposed || this.count === 0) return
-    this.disposed = true
+    if (this.#disposed || this.#count === 0) return
+    this.#disposed = true
     this.release()
   }
 
   /** Releases one reference, and waits until no operation holds the buffer either. */
   async [Symbol.asyncDispose](): Promise<void> {
     this[Symbol.dispose]()
-    if (this.count > 0) await new Promise<void>((resolve) => this.ended.push(resolve))
+    if (this.#count > 0) await new Promise<void>((resolve) => this.#ended.push(resolve))
   }
 }

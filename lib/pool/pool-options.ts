@@ -1,8 +1,9 @@
 import { constants } from 'node:buffer'
-import { checkAlignment, checkChoice, checkInteger, checkOptions } from '../arguments.ts'
-import { defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
+import { checkAlignment, checkChoice, checkInteger, checkOptions, type OptionNames } from '../arguments.ts'
+import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
 import { wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
+import { notAHeap } from '../token.ts'
 import type { PoolShape } from './pool-slots.ts'
 
 /** Buffers that a pool may have at most, whatever it was told. */
@@ -60,11 +61,11 @@ export interface CheckedPool {
 
 /** @throws TypeError, RangeError */
 export function checkPoolOptions(options: PoolOptions): CheckedPool {
-  checkOptions(options)
+  checkOptions(options, POOL_OPTIONS)
   const { heap } = options
   if (options.size === undefined) throw wrongType('size', 'a number', undefined)
   const size = checkInteger('size', options.size, 1, MOST_SIZE, 0)
-  if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
+  if (heap !== undefined && !(heap instanceof Heap)) throw notAHeap(heap)
   const zero = checkZero(options.zero)
   const alignment = options.alignment === undefined ? 0 : checkAlignment(options.alignment)
   const most = checkInteger('max', options.max, 1, MOST_BUFFERS, MOST_BUFFERS)
@@ -82,25 +83,39 @@ export function checkPoolOptions(options: PoolOptions): CheckedPool {
 /** What each thread may choose for itself. */
 export type PoolBehaviour = Pick<PoolOptions, 'min' | 'idleBytes' | 'trimMs' | 'tag' | 'leaks'>
 
+export const BEHAVIOUR_OPTIONS: OptionNames<PoolBehaviour> = {
+  min: true,
+  idleBytes: true,
+  trimMs: true,
+  tag: true,
+  leaks: true,
+}
+export const POOL_OPTIONS: OptionNames<PoolOptions> = {
+  size: true,
+  max: true,
+  heap: true,
+  zero: true,
+  alignment: true,
+  ...BEHAVIOUR_OPTIONS,
+}
+
 /** @throws TypeError, RangeError */
 export function checkBehaviour(
   options: PoolBehaviour,
   size: number
 ): Pick<CheckedPool, 'min' | 'idleMost' | 'trimMs' | 'tag' | 'watch' | 'leaseWatch'> {
-  checkOptions(options)
   const { tag } = options
   if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
   const min = checkInteger('min', options.min, 0, MOST_BUFFERS, 0)
   const idle = Math.max(DEFAULT_IDLE_BYTES, DEFAULT_IDLE_BUFFERS * size)
   const idleBytes = checkInteger('idleBytes', options.idleBytes, 0, Number.MAX_SAFE_INTEGER, idle)
   const trimMs = checkInteger('trimMs', options.trimMs, 0, 2 ** 31 - 1, DEFAULT_TRIM_MS)
-  const level = (fallback: LeakLevel) => checkChoice('leaks', options.leaks, [fallback, 'off', 'sampled', 'all'])
-  const watch = new LeakWatch(level('off'))
-  const leaseWatch = new LeakWatch(level(defaultLeakLevel()))
+  const watch = new LeakWatch(checkLeakLevel(options.leaks, 'off'))
+  const leaseWatch = new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
   return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch, leaseWatch }
 }
 
 function checkZero(zero: PoolOptions['zero']): PoolShape['zero'] {
   if (zero === undefined || zero === false) return 0
-  return checkChoice('zero', zero, ['acquire', 'release']) === 'acquire' ? 1 : 2
+  return checkChoice('zero', zero, ['acquire', 'release'], 'acquire') === 'acquire' ? 1 : 2
 }

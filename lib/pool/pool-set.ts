@@ -1,10 +1,12 @@
-import { checkCount, checkOptions } from '../arguments.ts'
+import { checkCount, checkOptions, type OptionNames } from '../arguments.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
 import { Heap } from '../heap.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import { generateSizeClasses, Small } from '../tcmalloc/size-class.ts'
+import { notAHeap } from '../token.ts'
 import { BufferPool } from './buffer-pool.ts'
-import type { PoolOptions } from './pool-options.ts'
+import { POOL_OPTIONS, type PoolOptions } from './pool-options.ts'
 import type { PoolStats } from './pool-stats.ts'
 import type { PoolBuffer } from './recycled-buffers.ts'
 
@@ -42,47 +44,59 @@ export interface PoolSetOptions extends Omit<PoolOptions, 'size'> {
   idleBytes?: number
 }
 
+const { size: _, ...ofPools } = POOL_OPTIONS
+const SET_OPTIONS: OptionNames<PoolSetOptions> = { sizes: true, ...ofPools }
+
 /**
  * Pools of several sizes over one heap, for those who don't know theirs. What is larger than the largest comes from the heap, and
  * goes back there.
  */
 export class PoolSet implements Disposable {
-  /** Whose memory it is. */
-  readonly heap: Heap
-  private readonly ownsHeap: boolean
-  private readonly pools: readonly BufferPool[]
-  private isOpen = true
-  private havePoolsEnded = false
+  /** @internal */ readonly notCloneable = staysHere('a PoolSet')
+  readonly #heap: Heap
+  readonly #ownsHeap: boolean
+  readonly #pools: readonly BufferPool[]
+  #isOpen = true
+  #havePoolsEnded = false
   /** Addresses of the buffers that are out and too large for any pool. */
-  private readonly unpooled = new Set<number>()
+  readonly #unpooled = new Set<number>()
   /** The largest size that there is a pool for. */
-  private readonly mostBytes: number
+  readonly #mostBytes: number
   /** By size in steps, rounded up: the first pool that may do for it. */
-  private readonly firstByStep: Int32Array
+  readonly #firstByStep: Int32Array
+
+  static {
+    makePrintable(PoolSet, 'PoolSet')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(options: PoolSetOptions = {}) {
-    checkOptions(options)
+    checkOptions(options, SET_OPTIONS)
     const { sizes = defaultSizes(), heap, idleBytes = DEFAULT_IDLE_BYTES, ...rest } = options
     if (!Array.isArray(sizes)) throw wrongType('sizes', 'an array of numbers', sizes)
-    if (heap !== undefined && !(heap instanceof Heap)) throw wrongType('heap', 'a Heap', heap)
+    if (heap !== undefined && !(heap instanceof Heap)) throw notAHeap(heap)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
     const most = sorted.at(-1) ?? 0
     if (most === 0 || sorted[0] === 0 || most > MOST_POOLED_BYTES)
       throw outOfRange('sizes', `from 1 to ${MOST_POOLED_BYTES}`, sizes)
     const idleShare = Math.floor(checkCount('idleBytes', idleBytes) / sorted.length)
-    this.mostBytes = most
-    this.firstByStep = Int32Array.from({ length: (most >>> STEP_SHIFT) + 2 }, (_, step) =>
+    this.#mostBytes = most
+    this.#firstByStep = Int32Array.from({ length: (most >>> STEP_SHIFT) + 2 }, (_, step) =>
       sorted.findIndex((size) => size > (step - 1) * STEP)
     )
-    this.ownsHeap = heap === undefined
-    this.heap = heap ?? new Heap()
+    this.#ownsHeap = heap === undefined
+    this.#heap = heap ?? new Heap()
     try {
-      this.pools = sorted.map((size) => new BufferPool({ ...rest, heap: this.heap, size, idleBytes: idleShare }))
+      this.#pools = sorted.map((size) => new BufferPool({ ...rest, heap: this.#heap, size, idleBytes: idleShare }))
     } catch (error) {
-      if (this.ownsHeap) this.heap.close()
+      if (this.#ownsHeap) this.#heap.close()
       throw error
     }
+  }
+
+  /** Whose memory it is. */
+  get heap(): Heap {
+    return this.#heap
   }
 
   /**
@@ -90,23 +104,25 @@ export class PoolSet implements Disposable {
    * release the whole. @throws AllocatorError `ERR_POOL_EXHAUSTED`, `ERR_POOL_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY`
    */
   acquire(size: number): PoolBuffer {
-    const { pools } = this
-    if (typeof size === 'number' && (size | 0) === size && size >= 0 && size <= this.mostBytes) {
-      let at = this.firstByStep[(size + (STEP - 1)) >>> STEP_SHIFT]!
+    const pools = this.#pools
+    if (typeof size === 'number' && (size | 0) === size && size >= 0 && size <= this.#mostBytes) {
+      let at = this.#firstByStep[(size + (STEP - 1)) >>> STEP_SHIFT]!
       while (pools[at]!.size < size) at++
       return pools[at]!.acquire()
     }
     checkCount('size', size)
     this.checkOpen()
-    const buffer = this.heap.allocBuffer(size)
-    this.unpooled.add(this.heap.addressOf(buffer))
+    const buffer = this.#heap.allocBuffer(size)
+    this.#unpooled.add(this.#heap.addressOf(buffer))
     return buffer
   }
 
   /** Takes a buffer back, of whichever pool. @throws AllocatorError as the pool's `release`; `ERR_POOL_CLOSED` */
   release(buffer: ArrayBufferView): void {
     if (!ArrayBuffer.isView(buffer)) throw wrongType('buffer', 'a view of a buffer', buffer)
-    const { pools, firstByStep, mostBytes } = this
+    const pools = this.#pools
+    const firstByStep = this.#firstByStep
+    const mostBytes = this.#mostBytes
     const { byteLength } = buffer
     if (byteLength <= mostBytes) {
       // A buffer of a pool is as long as all others of it.
@@ -117,33 +133,56 @@ export class PoolSet implements Disposable {
         return
       }
     }
-    if (!this.heap.isOpen) throw closedError()
+    if (!this.#heap.isOpen) throw closedError()
     // One of length 0 lost its bytes to the program, or was released before, in debug mode: its pool knows it.
     const pool = byteLength > 0 ? undefined : pools.find((candidate) => HeapView.keyOf(buffer, candidate) !== 0)
     if (pool !== undefined) {
       pool.release(buffer)
       return
     }
-    this.heap.debug?.checkNotEnded(buffer)
-    const address = this.heap.offsetOf(buffer) < 0 ? -1 : this.heap.addressOf(buffer)
-    if (!this.unpooled.has(address))
+    this.#heap.debug?.checkNotEnded(buffer)
+    const address = this.#heap.offsetOf(buffer) < 0 ? -1 : this.#heap.addressOf(buffer)
+    if (!this.#unpooled.has(address))
       throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')
-    this.heap.freeBuffer(buffer)
-    this.unpooled.delete(address)
+    this.#heap.freeBuffer(buffer)
+    this.#unpooled.delete(address)
     this.finish()
   }
 
   /** What each pool comes to, the smallest size first. */
   stats(): PoolStats[] {
-    return this.pools.map((pool) => pool.stats())
+    return this.#pools.map((pool) => pool.stats())
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the sums of `stats()`, and how many buffers there are of which size. */
+  toJSON(): {
+    acquired: number
+    leased: number
+    idle: number
+    waiting: number
+    bytes: number
+    buffers: Record<number, number>
+  } {
+    const pools = this.stats()
+    const sum = (field: 'acquired' | 'leased' | 'idle' | 'waiting' | 'bytes') =>
+      pools.reduce((total, stats) => total + stats[field], 0)
+    const used = pools.filter(({ buffers }) => buffers > 0)
+    return {
+      acquired: sum('acquired'),
+      leased: sum('leased'),
+      idle: sum('idle'),
+      waiting: sum('waiting'),
+      bytes: sum('bytes'),
+      buffers: Object.fromEntries(used.map(({ size, buffers }) => [size, buffers])),
+    }
   }
 
   /** Closes all pools. A heap of its own is closed with the last buffer that is released. May be called again. */
   close(): void {
-    if (!this.isOpen) return
-    this.isOpen = false
-    void Promise.all(this.pools.map((pool) => pool[Symbol.asyncDispose]())).then(() => {
-      this.havePoolsEnded = true
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    void Promise.all(this.#pools.map((pool) => pool[Symbol.asyncDispose]())).then(() => {
+      this.#havePoolsEnded = true
       this.finish()
     })
   }
@@ -155,11 +194,11 @@ export class PoolSet implements Disposable {
 
   /** Closes a heap of its own once nothing of it is out. */
   private finish(): void {
-    if (this.havePoolsEnded && this.unpooled.size === 0 && this.ownsHeap) this.heap.close()
+    if (this.#havePoolsEnded && this.#unpooled.size === 0 && this.#ownsHeap) this.#heap.close()
   }
 
   private checkOpen(): void {
-    if (!this.isOpen) throw closedError()
+    if (!this.#isOpen) throw closedError()
   }
 }
 

@@ -26,20 +26,17 @@ export interface PoolStats {
 
 /** Counts the buffers of a pool by what their slots' words say; none of one that is closed. */
 export function poolStats(slots: PoolSlots | undefined, size: number, max: number, waiting: number): PoolStats {
-  const words = slots === undefined ? [] : Array.from({ length: slots.used }, (_, slot) => slots.state(slot))
-  const count = (test: (word: number) => boolean) => words.filter(test).length
-  const buffers = count((word) => word !== Slot.Empty)
-  const leased = count(isLeased)
-  return {
-    size,
-    max,
-    buffers,
-    acquired: count(isOut) - leased,
-    leased,
-    passed: count(isPassed),
-    idle: count((word) => word === Slot.Free),
-    dead: count((word) => isOut(word) && slots!.isDead(word)),
-    waiting,
-    bytes: buffers * size,
+  const stats = { size, max, buffers: 0, acquired: 0, leased: 0, passed: 0, idle: 0, dead: 0, waiting, bytes: 0 }
+  for (let slot = 0; slots !== undefined && slot < slots.used; slot++) {
+    const word = slots.state(slot)
+    if (word === Slot.Empty) continue
+    stats.buffers++
+    if (word === Slot.Free) stats.idle++
+    else if (isPassed(word)) stats.passed++
+    else if (isLeased(word)) stats.leased++
+    else if (isOut(word)) stats.acquired++
+    if (isOut(word) && slots.isDead(word)) stats.dead++
   }
+  stats.bytes = stats.buffers * size
+  return stats
 }

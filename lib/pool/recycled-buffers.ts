@@ -6,7 +6,8 @@ import type { LeakWatch } from '../buffers/leak-watch.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
 import { AllocatorError, invalidToken } from '../errors.ts'
 import type { Heap } from '../heap.ts'
-import { type Abortable, checkSignal } from './abort.ts'
+import { makePrintable, staysHere } from '../printed.ts'
+import { ABORTABLE, type Abortable, checkSignal } from './abort.ts'
 import { Leases } from './leases.ts'
 import { PoolBlocks } from './pool-blocks.ts'
 import { publish } from './pool-events.ts'
@@ -18,6 +19,28 @@ import { Waiters } from './waiters.ts'
 /** A pool's buffer. */
 export type PoolBuffer = Buffer<ArrayBuffer>
 
+/** What the pool that is being made is made of; nobody else keeps it. */
+let opened: { readonly checked: CheckedPool; readonly slots: PoolSlots } | undefined
+
+/** Runs before a pool's fields are set: what is stored once is stored where it is declared, as in a heap. */
+class Opening {
+  /** The length of its buffers, in bytes. */
+  readonly size: number
+  /** Whose buffers they are, by the option. */
+  readonly tag: string | undefined
+  /** @internal */
+  readonly notCloneable: symbol
+
+  constructor(options: PoolOptions | CheckedPool, slots: PoolSlots | undefined) {
+    const checked = slots === undefined ? checkPoolOptions(options as PoolOptions) : (options as CheckedPool)
+    const { heap, shape, tag } = checked
+    this.size = shape.size
+    this.tag = tag
+    this.notCloneable = staysHere('a BufferPool', ': use share(), and BufferPool.attach() in the other one')
+    opened = { checked, slots: slots ?? PoolSlots.local(heap, shape) }
+  }
+}
+
 /**
  * Buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: no buffer object
  * is made, nothing is collected.
@@ -25,88 +48,99 @@ export type PoolBuffer = Buffer<ArrayBuffer>
  * INVARIANT: a slot whose word says Free belongs to nobody; every other that has a block, to the thread that its word names. While the
  * slots are one thread's, every free slot is on the stack. Once they are shared, the stack is a memory of where free slots were.
  */
-export class RecycledBuffers implements Disposable, AsyncDisposable {
-  /** The length of its buffers, in bytes. */
-  readonly size: number
-  /** Whose memory they are. */
-  readonly heap: Heap
-  /** Whose buffers they are, by the option. */
-  readonly tag: string | undefined
-  /** @internal */
-  readonly blocks: PoolBlocks
-  /** @internal Of acquired buffers. */
-  readonly watch: LeakWatch
-  /** @internal */
-  readonly leaseWatch: LeakWatch
-  /** @internal */
-  readonly leases: Leases
-  private readonly waiters = new Waiters<Buffer>((length) => {
-    if (this.blocks.slots.isShared) this.blocks.slots.noteWaiting(length)
+export class RecycledBuffers extends Opening implements Disposable, AsyncDisposable {
+  readonly #settings = opened!.checked
+  readonly #heap: Heap = this.#settings.heap
+  readonly #watch = this.#settings.watch
+  readonly #leaseWatch = this.#settings.leaseWatch
+  readonly #blocks = new PoolBlocks(this.#heap, opened!.slots, this, this)
+  readonly #leases = new Leases(this)
+  readonly #waiters = new Waiters<Buffer>((length) => {
+    if (this.#blocks.slots.isShared) this.#blocks.slots.noteWaiting(length)
   })
-  /** @internal */
-  protected readonly settings: CheckedPool
-  private state: 'open' | 'closing' | 'closed' = 'open'
-  private timer: NodeJS.Timeout | undefined
-  private readonly closed: Promise<void>
-  private tellClosed!: () => void
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #timer: NodeJS.Timeout | undefined
+  #tellClosed!: () => void
+  readonly #closed = new Promise<void>((resolve) => {
+    this.#tellClosed = resolve
+  })
 
   // What the usual path reads.
-  private words: Int32Array
-  private readonly views: (Buffer | undefined)[]
+  #words = this.#blocks.slots.words
+  readonly #views = this.#blocks.views
   /** The word of a slot whose buffer this thread has acquired. */
-  private readonly acquired: number
+  readonly #acquired = this.#blocks.slots.own(Slot.Acquired)
   /** Slots that are free, the one that was released last on top; as long as the slots' words. */
-  private stack: Int32Array
-  private top = 0
+  #stack = new Int32Array(this.#blocks.slots.capacity)
+  #top = 0
   /** The lowest that `top` was since the last look at what isn't needed. */
-  private low = 0
+  #low = 0
   /** So many more acquires may take the usual path before one is looked at, for a leak; 0 where none may. */
-  private untilSlow = 0
+  #untilSlow = 0
   /** What `untilSlow` was when it was last set. */
-  private untilSlowAtFirst = 0
+  #untilSlowAtFirst = 0
   /** Below so many slots on the stack a release may take the usual path; 0 where none may. */
-  private plainRelease = 0
+  #plainRelease = 0
+
+  static {
+    makePrintable(RecycledBuffers, 'BufferPool')
+  }
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses address space for a heap of its own */
   constructor(options: PoolOptions)
   /** @internal */
   constructor(options: CheckedPool, slots: PoolSlots)
   constructor(options: PoolOptions | CheckedPool, slots?: PoolSlots) {
-    const checked = slots === undefined ? checkPoolOptions(options as PoolOptions) : (options as CheckedPool)
-    const { heap, shape, tag, watch } = checked
-    this.settings = checked
-    this.size = shape.size
-    this.heap = heap
-    this.tag = tag
-    this.watch = watch
-    this.leaseWatch = checked.leaseWatch
-    this.blocks = new PoolBlocks(heap, slots ?? PoolSlots.local(heap, shape), this, this)
-    this.leases = new Leases(this)
-    this.words = this.blocks.slots.words
-    this.views = this.blocks.views
-    this.acquired = this.blocks.slots.own(Slot.Acquired)
-    this.stack = new Int32Array(this.blocks.slots.capacity)
-    this.closed = new Promise((resolve) => {
-      this.tellClosed = resolve
-    })
+    super(options, slots)
+    opened = undefined
     if (slots !== undefined) this.join()
-    heap.owners.addOwner(this)
+    this.#heap.owners.addOwner(this)
     this.choosePaths()
+  }
+
+  /** Whose memory they are. */
+  get heap(): Heap {
+    return this.#heap
+  }
+
+  /** @internal */
+  get blocks(): PoolBlocks {
+    return this.#blocks
+  }
+
+  /** @internal Of acquired buffers. */
+  get watch(): LeakWatch {
+    return this.#watch
+  }
+
+  /** @internal */
+  get leaseWatch(): LeakWatch {
+    return this.#leaseWatch
+  }
+
+  /** @internal */
+  get leases(): Leases {
+    return this.#leases
+  }
+
+  /** @internal */
+  protected get settings(): CheckedPool {
+    return this.#settings
   }
 
   /** A buffer, which is the caller's until `release`. @throws AllocatorError `ERR_POOL_EXHAUSTED` at `max`, `ERR_HEAP_OUT_OF_MEMORY` */
   acquire(): PoolBuffer {
-    const top = (this.top - 1) | 0
-    if (top >= 0 && this.untilSlow > 0) {
-      const slot = this.stack[top]!
+    const top = (this.#top - 1) | 0
+    if (top >= 0 && this.#untilSlow > 0) {
+      const slot = this.#stack[top]!
       const word = Word.Slots + (slot << 1)
-      const view = this.views[slot] as PoolBuffer
+      const view = this.#views[slot] as PoolBuffer
       // Of length 0 is one whose ArrayBuffer was taken (see ViewMemory).
-      if (this.words[word] === Slot.Free && view.length > 0) {
-        this.words[word] = this.acquired
-        this.top = top
-        if (top < this.low) this.low = top
-        this.untilSlow = (this.untilSlow - 1) | 0
+      if (this.#words[word] === Slot.Free && view.length > 0) {
+        this.#words[word] = this.#acquired
+        this.#top = top
+        if (top < this.#low) this.#low = top
+        this.#untilSlow = (this.#untilSlow - 1) | 0
         return view
       }
     }
@@ -126,16 +160,16 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    * reason when it is aborted, and with `ERR_POOL_CLOSED` when the pool is closed first.
    */
   async acquireAsync(options: Abortable = {}): Promise<PoolBuffer> {
-    checkOptions(options)
+    checkOptions(options, ABORTABLE)
     const { signal } = options
     checkSignal(signal)
-    const buffer = this.waiters.length === 0 ? this.obtain() : undefined
+    const buffer = this.#waiters.length === 0 ? this.obtain() : undefined
     if (buffer !== undefined) return buffer as PoolBuffer
     this.checkOpen()
     publish('wait', 'all buffers are in use', this)
-    const waiting = this.waiters.wait(signal)
+    const waiting = this.#waiters.wait(signal)
     this.choosePaths()
-    if (this.blocks.slots.isShared) this.watchOthers()
+    if (this.#blocks.slots.isShared) this.watchOthers()
     return waiting as Promise<PoolBuffer>
   }
 
@@ -145,13 +179,13 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    */
   release(buffer: ArrayBufferView): void {
     const key = typeof buffer === 'object' && buffer !== null ? HeapView.keyOf(buffer, this) : 0
-    const { top } = this
-    if (key > 0 && top < this.plainRelease) {
+    const top = this.#top
+    if (key > 0 && top < this.#plainRelease) {
       const word = Word.Slots - 2 + (key << 1)
-      if (this.words[word] === this.acquired) {
-        this.words[word] = Slot.Free
-        this.stack[top] = key - 1
-        this.top = (top + 1) | 0
+      if (this.#words[word] === this.#acquired) {
+        this.#words[word] = Slot.Free
+        this.#stack[top] = key - 1
+        this.#top = (top + 1) | 0
         return
       }
     }
@@ -166,8 +200,8 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    */
   pass(buffer: ArrayBufferView): PassedBlock {
     this.checkUsable()
-    const passed = this.blocks.pass(buffer)
-    this.leases.unwatch(passed.slot)
+    const passed = this.#blocks.pass(buffer)
+    this.#leases.unwatch(passed.slot)
     return passed
   }
 
@@ -179,8 +213,8 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    */
   adopt(passed: PassedBlock): PoolBuffer {
     this.checkUsable()
-    const slot = this.blocks.adopt(passed)
-    return (this.nextIsNoted() ? this.leases.watchBuffer(slot) : this.blocks.viewOf(slot)) as PoolBuffer
+    const slot = this.#blocks.adopt(passed)
+    return (this.nextIsNoted() ? this.#leases.watchBuffer(slot) : this.#blocks.viewOf(slot)) as PoolBuffer
   }
 
   /**
@@ -189,8 +223,8 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    */
   reclaim(): number {
     this.checkOpen()
-    const { slots } = this.blocks
-    this.blocks.clearUp()
+    const { slots } = this.#blocks
+    this.#blocks.clearUp()
     let taken = 0
     for (let slot = 0; slot < slots.used; slot++) {
       const word = slots.state(slot)
@@ -208,10 +242,15 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
 
   /** What there is. It looks at every buffer: not for a loop. */
   stats(): PoolStats {
-    const { slots } = this.blocks
-    const isClosed = this.state === 'closed'
-    const waiting = slots.isShared && !isClosed ? slots.waiting : this.waiters.length
+    const { slots } = this.#blocks
+    const isClosed = this.#state === 'closed'
+    const waiting = slots.isShared && !isClosed ? slots.waiting : this.#waiters.length
     return poolStats(isClosed ? undefined : slots, this.size, this.max, waiting)
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): PoolStats {
+    return this.stats()
   }
 
   /** @internal */
@@ -226,16 +265,16 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    * closes its pools too. May be called again.
    */
   close(): void {
-    if (this.state !== 'open') {
+    if (this.#state !== 'open') {
       this.finish()
       return
     }
-    this.state = 'closing'
+    this.#state = 'closing'
     this.choosePaths()
-    clearInterval(this.timer)
-    this.waiters.end(closedError())
+    clearInterval(this.#timer)
+    this.#waiters.end(closedError())
     publish('close', 'close was called', this)
-    if (!this.blocks.slots.isShared) this.trimIdle(Number.POSITIVE_INFINITY, 0, 'the pool was closed')
+    if (!this.#blocks.slots.isShared) this.trimIdle(Number.POSITIVE_INFINITY, 0, 'the pool was closed')
     this.finish()
   }
 
@@ -247,27 +286,27 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
   /** Closes, and waits until every buffer is back and the memory given back. */
   [Symbol.asyncDispose](): Promise<void> {
     this.close()
-    return this.closed
+    return this.#closed
   }
 
   /** @internal Makes a slot that is out, by its word, free, or gives its block back. False where it wasn't any more. */
   makeFree(slot: number, word: number): boolean {
-    const { blocks } = this
+    const blocks = this.#blocks
     const { slots } = blocks
     if (!blocks.areThere) return this.forget(slot, word)
-    const isWanted = this.state === 'open' || slots.isShared
-    if (slots.isShared && this.top >= Math.min(this.settings.idleMost, slots.capacity)) this.compact()
-    const isSurplus = !isWanted || (this.top >= this.settings.idleMost && this.waiters.length === 0)
-    const isFilled = !isSurplus && (this.settings.shape.zero === 2 || this.heap.debug !== undefined)
+    const isWanted = this.#state === 'open' || slots.isShared
+    if (slots.isShared && this.#top >= Math.min(this.#settings.idleMost, slots.capacity)) this.compact()
+    const isSurplus = !isWanted || (this.#top >= this.#settings.idleMost && this.#waiters.length === 0)
+    const isFilled = !isSurplus && (this.#settings.shape.zero === 2 || this.#heap.debug !== undefined)
     // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
     if (!(isSurplus || isFilled ? blocks.take(slot, word) : slots.change(slot, word, Slot.Free))) return false
     if (isFilled) blocks.clear(slot)
     if (isSurplus) {
       blocks.drop(slot)
       publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
-    } else if (this.top < slots.capacity) {
-      if (this.heap.debug === undefined) blocks.viewOf(slot)
-      this.stack[this.top++] = slot
+    } else if (this.#top < slots.capacity) {
+      if (this.#heap.debug === undefined) blocks.viewOf(slot)
+      this.#stack[this.#top++] = slot
     }
     this.serve()
     this.finish()
@@ -276,30 +315,30 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
 
   /** Leaves on the stack of a shared pool only what is free still, and once: what others have acquired since isn't idle. */
   private compact(): void {
-    const { stack } = this
-    const { slots } = this.blocks
-    const free = new Set(stack.subarray(0, this.top).filter((slot) => slots.state(slot) === Slot.Free))
-    this.top = 0
-    for (const slot of free) stack[this.top++] = slot
-    this.low = Math.min(this.low, this.top)
+    const stack = this.#stack
+    const { slots } = this.#blocks
+    const free = new Set(stack.subarray(0, this.#top).filter((slot) => slots.state(slot) === Slot.Free))
+    this.#top = 0
+    for (const slot of free) stack[this.#top++] = slot
+    this.#low = Math.min(this.#low, this.#top)
   }
 
   /** The same where the heap was closed before: other threads may have the block, where there are any. */
   private forget(slot: number, word: number): boolean {
-    const { slots } = this.blocks
+    const { slots } = this.#blocks
     let changed: boolean
     if (slots.isShared) {
-      changed = this.blocks.take(slot, word)
-      if (changed) this.blocks.clear(slot)
+      changed = this.#blocks.take(slot, word)
+      if (changed) this.#blocks.clear(slot)
     } else changed = slots.change(slot, word, Slot.Empty)
-    if (slots.isShared) Waiters.wake(this.words)
+    if (slots.isShared) Waiters.wake(this.#words)
     this.finish()
     return changed
   }
 
   private get max(): number {
-    const { slots } = this.blocks
-    return slots.isShared ? slots.capacity : this.settings.shape.most
+    const { slots } = this.#blocks
+    return slots.isShared ? slots.capacity : this.#settings.shape.most
   }
 
   /** A buffer by whatever way there is; undefined at `max`. */
@@ -308,53 +347,53 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
     let slot = this.takeFree(false)
     if (slot < 0) slot = this.make()
     if (slot < 0) slot = this.takeFree(true)
-    if (slot < 0 && this.blocks.clearUp()) {
+    if (slot < 0 && this.#blocks.clearUp()) {
       slot = this.takeFree(true)
       if (slot < 0) slot = this.make()
     }
     if (slot < 0) return undefined
-    const buffer = this.nextIsNoted() ? this.leases.watchBuffer(slot) : this.blocks.viewOf(slot)
-    if (this.settings.shape.zero === 1) this.blocks.zero(slot)
+    const buffer = this.nextIsNoted() ? this.#leases.watchBuffer(slot) : this.#blocks.viewOf(slot)
+    if (this.#settings.shape.zero === 1) this.#blocks.zero(slot)
     return buffer
   }
 
   /** Counts one acquire more, beside those of the usual path. True where its leak is to be reported. */
   private nextIsNoted(): boolean {
-    if (this.untilSlowAtFirst === 0) return this.watch.next()
+    if (this.#untilSlowAtFirst === 0) return this.#watch.next()
     this.choosePaths()
-    const noted = this.watch.next()
+    const noted = this.#watch.next()
     this.choosePaths()
     return noted
   }
 
   /** A free slot, acquired; -1 where there is none on the stack, and where others left one, that was found; `everywhere`: at all. */
   private takeFree(everywhere: boolean): number {
-    const { slots } = this.blocks
-    while (this.top > 0) {
-      const slot = this.stack[--this.top]!
-      if (this.top < this.low) this.low = this.top
-      if (slots.change(slot, Slot.Free, this.acquired)) return this.intact(slot)
+    const { slots } = this.#blocks
+    while (this.#top > 0) {
+      const slot = this.#stack[--this.#top]!
+      if (this.#top < this.#low) this.#low = this.#top
+      if (slots.change(slot, Slot.Free, this.#acquired)) return this.intact(slot)
     }
-    return slots.isShared ? this.intact(slots.takeFree(this.acquired, everywhere)) : -1
+    return slots.isShared ? this.intact(slots.takeFree(this.#acquired, everywhere)) : -1
   }
 
   /** A slot that was just taken, or -1. @throws AllocatorError in debug mode, where its buffer was written to while it was free */
   private intact(slot: number): number {
-    const { blocks } = this
+    const blocks = this.#blocks
     const error = slot < 0 ? undefined : blocks.awaken(slot)
     if (error === undefined) return slot
     // It is as it should be again, and can be had by the next call.
-    if (blocks.slots.change(slot, this.acquired, Slot.Free) && this.top < this.stack.length)
-      this.stack[this.top++] = slot
+    if (blocks.slots.change(slot, this.#acquired, Slot.Free) && this.#top < this.#stack.length)
+      this.#stack[this.#top++] = slot
     throw error
   }
 
   /** A slot with a new block, acquired; -1 at `max`. */
   private make(): number {
-    const { blocks } = this
+    const blocks = this.#blocks
     let slot = blocks.make()
     if (slot < 0 && blocks.mayGrow) {
-      this.move(2 * blocks.slots.capacity, () => blocks.slots.grown(this.heap))
+      this.move(2 * blocks.slots.capacity, () => blocks.slots.grown(this.#heap))
       slot = blocks.make()
     }
     if (slot >= 0) this.startTrimming()
@@ -363,18 +402,18 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
 
   private takeBack(buffer: ArrayBufferView): void {
     this.checkNotClosed()
-    const { blocks } = this
+    const blocks = this.#blocks
     const slot = blocks.slotOf(buffer)
     const word = blocks.slots.state(slot)
     if (isLeased(word)) {
       const isOurs = word === blocks.slots.own(Slot.Leased)
-      if (isOurs && this.leases.releaseHeld(slot)) return
+      if (isOurs && this.#leases.releaseHeld(slot)) return
       // Only operations have it: the program has released it before.
-      throw isOurs && this.leases.of(slot) === undefined ? blocks.doubleRelease(buffer) : blocks.leased(buffer)
+      throw isOurs && this.#leases.of(slot) === undefined ? blocks.doubleRelease(buffer) : blocks.leased(buffer)
     }
     if (isOut(word)) {
       blocks.checkEnd(slot)
-      this.leases.unwatch(slot)
+      this.#leases.unwatch(slot)
       if (this.makeFree(slot, word)) return
     }
     throw blocks.areThere ? blocks.doubleRelease(buffer) : closedError()
@@ -382,28 +421,29 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
 
   /** Who waits here looks for what other threads release, too. */
   private watchOthers(): void {
-    void this.waiters.watchOthers(this.words, () => this.obtain())
+    void this.#waiters.watchOthers(this.#words, () => this.obtain())
   }
 
   /** Those who wait get what there is. */
   private serve(): void {
-    const { slots } = this.blocks
-    if (this.waiters.length > 0 && this.state === 'open') {
-      this.waiters.serve(() => this.obtain())
+    const { slots } = this.#blocks
+    if (this.#waiters.length > 0 && this.#state === 'open') {
+      this.#waiters.serve(() => this.obtain())
       this.choosePaths()
     }
-    if (slots.isShared) Waiters.wake(this.words)
+    if (slots.isShared) Waiters.wake(this.#words)
   }
 
   /** Frees idle buffers, those that have lain longest first, at most `most`, until `keep` buffers are left. Returns how many. */
   private trimIdle(most: number, keep: number, reason: string): number {
-    const { blocks, stack } = this
+    const blocks = this.#blocks
+    const stack = this.#stack
     const { slots } = blocks
     blocks.settle()
     const wanted = Math.min(most, slots.count((word) => word !== Slot.Empty) - keep)
     const left: number[] = []
     let gone = 0
-    for (let at = 0; at < this.top; at++) {
+    for (let at = 0; at < this.#top; at++) {
       const slot = stack[at]!
       if (gone < wanted && blocks.take(slot, Slot.Free)) {
         blocks.drop(slot)
@@ -411,8 +451,8 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
       } else if (slots.state(slot) === Slot.Free) left.push(slot)
     }
     for (const [at, slot] of left.entries()) stack[at] = slot
-    this.top = left.length
-    this.low = this.top
+    this.#top = left.length
+    this.#low = this.#top
     // What other threads have released is on no stack of this one's: only who wants all of it gone looks for it.
     for (let slot = 0; slots.isShared && most === Number.POSITIVE_INFINITY && slot < slots.used; slot++) {
       if (gone >= wanted) break
@@ -426,8 +466,8 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
 
   /** A timer that keeps neither the process open nor the pool alive. */
   private startTrimming(): void {
-    const { trimMs } = this.settings
-    if (this.timer !== undefined || trimMs === 0) return
+    const { trimMs } = this.#settings
+    if (this.#timer !== undefined || trimMs === 0) return
     const weak = new WeakRef(this)
     const timer = setInterval(() => {
       const pool = weak.deref()
@@ -435,14 +475,14 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
       else pool.trimUnneeded()
     }, trimMs)
     timer.unref()
-    this.timer = timer
+    this.#timer = timer
   }
 
   /** Half of what nobody needed since the last time goes. */
   private trimUnneeded(): void {
-    const { low } = this
-    this.low = this.top
-    if (low > 0) this.trimIdle(Math.ceil(low / 2), this.settings.min, 'nobody needed them for a while')
+    const low = this.#low
+    this.#low = this.#top
+    if (low > 0) this.trimIdle(Math.ceil(low / 2), this.#settings.min, 'nobody needed them for a while')
   }
 
   /**
@@ -450,17 +490,17 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    * comes first; then all of it is stored, and nothing comes between.
    */
   protected move(capacity: number, to: () => PoolSlots): void {
-    let { stack } = this
+    let stack = this.#stack
     if (stack.length < capacity) {
       stack = new Int32Array(capacity)
-      stack.set(this.stack)
+      stack.set(this.#stack)
     }
-    const { blocks } = this
+    const blocks = this.#blocks
     const slots = to()
     const { words } = slots
     blocks.slots = slots
-    this.words = words
-    this.stack = stack
+    this.#words = words
+    this.#stack = stack
   }
 
   /**
@@ -468,63 +508,64 @@ export class RecycledBuffers implements Disposable, AsyncDisposable {
    * acquires that did since the last time are counted here.
    */
   private choosePaths(): void {
-    const { watch, settings } = this
-    watch.untilWatched -= this.untilSlowAtFirst - this.untilSlow
-    const isPlain = this.state === 'open' && !this.blocks.slots.isShared && this.heap.debug === undefined
-    this.untilSlow = isPlain && settings.shape.zero !== 1 ? watch.untilWatched : 0
-    this.untilSlowAtFirst = this.untilSlow
-    const mayRelease = isPlain && settings.shape.zero !== 2 && this.waiters.length === 0
-    this.plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
+    const watch = this.#watch
+    const settings = this.#settings
+    watch.untilWatched -= this.#untilSlowAtFirst - this.#untilSlow
+    const isPlain = this.#state === 'open' && !this.#blocks.slots.isShared && this.#heap.debug === undefined
+    this.#untilSlow = isPlain && settings.shape.zero !== 1 ? watch.untilWatched : 0
+    this.#untilSlowAtFirst = this.#untilSlow
+    const mayRelease = isPlain && settings.shape.zero !== 2 && this.#waiters.length === 0
+    this.#plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
   }
 
   /** The slots are where other threads see them. */
   protected join(): void {
-    const { slots } = this.blocks
+    const { slots } = this.#blocks
     this.choosePaths()
-    const joined = slots.join(this.heap)
+    const joined = slots.join(this.#heap)
     if (joined === undefined) throw invalidToken('the pool was closed')
     if (!joined) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
-    slots.noteWaiting(this.waiters.length)
-    if (this.waiters.length > 0) this.watchOthers()
+    slots.noteWaiting(this.#waiters.length)
+    if (this.#waiters.length > 0) this.watchOthers()
   }
 
   /** @internal Ends a closed pool once nothing is out that it must wait for. */
   finish(): void {
-    if (this.state !== 'closing') return
-    const { slots } = this.blocks
+    if (this.#state !== 'closing') return
+    const { slots } = this.#blocks
     const leased = slots.own(Slot.Leased)
-    const onlyLeased = slots.isShared || !this.blocks.areThere
+    const onlyLeased = slots.isShared || !this.#blocks.areThere
     if (slots.count((word) => (onlyLeased ? word === leased : word !== Slot.Empty)) > 0) return
-    this.state = 'closed'
-    if (slots.isShared && this.blocks.areThere && slots.leave(this.heap)) this.blocks.endShared()
-    this.heap.owners.removeOwner(this)
-    if (this.settings.ownsHeap) this.heap.close()
-    this.tellClosed()
+    this.#state = 'closed'
+    if (slots.isShared && this.#blocks.areThere && slots.leave(this.#heap)) this.#blocks.endShared()
+    this.#heap.owners.removeOwner(this)
+    if (this.#settings.ownsHeap) this.#heap.close()
+    this.#tellClosed()
   }
 
   /** Whether buffers can be acquired. */
   protected get isOpen(): boolean {
-    return this.state === 'open'
+    return this.#state === 'open'
   }
 
   /** Whether it is closed, and done with whatever it waited for: its words may be somebody else's memory by now. */
   protected get isEnded(): boolean {
-    return this.state === 'closed'
+    return this.#state === 'closed'
   }
 
   /** @throws AllocatorError `ERR_POOL_CLOSED` */
   protected checkOpen(): void {
-    if (this.state !== 'open') throw closedError()
+    if (this.#state !== 'open') throw closedError()
   }
 
   /** @throws AllocatorError `ERR_POOL_CLOSED` also where only the heap is closed: what lies there can't be anybody's any more */
   private checkUsable(): void {
     this.checkNotClosed()
-    if (!this.blocks.areThere) throw closedError()
+    if (!this.#blocks.areThere) throw closedError()
   }
 
   private checkNotClosed(): void {
-    if (this.state === 'closed') throw closedError()
+    if (this.#state === 'closed') throw closedError()
   }
 }
 

@@ -3,9 +3,10 @@ import { outOfRange, wrongType } from '../errors.ts'
 import { checkBits, checkPointer, checkSafe, FITS, numberError, unsafe } from './checks.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { type Access, type Body, bodyOf, never } from './emit.ts'
+import * as Insides from './insides.ts'
 import { NUMBERS } from './kinds.ts'
 import type { FieldLayout } from './layout.ts'
-import { CursorBase, checkedIndex, RecordBase, wrongIndex } from './record.ts'
+import { CursorBase, checkedIndex, type Hold, type Part, RecordBase, readable, wrongIndex } from './record.ts'
 import type { AnyStruct } from './shapes.ts'
 import type { Views } from './views.ts'
 
@@ -15,10 +16,11 @@ type Made = new (views: Views, offset: number, third: unknown) => object
 /** What generated code may name. */
 const HELPERS = {
   FITS,
+  Insides,
   checkBits,
   checkPointer: (name: string, _kind: string, value: unknown) => checkPointer(name, value),
   checkSafe,
-  lost: ({ $v }: { $v: Views }) => $v.lose(),
+  lost: (views: Views) => views.lose(),
   numberError,
   unsafe,
   wrongIndex,
@@ -51,7 +53,7 @@ export class StructAccessors {
   readonly fields: ReadonlyMap<string, FieldAccess>
   /** Records know their place in units of the alignment: by so many bits an offset is shifted. */
   readonly unitShift: number
-  /** The class of records; `unit` is {@link RecordBase.$e}. */
+  /** The class of records; `unit` is the offset in units of the alignment. */
   readonly Part: new (
     views: Views,
     unit: number,
@@ -75,7 +77,7 @@ export class StructAccessors {
     this.Part = this.make(
       RecordBase,
       recordCode(this.unitShift),
-      'this.$o',
+      `(this.#e << ${this.unitShift})`,
       recordAccess(this.unitShift)
     ) as typeof this.Part
   }
@@ -91,15 +93,18 @@ export class StructAccessors {
   }
 
   /**
-   * `StructArray.at` for this struct alone, since a function that makes records of many structs isn't put in the place of its call;
-   * undefined where no code may be made from strings.
+   * A class of arrays whose `at` is for this struct alone, since a function that makes records of many structs isn't put in the place of
+   * its call; undefined where no code may be made from strings. Its fields are stored once: V8 takes them for constants then.
    */
-  compiledAt(): ((index: number) => RecordBase) | undefined {
-    const text = `return function at(x) {
-      if (${NO_INDEX}) throw wrongIndex(this.$v, x, this.length)
-      return new Part(this.$v, (this.$s >> ${this.unitShift}) + Math.imul(x, ${this.size / this.alignment}) | 0, 0)
+  compiledArray<Class extends object>(Base: Class, indices: symbol): Class | undefined {
+    const text = `return class extends Base {
+      #v = this[Insides.views](); #s = this[Insides.offset](); #a = this[indices]()
+      at(x) {
+        if (${NO_INDEX}) throw wrongIndex(this.#v, x, this.#a.length)
+        return new Part(this.#v, (this.#s >> ${this.unitShift}) + Math.imul(x, ${this.size / this.alignment}) | 0, 0)
+      }
     }`
-    return compile({ Part: this.Part }, text) as ((index: number) => RecordBase) | undefined
+    return compile({ Part: this.Part, Base, indices }, text) as Class | undefined
   }
 
   /** A record as plain data. */
@@ -107,6 +112,12 @@ export class StructAccessors {
     const plain: Record<string, unknown> = {}
     for (const [name, { field, codec }] of this.fields) plain[name] = codec.plain(views, offset + field.offset)
     return plain
+  }
+
+  /** The same for what shows it: a field that can't be read says why. */
+  shown(views: Views, offset: number): Record<string, unknown> {
+    const fields = [...this.fields]
+    return readable(fields.map(([name, { field, codec }]) => [name, () => codec.plain(views, offset + field.offset)]))
   }
 
   /** Writes the fields that are given. */
@@ -127,9 +138,9 @@ export class StructAccessors {
     // The index is all that moves: so an access in a loop is what it would be with a typed array, i * step + first.
     const access: Access = (kind, delta) => {
       const unit = NUMBERS[kind].size
-      return `(this.$s >> ${Math.log2(unit)}) + Math.imul(this.$i, ${size / unit}) + ${delta / unit} | 0`
+      return `(this.#s >> ${Math.log2(unit)}) + Math.imul(this.#i, ${size / unit}) + ${delta / unit} | 0`
     }
-    return this.make(CursorBase, CURSOR, `this.$s + Math.imul(this.$i, ${size})`, access) as never
+    return this.make(CursorBase, cursorCode(size), `this.#s + Math.imul(this.#i, ${size})`, access) as never
   }
 
   private make(base: Base, code: ClassCode, start: string, access: Access): Made {
@@ -138,11 +149,11 @@ export class StructAccessors {
       codec,
       isPart: isPart(field),
       at: `${start} + ${field.offset}`,
-      offset: (object: { $o: number }) => object.$o + field.offset,
+      offset: (place: Place) => code.offset(place) + field.offset,
       body: bodyOf(field, this.alignment, this.struct.isChecked, access),
     }))
     const made = makeClass(base, code, members)
-    Object.defineProperty(made.prototype, '$accessors', { value: this })
+    Object.defineProperty(made.prototype, Insides.accessors, { value: () => this })
     Object.defineProperty(made, 'name', { value: this.struct.name })
     return made
   }
@@ -155,7 +166,7 @@ export class StructAccessors {
 function recordAccess(unitShift: number): Access {
   return (kind, delta) => {
     const { size } = NUMBERS[kind]
-    return `(this.$e << ${unitShift - Math.log2(size)}) + ${delta / size} | 0`
+    return `(this.#e << ${unitShift - Math.log2(size)}) + ${delta / size} | 0`
   }
 }
 
@@ -181,89 +192,79 @@ export function entriesOf(name: string, values: unknown): [string, unknown][] {
 }
 
 function recordEntries(record: RecordBase | CursorBase): [string, unknown][] {
-  return [...record.$accessors.fields.keys()].map((name) => [
+  return [...record[Insides.accessors]().fields.keys()].map((name) => [
     name,
     (record as unknown as Record<string, unknown>)[name],
   ])
 }
 
-/** What a class does beside its fields: its constructor's body, whose arguments are `v`, `o` (where it is) and `w`, and methods. */
+/** Where an object of a class is that was put together from functions. */
+export interface Place {
+  views: Views
+  /** Offset of its first byte in the views, or of an array's. */
+  start: number
+  index: number
+  /** As many elements as `index` may have values. */
+  readonly indices: Int8Array | undefined
+  readonly third: unknown
+}
+
+/** What a class does beside its fields. In code, its constructor's arguments are `v`, `o` (where it is) and `w`. */
 export interface ClassCode {
-  readonly init: string
+  /** Private fields, beside `#v`: each with what it is at first. */
+  readonly fields: Readonly<Record<string, string>>
   readonly methods: string
-  /** The same where no code may be made from strings. */
-  readonly assembled: PropertyDescriptorMap
-  initialize(object: Record<string, unknown>, views: Views, offset: number, third: unknown): void
+  /** `o` is in units: by so many bits it is shifted. */
+  readonly unitShift: number
+  /** Of what has an index: the elements that check it. */
+  readonly indices: ((views: Views, third: unknown) => Int8Array) | undefined
+  /** Where it is, of what was put together from functions. */
+  offset(place: Place): number
 }
 
 /**
- * Code for whether `x` is no index. `$a` has as many elements as there are records. What V8 compiles of a load from it is the check of
+ * Code for whether `x` is no index. `#a` has as many elements as there are records. What V8 compiles of a load from it is the check of
  * the index alone, one comparison; and since what it throws at isn't a part of a loop then, V8 can move what doesn't change before the
  * loop, from Node 22 on. A branch that throws prevents that: with one, each access took twice as long, and in loops that are compiled
  * while they run each sum of doubles was an object.
  */
-const NO_INDEX = `${never("typeof x !== 'number'")} || this.$a[x] === undefined`
+const NO_INDEX = `${never("typeof x !== 'number'")} || this.#a[x] === undefined`
 
 /** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
 export const MOVE = `
   move(x) {
-    if (${NO_INDEX}) throw wrongIndex(this.$v, x, this.$a.length)
-    this.$i = x | 0
+    if (${NO_INDEX}) throw wrongIndex(this.#v, x, this.#a.length)
+    this.#i = x | 0
     return this
   }
-  get index() { return this.$i }
+  get index() { return this.#i }
   set index(x) {
-    if (${NO_INDEX}) throw wrongIndex(this.$v, x, this.$a.length)
-    this.$i = x | 0
+    if (${NO_INDEX}) throw wrongIndex(this.#v, x, this.#a.length)
+    this.#i = x | 0
   }`
-
-/** The same where no code may be made from strings. */
-export const MOVES: PropertyDescriptorMap & ThisType<{ $v: Views; $a: Int8Array; $i: number; index: number }> = {
-  move: {
-    value(index: number) {
-      this.index = index
-      return this
-    },
-  },
-  index: {
-    get() {
-      return this.$i
-    },
-    set(index: number) {
-      this.$i = checkedIndex(this.$v, this.$a, index)
-    },
-  },
-}
 
 function recordCode(unitShift: number): ClassCode {
   return {
-    init: 'this.$v = v; this.$e = o; this.$w = w',
+    fields: { e: 'o', w: 'w' },
     methods: `
-  get $o() { return this.$e << ${unitShift} }
-  set $o(x) { this.$e = x >> ${unitShift} }`,
-    assembled: {
-      $o: {
-        get(this: RecordBase) {
-          return this.$e << unitShift
-        },
-        set(this: RecordBase, offset: number) {
-          this.$e = offset >> unitShift
-        },
-      },
-    },
-    initialize(object, $v, $e, $w) {
-      Object.assign(object, { $v, $e, $w })
-    },
+  [Insides.offset]() { return this.#e << ${unitShift} }
+  [Insides.hold]() { return this.#w }
+  [Insides.place](v, o) { this.#v = v; this.#e = o >> ${unitShift} }`,
+    unitShift,
+    indices: undefined,
+    offset: ({ start }) => start,
   }
 }
 
-const CURSOR: ClassCode = {
-  init: 'this.$v = v; this.$s = o; this.$a = w; this.$i = 0',
-  methods: MOVE,
-  assembled: MOVES,
-  initialize(object, $v, $s, $a) {
-    Object.assign(object, { $v, $s, $a, $i: 0 })
-  },
+function cursorCode(size: number): ClassCode {
+  return {
+    fields: { s: 'o', a: 'w', i: '0' },
+    methods: `${MOVE}
+  [Insides.offset]() { return this.#s + Math.imul(this.#i, ${size}) }`,
+    unitShift: 0,
+    indices: (_, third) => third as Int8Array,
+    offset: ({ start, index }) => start + index * size,
+  }
 }
 
 /** A field as a class has it. */
@@ -273,7 +274,7 @@ export interface Member {
   readonly isPart: boolean
   /** Code for its offset in the views, and the same as a function. */
   readonly at: string
-  offset(object: never): number
+  offset(place: Place): number
   readonly body: Body | undefined
 }
 
@@ -282,66 +283,96 @@ export interface Member {
  * alone does; where that is forbidden, it is put together from functions, which do the same and are slower.
  */
 export function makeClass(base: Base, code: ClassCode, members: readonly Member[]): Made {
-  const parts = members.flatMap(({ isPart }, i) => (isPart ? [`$p${i}`] : []))
   const codecs = members.map(({ codec }) => codec)
-  const made = compile({ codecs }, textOf(code, members, parts)) as Made | undefined
-  if (made === undefined) return assemble(base, code, members, parts)
+  const made = compile({ codecs }, textOf(code, members)) as Made | undefined
+  if (made === undefined) return assemble(base, code, members)
   // No class that extends another: its constructor would look for the other's at every call.
   Object.setPrototypeOf(made.prototype, base.prototype)
   return made
 }
 
-function textOf(code: ClassCode, members: readonly Member[], parts: readonly string[]): string {
+function textOf(code: ClassCode, members: readonly Member[]): string {
+  const parts = members.flatMap(({ isPart }, i) => (isPart ? [`#p${i}`] : []))
+  const fields = Object.entries(code.fields)
   const properties = members.map(({ name, isPart, at, body }, i) => {
-    const read = `codecs[${i}].read(this.$v, ${at})`
+    const read = `codecs[${i}].read(this.#v, ${at})`
     const get = isPart
-      ? `const y = this.$p${i}; if (y === undefined) return this.$p${i} = ${read}; y.$v = this.$v; y.$o = ${at}; return y`
+      ? `const y = this.#p${i}; if (y === undefined) return this.#p${i} = ${read}; y[Insides.place](this.#v, ${at}); return y`
       : (body?.get ?? `return ${read}`)
     return `
       get ${name}() { ${get} }
-      set ${name}(x) { ${body?.set ?? `codecs[${i}].write(this.$v, ${at}, x)`} }`
+      set ${name}(x) { ${body?.set ?? `codecs[${i}].write(this.#v, ${at}, x)`} }`
   })
   return `return class {
-      constructor(v, o, w) { ${code.init}; ${parts.map((part) => `this.${part} = undefined`).join('; ')} }
+      ${['#v', ...fields.map(([name]) => `#${name}`), ...parts].join('; ')}
+      constructor(v, o, w) { this.#v = v; ${fields.map(([name, first]) => `this.#${name} = ${first}`).join('; ')} }
       ${code.methods}
       ${properties.join('')}
-      $end(x) { this.$v = x; ${parts.map((part) => `if (this.${part} !== undefined) this.${part}.$end(x)`).join('; ')} }
+      [Insides.views]() { return this.#v }
+      [Insides.end](x) { this.#v = x; ${parts.map((part) => `this.${part}?.[Insides.end](x)`).join('; ')} }
     }`
 }
 
-interface Holder extends Record<string, unknown> {
-  $v: Views
-}
+function assemble(base: Base, code: ClassCode, members: readonly Member[]): Made {
+  return class Assembled extends (base as new () => object) {
+    readonly #place: Place
+    readonly #parts = new Map<Member, Part>()
 
-function assemble(base: Base, code: ClassCode, members: readonly Member[], parts: readonly string[]): Made {
-  const made = class extends (base as new () => object) {
-    constructor(views: Views, offset: number, third: unknown) {
+    constructor(views: Views, start: number, third: unknown) {
       super()
-      const holder = this as unknown as Holder
-      code.initialize(holder, views, offset, third)
-      for (const part of parts) holder[part] = undefined
+      const indices = code.indices?.(views, third)
+      this.#place = { views, start: start << code.unitShift, index: 0, indices, third }
     }
-    $end(reason: Views): void {
-      const holder = this as unknown as Holder
-      holder.$v = reason
-      for (const part of parts) (holder[part] as { $end(reason: Views): void } | undefined)?.$end(reason)
+
+    static {
+      const { prototype } = Assembled
+      for (const member of members) {
+        const { name, codec, isPart, offset } = member
+        const get = function (this: Assembled) {
+          const { views } = this.#place
+          const known = this.#parts.get(member)
+          known?.[Insides.place](views, offset(this.#place))
+          const value = known ?? codec.read(views, offset(this.#place))
+          if (isPart) this.#parts.set(member, value as Part)
+          return value
+        }
+        const set = function (this: Assembled, value: unknown) {
+          codec.write(this.#place.views, offset(this.#place), value)
+        }
+        Object.defineProperty(prototype, name, { get, set, configurable: true })
+      }
+      if (code.indices !== undefined) {
+        const get = function (this: Assembled) {
+          return this.#place.index
+        }
+        const set = function (this: Assembled, index: number) {
+          const { views, indices } = this.#place
+          this.#place.index = checkedIndex(views, indices!, index)
+        }
+        const move = function (this: { index: number }, index: number) {
+          this.index = index
+          return this
+        }
+        Object.defineProperties(prototype, { index: { get, set, configurable: true }, move: { value: move } })
+      }
     }
-  }
-  Object.defineProperties(made.prototype, code.assembled)
-  for (const [i, { name, codec, isPart, offset }] of members.entries()) {
-    const at = offset as (object: unknown) => number
-    const part = `$p${i}`
-    const get = function (this: Holder) {
-      if (!isPart) return codec.read(this.$v, at(this))
-      const known = this[part] as { $v: Views; $o: number } | undefined
-      if (known !== undefined) return Object.assign(known, { $v: this.$v, $o: at(this) })
-      this[part] = codec.read(this.$v, at(this))
-      return this[part]
+
+    [Insides.views](): Views {
+      return this.#place.views
     }
-    const set = function (this: Holder, value: unknown) {
-      codec.write(this.$v, at(this), value)
+    [Insides.offset](): number {
+      return code.offset(this.#place)
     }
-    Object.defineProperty(made.prototype, name, { get, set, configurable: true })
-  }
-  return made as Made
+    [Insides.hold](): Hold {
+      return this.#place.third as Hold
+    }
+    [Insides.place](views: Views, offset: number): void {
+      this.#place.views = views
+      this.#place.start = offset
+    }
+    [Insides.end](reason: Views): void {
+      this.#place.views = reason
+      for (const part of this.#parts.values()) part[Insides.end](reason)
+    }
+  } as Made
 }

@@ -1,4 +1,4 @@
-import { inspect } from 'node:util'
+import { makePrintable, staysHere } from '../printed.ts'
 import { isForeign } from './codecs.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'
 import type { FieldLayout } from './layout.ts'
@@ -45,43 +45,75 @@ export interface ColumnPlace {
   readonly write: (views: Views, offset: number, value: unknown) => void
 }
 
-/** One field of all records of an array: a typed array with gaps. */
-export class Column<Read = unknown, Write = Read, Values = unknown> implements Iterable<Read> {
+/** What the column that is being made is to know; nobody else keeps it. */
+let placed: ColumnPlace | undefined
+
+/** Runs before a column's fields are set: each once, where it is declared, as those of a heap. */
+class Placing {
   /** How many values: as many as the array has records. */
   readonly length: number
+  /** @internal */
+  readonly notCloneable: symbol
+
+  constructor(place: ColumnPlace) {
+    this.length = place.length
+    this.notCloneable = staysHere('a Column')
+    placed = place
+  }
+}
+
+/** One field of all records of an array: a typed array with gaps. */
+export class Column<Read = unknown, Write = Read, Values = unknown> extends Placing implements Iterable<Read> {
+  readonly #place = placed!
+  #values: Values | undefined
+  #first = 0
+  #step = 0
+
+  static {
+    makePrintable(Column, 'Column')
+  }
+
+  /** @internal See `StructArray.column` and `StructColumns.column`. */
+  constructor(field: FieldLayout, place: ColumnPlace) {
+    super(place)
+    placed = undefined
+    const kind = kindOf(field)
+    if (kind === undefined) return
+    const { views, start, stride } = place
+    const { size } = NUMBERS[kind]
+    if (start % size !== 0 || stride % size !== 0) return
+    this.#values = views[kind] as Values
+    this.#first = start / size
+    this.#step = stride / size
+  }
+
   /**
    * For loops that must be fast: value `i` is `values[first + i * step]`. Undefined where the field is no number that a typed array
    * can have: in the other byte order, not aligned, of some bits, or no number at all. Not checked, also not for being freed.
    */
-  readonly values: Values | undefined
-  /** The index in `values` of value 0; 0 where there are no `values`. */
-  readonly first: number
-  /** By how much the index in `values` rises from one value to the next; 0 where there are no `values`. */
-  readonly step: number
-  private readonly place: ColumnPlace
+  get values(): Values | undefined {
+    return this.#values
+  }
 
-  /** @internal See `StructArray.column` and `StructColumns.column`. */
-  constructor(field: FieldLayout, place: ColumnPlace) {
-    this.place = place
-    this.length = place.length
-    const kind = kindOf(field)
-    const { views, start, stride } = place
-    const size = kind === undefined ? 1 : NUMBERS[kind].size
-    const fits = kind !== undefined && start % size === 0 && stride % size === 0
-    this.values = fits ? (views[kind] as Values) : undefined
-    this.first = fits ? start / size : 0
-    this.step = fits ? stride / size : 0
+  /** The index in `values` of value 0; 0 where there are no `values`. */
+  get first(): number {
+    return this.#first
+  }
+
+  /** By how much the index in `values` rises from one value to the next; 0 where there are no `values`. */
+  get step(): number {
+    return this.#step
   }
 
   /** Value `index`. @throws RangeError `ERR_OUT_OF_RANGE`; AllocatorError `ERR_HEAP_STALE_HANDLE` */
   get(index: number): Read {
-    const { views, read } = this.place
+    const { views, read } = this.#place
     return read(views, this.offsetOf(index)) as Read
   }
 
   /** Writes value `index`, checked as the field of a record is. @throws as {@link Column.get}, and what that field throws */
   set(index: number, value: Write): void {
-    const { views, write } = this.place
+    const { views, write } = this.#place
     write(views, this.offsetOf(index), value)
   }
 
@@ -90,14 +122,14 @@ export class Column<Read = unknown, Write = Read, Values = unknown> implements I
     for (let i = 0; i < this.length; i++) yield this.get(i)
   }
 
-  /** What `console.log` shows. */
-  [inspect.custom](): string {
-    return `Column(${this.length})`
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { length: number } {
+    return { length: this.length }
   }
 
   private offsetOf(index: number): number {
     if (!(index >= 0 && index < this.length && (index | 0) === index)) throw indexError(index, this.length)
-    return this.place.start + index * this.place.stride
+    return this.#place.start + index * this.#place.stride
   }
 }
 

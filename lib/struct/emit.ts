@@ -17,7 +17,7 @@ export type Access = (kind: NumberKind, delta: number) => string
  * it is no instruction in what V8 compiles: there a load from a typed array gives a number until one has given something else.
  */
 function load(kind: NumberKind, index: string): string {
-  return `(this.$v.${kind}[${index}] ?? lost(this))`
+  return `(this.#v.${kind}[${index}] ?? lost(this.#v))`
 }
 
 /**
@@ -25,7 +25,7 @@ function load(kind: NumberKind, index: string): string {
  * leaves of the load what the store has to do anyhow, the check of the index.
  */
 function store(kind: NumberKind, index: string, value: string): string {
-  return `const a = this.$v.${kind}, i = ${index}, z = a[i]; if (z === undefined) lost(this); a[i] = ${value}`
+  return `const a = this.#v.${kind}, i = ${index}, z = a[i]; if (z === undefined) lost(this.#v); a[i] = ${value}`
 }
 
 /** For each kind, what holds of an `x` that is none of its values, once its type is known to be right; empty where nothing does. */
@@ -101,7 +101,7 @@ function wideBody(
   if (isForeign('little')) return undefined
   const low = access('u32', offset)
   const half = kind === 'u64' ? 'u32' : 'i32'
-  const high = `this.$v.${half}[${access(half, offset + 4)}]`
+  const high = `this.#v.${half}[${access(half, offset + 4)}]`
   const checks =
     check === undefined
       ? ''

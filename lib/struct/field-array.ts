@@ -1,8 +1,11 @@
 import { inspect } from 'node:util'
 import { checkCount } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
+import { printed } from '../printed.ts'
 import type { Codec } from './codecs.ts'
+import * as Insides from './insides.ts'
 import { extentOf } from './layout.ts'
+import { contentsOf, type Part } from './record.ts'
 import type { FieldArray, Shape } from './types.ts'
 import type { Views } from './views.ts'
 
@@ -16,56 +19,64 @@ interface ArrayTraits {
 }
 
 /** An array in a record: where it is, and what it is made of. */
-export class RecordArray implements FieldArray<unknown, unknown> {
-  /** @internal */ $v: Views
-  /** @internal */ $o: number
-  private readonly traits: ArrayTraits
+export class RecordArray implements FieldArray<unknown, unknown>, Part {
+  #views: Views
+  #offset: number
+  readonly #traits: ArrayTraits
 
   constructor(traits: ArrayTraits, views: Views, offset: number) {
-    this.traits = traits
-    this.$v = views
-    this.$o = offset
+    this.#traits = traits
+    this.#views = views
+    this.#offset = offset
   }
 
   get length(): number {
-    return this.traits.length
+    return this.#traits.length
   }
 
   get(index: number): unknown {
-    return this.traits.element.read(this.$v, this.offsetOf(index))
+    return this.#traits.element.read(this.#views, this.offsetOf(index))
   }
 
   set(index: number, value: unknown): void {
-    this.traits.element.write(this.$v, this.offsetOf(index), value)
+    this.#traits.element.write(this.#views, this.offsetOf(index), value)
   }
 
   assign(values: Iterable<unknown>): void {
-    assignAll(this.traits, this.$v, this.$o, values)
+    assignAll(this.#traits, this.#views, this.#offset, values)
   }
 
   *[Symbol.iterator](): Iterator<unknown> {
     for (let i = 0; i < this.length; i++) yield this.get(i)
   }
 
-  toJSON(): unknown[] {
-    return plainAll(this.traits, this.$v, this.$o)
+  toJSON(key?: string): unknown[] {
+    return key !== undefined && !this.#views.isLive ? [] : plainAll(this.#traits, this.#views, this.#offset)
   }
 
-  [inspect.custom](): unknown {
-    if (!this.$v.isLive) return `${this.traits.name} (gone)`
-    return this.toJSON()
+  [inspect.custom](_depth: number, options: object): string {
+    if (!this.#views.isLive) return `${this.#traits.name} (gone)`
+    return printed('', () => this.toJSON(''), options).trimStart() // as any array
   }
 
-  /** @internal What it is in was freed. */
-  $end(reason: Views): void {
-    this.$v = reason
+  get [Symbol.toStringTag](): string {
+    return contentsOf(this.#traits.name, this.#views, () => this.toJSON(''))
+  }
+
+  [Insides.place](views: Views, offset: number): void {
+    this.#views = views
+    this.#offset = offset
+  }
+
+  [Insides.end](reason: Views): void {
+    this.#views = reason
   }
 
   private offsetOf(index: number): number {
-    const { length, stride, name } = this.traits
+    const { length, stride, name } = this.#traits
     if (checkCount('index', index) >= length)
       throw outOfRange('index', `below the ${length} elements of ${name}`, index)
-    return this.$o + index * stride
+    return this.#offset + index * stride
   }
 }
 

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { outOfRange, wrongType } from '../errors.ts'
 import { headerOf } from './c-header.ts'
 import { MOST_STRUCT_BYTES, NUMBERS } from './kinds.ts'
@@ -69,6 +70,11 @@ export class Layout {
 
   /** The same as {@link Layout.table}. */
   toString(): string {
+    return this.table()
+  }
+
+  /** What `console.log` shows. */
+  [inspect.custom](): string {
     return this.table()
   }
 

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
-import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
+import { AllocatorError, invalidValue, outOfRange, wrongType } from '../errors.ts'
+import { printed } from '../printed.ts'
 import type { StructAccessors } from './accessors.ts'
+import * as Insides from './insides.ts'
 import type { AnyStruct } from './shapes.ts'
 import { FREED, type Views } from './views.ts'
 
@@ -14,39 +17,90 @@ export const enum Hold {
   Own = 2,
 }
 
-/** What records and cursors have in common. Names with a dollar are the library's own: no field can have one. */
+/** A part of a record that was read: it is made once, and then put where the record is. */
+export interface Part {
+  [Insides.place](views: Views, offset: number): void
+  [Insides.end](reason: Views): void
+}
+
+/** What the prototypes of records and cursors end with: a store to what isn't a field comes here, since nothing before knows its name. */
+export const NoField: object = new Proxy(Object.prototype, {
+  set(_, name) {
+    throw invalidValue(`${String(name)} is no field of this struct`)
+  },
+})
+
+/** What records and cursors have in common. */
 export abstract class FieldsBase {
-  /** @internal */ declare $v: Views
-  /** @internal The offset in the views. */ abstract readonly $o: number
-  /** @internal On the prototype. */ declare readonly $accessors: StructAccessors
+  abstract [Insides.views](): Views
+  abstract [Insides.offset](): number
+  abstract [Insides.accessors](): StructAccessors
 
   get address(): number {
-    this.$v.checkedHeap()
-    return this.$v.base + this.$o
+    const views = this[Insides.views]()
+    views.checkedHeap()
+    return views.base + this[Insides.offset]()
   }
 
   assign(values: unknown): this {
-    this.$accessors.assign(this.$v, this.$o, values)
+    this[Insides.accessors]().assign(this[Insides.views](), this[Insides.offset](), values)
     return this
   }
 
   deref(field: string): unknown {
-    const { struct } = this.$accessors
+    const { struct } = this[Insides.accessors]()
     const shape = struct.fields[field]?.shape
     if (shape?.is !== 'pointer') throw outOfRange('field', 'one that is a pointer', field)
     const address = (this as unknown as Record<string, number>)[field]!
-    return address === 0 ? null : targetOf(struct, shape.target).at(this.$v.checkedHeap(), address)
+    return address === 0 ? null : targetOf(struct, shape.target).at(this[Insides.views]().checkedHeap(), address)
   }
 
-  toJSON(): Record<string, unknown> {
-    return this.$accessors.plain(this.$v, this.$o)
+  /** @param key what `JSON.stringify` gives: that is for whoever logs it, and doesn't throw */
+  toJSON(key?: string): Record<string, unknown> {
+    const views = this[Insides.views]()
+    if (key === undefined) return this[Insides.accessors]().plain(views, this[Insides.offset]())
+    return views.isLive ? this[Insides.accessors]().shown(views, this[Insides.offset]()) : {}
   }
 
   [inspect.custom](_depth: number, options: object): string {
-    const { name } = this.$accessors.struct
-    if (!this.$v.isLive) return `${name} (gone)`
-    return `${name} ${inspect(this.toJSON(), options)}`
+    return shownAs(this[Insides.accessors]().struct.name, this[Insides.views](), () => this.toJSON(''), options)
   }
+
+  /** It has no properties of its own, so this is what tells it from others for assertions: its fields. */
+  get [Symbol.toStringTag](): string {
+    return contentsOf(this[Insides.accessors]().struct.name, this[Insides.views](), () => this.toJSON(''))
+  }
+}
+Object.setPrototypeOf(FieldsBase.prototype, NoField)
+
+/** What fields say: one that can't be read, why. */
+export function readable(fields: readonly (readonly [name: string, read: () => unknown])[]): Record<string, unknown> {
+  return Object.fromEntries(
+    fields.map(([name, read]) => {
+      try {
+        return [name, read()]
+      } catch (error) {
+        return [name, String(error)]
+      }
+    })
+  )
+}
+
+/** What `inspect` shows of what lies in memory. */
+export function shownAs(name: string, views: Views, facts: () => unknown, options: object): string {
+  return views.isLive ? printed(name, facts, options) : `${name} (gone)`
+}
+
+/** Longer contents are told by their digest. */
+const MOST_CONTENTS = 500
+const ALL = { depth: Infinity, breakLength: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity }
+
+/** A name and all that is there, as text that is the same for the same contents alone. */
+export function contentsOf(name: string, views: Views, facts: () => unknown): string {
+  if (!views.isLive) return `${name} (gone)`
+  const text = inspect(facts(), ALL)
+  if (text.length <= MOST_CONTENTS) return `${name} ${text}`
+  return `${name} ${text.slice(0, MOST_CONTENTS)}… (SHA-256 ${createHash('sha256').update(text).digest('hex')})`
 }
 
 /** The struct that a pointer leads to. */
@@ -58,35 +112,27 @@ function targetOf(struct: AnyStruct, target: string | (() => AnyStruct)): AnyStr
 }
 
 /** A record: a place in memory that stays, with its fields as properties, which a class made for the struct adds. */
-export abstract class RecordBase extends FieldsBase {
-  /** @internal The same in units of the alignment that its class counts on. */ declare $e: number
-  /** @internal */ declare $o: number
-  /** @internal */ declare $w: Hold
-  /** @internal Ends the parts that were read. */ abstract $end(reason: Views): void
+export abstract class RecordBase extends FieldsBase implements Part {
+  abstract [Insides.hold](): Hold
+  abstract [Insides.place](views: Views, offset: number): void
+  abstract [Insides.end](reason: Views): void
 
   free(): void {
-    const heap = this.$v.checkedHeap()
+    const heap = this[Insides.views]().checkedHeap()
     const { address } = this
-    if (this.$w === Hold.Part)
+    if (this[Insides.hold]() === Hold.Part)
       throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the record at ${address} is a part of a block`, { address })
     heap.free(address)
-    this.$end(FREED)
+    this[Insides.end](FREED)
   }
 
   [Symbol.dispose](): void {
-    if (this.$w === Hold.Own && this.$v.heap !== undefined) this.free()
+    if (this[Insides.hold]() === Hold.Own && this[Insides.views]().heap !== undefined) this.free()
   }
 }
 
 /** A place in an array that moves. How it does is in `MOVE`. */
-export abstract class CursorBase extends FieldsBase {
-  override get $o(): number {
-    return this.$s + this.$i * this.$accessors.size
-  }
-
-  /** @internal Where the array starts in the views. */ declare readonly $s: number
-  /** @internal */ declare readonly $i: number
-}
+export abstract class CursorBase extends FieldsBase {}
 
 /** The index, as an integer to V8, if it is one. `indices` has as many elements as it may have values. */
 export function checkedIndex(views: Views, indices: Int8Array, index: number): number {

@@ -1,49 +1,59 @@
 import { inspect } from 'node:util'
 import { checkChoice, checkCount } from '../arguments.ts'
-import { AllocatorError, outOfRange, wrongType } from '../errors.ts'
-import type { Heap } from '../heap.ts'
+import { AllocatorError, outOfRange } from '../errors.ts'
+import { Heap } from '../heap.ts'
+import { staysHere } from '../printed.ts'
+import { notAHeap } from '../token.ts'
 import type { StructAccessors } from './accessors.ts'
 import { Column, type ValuesOf } from './column.ts'
+import * as Insides from './insides.ts'
 import { MOST_ARRAY_BYTES } from './kinds.ts'
-import { checkedIndex, Hold } from './record.ts'
+import { checkedIndex, Hold, shownAs } from './record.ts'
 import type { Fields, ReadOf, StructCursor, StructRecord, WriteOf } from './shapes.ts'
 import { sortRecords } from './sort.ts'
 import { blockViews, freedError, type Views } from './views.ts'
 
 /** Elements that `inspect` shows. */
 const SHOWN = 20
+/** And so much text of JSON `toJSON` gives, plus a record. */
+const MOST_TOLD = 3000
+/** By which the class that is compiled for a struct gets what checks an index. */
+const INDICES = Symbol('indices')
 
 /** Records of one struct, one behind the other in a block. */
 export class StructArray<F extends Fields, Name extends string> implements Iterable<StructRecord<F, Name>>, Disposable {
   /** How many records. */
   readonly length: number
-  private readonly accessors: StructAccessors
-  /** @internal */ readonly $v: Views
-  /** @internal Where it starts in the views. */ readonly $s: number
-  /** @internal For checks of indices: see `MOVE`. */ readonly $a: Int8Array
-  private readonly hold: Hold
+  /** @internal */ readonly notCloneable = staysHere('an array of records')
+  readonly #accessors: StructAccessors
+  readonly #views: Views
+  /** Where it starts in the views. */
+  readonly #start: number
+  /** For checks of indices: see `MOVE`. */
+  readonly #indices: Int8Array
+  readonly #hold: Hold
 
   /** @internal */
   constructor(accessors: StructAccessors, views: Views, start: number, length: number, hold: Hold) {
-    this.accessors = accessors
-    this.$v = views
-    this.$s = start
-    this.$a = views.indices(start, length)
+    this.#accessors = accessors
+    this.#views = views
+    this.#start = start
+    this.#indices = views.indices(start, length)
     this.length = length
-    this.hold = hold
+    this.#hold = hold
   }
 
   /** Where it starts in the heap. */
   get address(): number {
-    this.$v.checkedHeap()
-    return this.$v.base + this.$s
+    this.#views.checkedHeap()
+    return this.#views.base + this.#start
   }
 
   /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
   at(index: number): StructRecord<F, Name> {
-    const { Part, size, unitShift } = this.accessors
-    const offset = this.$s + checkedIndex(this.$v, this.$a, index) * size
-    return new Part(this.$v, offset >> unitShift, Hold.Part) as unknown as StructRecord<F, Name>
+    const { Part, size, unitShift } = this.#accessors
+    const offset = this.#start + checkedIndex(this.#views, this.#indices, index) * size
+    return new Part(this.#views, offset >> unitShift, Hold.Part) as unknown as StructRecord<F, Name>
   }
 
   /** Each record, as an object of its own. A loop with {@link StructArray.cursor} makes none. */
@@ -53,75 +63,117 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
 
   /** A place in the array that moves, at index 0 first. */
   cursor(): StructCursor<F, Name> {
-    this.$v.check()
+    this.#views.check()
     if (this.length === 0) throw outOfRange('length', 'above 0 for a cursor', 0)
-    return new this.accessors.Cursor(this.$v, this.$s, this.$a) as unknown as StructCursor<F, Name>
+    return new this.#accessors.Cursor(this.#views, this.#start, this.#indices) as unknown as StructCursor<F, Name>
   }
 
   /** One field of all records. */
   column<K extends keyof F & string>(field: K): Column<ReadOf<F[K]>, WriteOf<F[K]>, ValuesOf<F[K]>> {
-    const { field: layout, codec } = this.accessors.access(field)
-    const { $v: views, length } = this
+    const { field: layout, codec } = this.#accessors.access(field)
+    const { length } = this
+    const views = this.#views
     views.check()
-    const start = this.$s + layout.offset
+    const start = this.#start + layout.offset
     const { read, write } = codec
-    return new Column(layout, { views, start, stride: this.accessors.size, length, read, write })
+    return new Column(layout, { views, start, stride: this.#accessors.size, length, read, write })
   }
 
   /** The records from `from` to before `to`, without a copy. It ends with this array. */
   subarray(from = 0, to = this.length): StructArray<F, Name> {
     const [first, end] = this.range(from, to)
-    const start = this.$s + first * this.accessors.size
-    return arrayOver(this.accessors, this.$v, start, end - first, Hold.Part)
+    const start = this.#start + first * this.#accessors.size
+    return arrayOver(this.#accessors, this.#views, start, end - first, Hold.Part)
   }
 
   /** A copy of the records from `from` to before `to`, in a block of its own. */
   slice(from = 0, to = this.length): StructArray<F, Name> {
     const [first, end] = this.range(from, to)
-    const { size } = this.accessors
-    const { bytes } = this.$v
-    const copy = allocateArray<F, Name>(this.accessors, this.$v.checkedHeap(), end - first)
-    copy.$v.u8.set(bytes.subarray(this.$s + first * size, this.$s + end * size))
+    const { size } = this.#accessors
+    const { bytes } = this.#views
+    const copy = allocateArray<F, Name>(this.#accessors, this.#views.checkedHeap(), end - first)
+    copy.#views.u8.set(bytes.subarray(this.#start + first * size, this.#start + end * size))
     return copy
   }
 
   /** Sorts the records where they are by a field that is a number, a bigint, a boolean, a name or text. Equal ones keep their order. */
   sort(field: keyof F & string, order: 'ascending' | 'descending' = 'ascending'): this {
-    checkChoice('order', order, ['ascending', 'descending'])
-    const { $s: start, length } = this
-    const { size } = this.accessors
-    const { field: layout } = this.accessors.access(field)
-    sortRecords(layout, this.column(field), this.$v, { start, length, size }, order === 'descending')
+    checkChoice('order', order, ['ascending', 'descending'], 'ascending')
+    const { length } = this
+    const start = this.#start
+    const { size } = this.#accessors
+    const { field: layout } = this.#accessors.access(field)
+    sortRecords(layout, this.column(field), this.#views, { start, length, size }, order === 'descending')
     return this
   }
 
   /** Gives the block back. @throws AllocatorError where it is a part of another array */
   free(): void {
-    const heap = this.$v.checkedHeap()
+    const heap = this.#views.checkedHeap()
     const { address } = this
-    if (this.hold === Hold.Part)
+    if (this.#hold === Hold.Part)
       throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the array at ${address} is a part of another`, { address })
     heap.free(address)
-    this.$v.end(freedError)
+    this.#views.end(freedError)
   }
 
   /** Gives the block back where it is the array's own, and wasn't yet. */
   [Symbol.dispose](): void {
-    if (this.hold === Hold.Own && this.$v.heap !== undefined) this.free()
+    if (this.#hold === Hold.Own && this.#views.heap !== undefined) this.free()
   }
 
-  /** A copy of all records as plain data. */
-  toJSON(): Record<string, unknown>[] {
-    const { plain, size } = this.accessors
-    return Array.from({ length: this.length }, (_, i) => plain(this.$v, this.$s + i * size))
+  /**
+   * A copy of all records as plain data. What `JSON.stringify` and loggers show is shorter, since an array may have millions: as many as
+   * some 3 KiB of JSON hold, and if that isn't all, how many there are more.
+   */
+  toJSON(): Record<string, unknown>[]
+  /** @internal @param key what `JSON.stringify` gives */
+  toJSON(key: string): unknown[]
+  toJSON(key?: string): unknown[] {
+    const { length } = this
+    if (key === undefined) {
+      const { plain, size } = this.#accessors
+      return Array.from({ length }, (_, i) => plain(this.#views, this.#start + i * size))
+    }
+    const records: unknown[] = []
+    if (!this.#views.isLive) return records
+    for (let room = MOST_TOLD; records.length < length && room > 0; ) {
+      const record = this.shown(records.length)
+      room -= JSON.stringify(record).length
+      records.push(record)
+    }
+    return records.length === length ? records : [...records, `and ${length - records.length} more`]
   }
 
   /** What `console.log` shows: the first records. */
   [inspect.custom](_depth: number, options: object): string {
-    const title = `${this.accessors.struct.name}[${this.length}]`
-    if (!this.$v.isLive) return `${title} (gone)`
-    const more = this.length > SHOWN ? ` and ${this.length - SHOWN} more` : ''
-    return `${title} ${inspect(this.subarray(0, Math.min(SHOWN, this.length)).toJSON(), options)}${more}`
+    const title = `${this.#accessors.struct.name}[${this.length}]`
+    const first = () => Array.from({ length: Math.min(SHOWN, this.length) }, (_, i) => this.shown(i))
+    const more = this.length > SHOWN && this.#views.isLive ? ` and ${this.length - SHOWN} more` : ''
+    return `${shownAs(title, this.#views, first, options)}${more}`
+  }
+
+  get [Symbol.toStringTag](): string {
+    return 'StructArray'
+  }
+
+  /** @internal */
+  [Insides.views](): Views {
+    return this.#views
+  }
+
+  /** @internal */
+  [Insides.offset](): number {
+    return this.#start
+  }
+
+  /** @internal */
+  [INDICES](): Int8Array {
+    return this.#indices
+  }
+
+  private shown(index: number): Record<string, unknown> {
+    return this.#accessors.shown(this.#views, this.#start + index * this.#accessors.size)
   }
 
   private range(from: number, to: number): [number, number] {
@@ -143,9 +195,9 @@ export function arrayOver<F extends Fields, Name extends string>(
 ): StructArray<F, Name> {
   let Own = classes.get(accessors)
   if (Own === undefined) {
-    Own = class extends StructArray<Fields, string> {} as typeof StructArray
-    const at = accessors.compiledAt()
-    if (at !== undefined) Object.defineProperty(Own.prototype, 'at', { value: at, configurable: true, writable: true })
+    Own =
+      accessors.compiledArray(StructArray, INDICES) ??
+      (class extends StructArray<Fields, string> {} as typeof StructArray)
     Object.defineProperty(Own, 'name', { value: StructArray.name })
     classes.set(accessors, Own)
   }
@@ -154,7 +206,7 @@ export function arrayOver<F extends Fields, Name extends string>(
 
 /** Checks that a heap is one. */
 export function checkHeap(heap: unknown): asserts heap is Heap {
-  if (typeof heap !== 'object' || heap === null || !('owners' in heap)) throw wrongType('heap', 'a Heap', heap)
+  if (!(heap instanceof Heap)) throw notAHeap(heap)
 }
 
 /** The bytes of an array; also an empty one has room for one record. @throws RangeError where they are more than 2 GiB */

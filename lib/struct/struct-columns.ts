@@ -1,12 +1,14 @@
 import { inspect } from 'node:util'
 import type { Heap } from '../heap.ts'
-import { accessIn, entriesOf, isPart, type Member, MOVE, MOVES, makeClass } from './accessors.ts'
+import { makePrintable, staysHere } from '../printed.ts'
+import { accessIn, type ClassCode, entriesOf, isPart, type Member, MOVE, makeClass } from './accessors.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { Column, kindOf, type ValuesOf } from './column.ts'
 import { type Access, bodyOf } from './emit.ts'
+import * as Insides from './insides.ts'
 import { NUMBERS } from './kinds.ts'
 import { extentOf, type FieldLayout } from './layout.ts'
-import { indexError } from './record.ts'
+import { contentsOf, indexError, NoField, readable, shownAs } from './record.ts'
 import type { AnyStruct, ColumnsCursor, Fields, ReadOf, WriteOf } from './shapes.ts'
 import { arrayBytes, checkHeap } from './struct-array.ts'
 import { blockViews, freedError, type Views } from './views.ts'
@@ -43,6 +45,12 @@ export class ColumnsTraits {
     return this.cursorClass
   }
 
+  /** How each field of a record gives plain data. */
+  plain(views: Views, index: number, { starts }: CursorPlace): (readonly [name: string, read: () => unknown])[] {
+    const columns = [...this.columns]
+    return columns.map(([name, { codec, stride }], i) => [name, () => codec.plain(views, starts[i]! + index * stride)])
+  }
+
   private columnOf(original: FieldLayout): ColumnTraits {
     const stride = extentOf(original.shape).size
     // A bit field has an integer of its own here.
@@ -56,33 +64,36 @@ export class ColumnsTraits {
   private makeCursor(): NonNullable<typeof this.cursorClass> {
     const columns = [...this.columns.values()]
     const members = columns.map(({ field, codec, stride }, i): Member => {
-      const start = `this.$b${i}`
+      const start = `this.#b${i}`
       const access: Access = (kind, delta) => {
         const { size } = NUMBERS[kind]
         const shift = Math.log2(size)
         return stride === size
-          ? `(${start} >> ${shift}) + this.$i`
-          : `${start} + Math.imul(this.$i, ${stride}) + ${delta} >> ${shift}`
+          ? `(${start} >> ${shift}) + this.#i`
+          : `${start} + Math.imul(this.#i, ${stride}) + ${delta} >> ${shift}`
       }
       return {
         name: field.name,
         codec,
         isPart: isPart(field),
-        at: `${start} + Math.imul(this.$i, ${stride})`,
-        offset: (cursor: Record<string, number>) => cursor[`$b${i}`]! + cursor.$i! * stride,
+        at: `${start} + Math.imul(this.#i, ${stride})`,
+        offset: ({ index, third }) => (third as CursorPlace).starts[i]! + index * stride,
         body: bodyOf(field, alignmentAt(LINE_BYTES, stride), this.struct.isChecked, access),
       }
     })
-    const starts = columns.map((_, i) => `this.$b${i} = w.starts[${i}]`).join('; ')
-    const init = `this.$v = v; this.$a = v.indices(0, w.length); this.$i = 0; ${starts}`
-    const initialize = (object: Record<string, unknown>, $v: Views, _offset: number, third: unknown) => {
-      const { length, starts } = third as CursorPlace
-      Object.assign(object, { $v, $a: $v.indices(0, length), $i: 0 })
-      for (const [i, start] of starts.entries()) object[`$b${i}`] = start
+    const starts = columns.map((_, i) => [`b${i}`, `w.starts[${i}]`])
+    const fields = { a: 'v.indices(0, w.length)', i: '0', w: 'w', ...Object.fromEntries(starts) }
+    const code: ClassCode = {
+      fields,
+      methods: `${MOVE}
+  [Insides.offset]() { return this.#i }
+  [Insides.hold]() { return this.#w }`,
+      unitShift: 0,
+      indices: (views, third) => views.indices(0, (third as CursorPlace).length),
+      offset: ({ index }) => index,
     }
-    const made = makeClass(ColumnsCursorBase, { init, methods: MOVE, assembled: MOVES, initialize }, members)
-    Object.defineProperty(made.prototype, '$columns', { value: this.columns })
-    Object.defineProperty(made.prototype, '$name', { value: this.struct.name })
+    const made = makeClass(ColumnsCursorBase, code, members)
+    Object.defineProperty(made.prototype, TRAITS, { value: () => this })
     return made as unknown as NonNullable<typeof this.cursorClass>
   }
 }
@@ -92,42 +103,55 @@ interface CursorPlace {
   readonly starts: readonly number[]
 }
 
-/** A place in columns that moves. */
+/** What a cursor's prototype gives the columns of its struct by. */
+const TRAITS = Symbol('traits')
+
+/** A place in columns that moves. Its offset is its index, and what it is made with is where the columns start. */
 abstract class ColumnsCursorBase {
-  declare readonly $v: Views
-  declare readonly $i: number
-  declare readonly $columns: ReadonlyMap<string, ColumnTraits>
-  declare readonly $name: string
+  abstract [Insides.views](): Views
+  abstract [Insides.offset](): number
+  abstract [Insides.hold](): CursorPlace
+  abstract [TRAITS](): ColumnsTraits
 
   assign(values: unknown): this {
-    for (const [name, value] of entriesOf(this.$name, values)) {
-      accessIn(this.$columns, name)
+    const { struct, columns } = this[TRAITS]()
+    for (const [name, value] of entriesOf(struct.name, values)) {
+      accessIn(columns, name)
       ;(this as unknown as Record<string, unknown>)[name] = value
     }
     return this
   }
 
-  toJSON(): Record<string, unknown> {
-    const starts = this as unknown as Record<string, number>
-    const plain: Record<string, unknown> = {}
-    for (const [i, [name, { codec, stride }]] of [...this.$columns].entries())
-      plain[name] = codec.plain(this.$v, starts[`$b${i}`]! + this.$i * stride)
-    return plain
+  toJSON(key?: string): Record<string, unknown> {
+    const views = this[Insides.views]()
+    if (key !== undefined && !views.isLive) return {}
+    const fields = this[TRAITS]().plain(views, this[Insides.offset](), this[Insides.hold]())
+    return key === undefined ? Object.fromEntries(fields.map(([name, read]) => [name, read()])) : readable(fields)
   }
 
   [inspect.custom](_depth: number, options: object): string {
-    if (!this.$v.isLive) return `${this.$name} (gone)`
-    return `${this.$name} ${inspect(this.toJSON(), options)}`
+    return shownAs(this[TRAITS]().struct.name, this[Insides.views](), () => this.toJSON(''), options)
+  }
+
+  get [Symbol.toStringTag](): string {
+    return contentsOf(this[TRAITS]().struct.name, this[Insides.views](), () => this.toJSON(''))
   }
 }
+
+Object.setPrototypeOf(ColumnsCursorBase.prototype, NoField)
 
 /** Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields. */
 export class StructColumns<F extends Fields> implements Disposable {
   /** How many records. */
   readonly length: number
-  private readonly traits: ColumnsTraits
-  private readonly views: Views
-  private readonly starts: readonly number[]
+  /** @internal */ readonly notCloneable = staysHere('an array of columns')
+  readonly #traits: ColumnsTraits
+  readonly #views: Views
+  readonly #starts: readonly number[]
+
+  static {
+    makePrintable(StructColumns, 'StructColumns')
+  }
 
   /** @internal A block of its own, all zeros. */
   constructor(traits: ColumnsTraits, heap: Heap, length: number) {
@@ -139,16 +163,16 @@ export class StructColumns<F extends Fields> implements Disposable {
       end = Math.ceil((end + arrayBytes(stride, length)) / LINE_BYTES) * LINE_BYTES
     }
     const bytes = arrayBytes(1, end)
-    this.traits = traits
+    this.#traits = traits
     this.length = length
-    this.starts = starts
-    this.views = blockViews(heap, heap.calloc(1, bytes), bytes)
+    this.#starts = starts
+    this.#views = blockViews(heap, heap.calloc(1, bytes), bytes)
   }
 
   /** Where it starts in the heap. */
   get address(): number {
-    this.views.checkedHeap()
-    return this.views.base
+    this.#views.checkedHeap()
+    return this.#views.base
   }
 
   /**
@@ -156,10 +180,11 @@ export class StructColumns<F extends Fields> implements Disposable {
    * others a {@link Column}.
    */
   column<K extends keyof F & string>(name: K): ColumnOf<F[K]> {
-    const { field, codec, stride } = accessIn(this.traits.columns, name)
-    const { views, length } = this
+    const { field, codec, stride } = accessIn(this.#traits.columns, name)
+    const { length } = this
+    const views = this.#views
     views.check()
-    const start = this.starts[[...this.traits.columns.keys()].indexOf(name)]!
+    const start = this.#starts[[...this.#traits.columns.keys()].indexOf(name)]!
     const kind = kindOf(field)
     if (kind !== undefined && field.bits === undefined)
       return views[kind].subarray(start / stride, start / stride + length) as unknown as ColumnOf<F[K]>
@@ -167,24 +192,29 @@ export class StructColumns<F extends Fields> implements Disposable {
     return new Column(field, { views, start, stride, length, read, write }) as ColumnOf<F[K]>
   }
 
+  /** What `JSON.stringify`, loggers and `console.log` show. */
+  toJSON(): { struct: string; length: number; columns: string[] } {
+    return { struct: this.#traits.struct.name, length: this.length, columns: [...this.#traits.columns.keys()] }
+  }
+
   /** A place in the columns that moves, at index 0 first. */
   cursor(): ColumnsCursor<F> {
-    this.views.check()
+    this.#views.check()
     if (this.length === 0) throw indexError(0, 0)
-    return new this.traits.Cursor(this.views, 0, {
+    return new this.#traits.Cursor(this.#views, 0, {
       length: this.length,
-      starts: this.starts,
+      starts: this.#starts,
     }) as unknown as ColumnsCursor<F>
   }
 
   /** Gives the block back. */
   free(): void {
-    this.views.checkedHeap().free(this.address)
-    this.views.end(freedError)
+    this.#views.checkedHeap().free(this.address)
+    this.#views.end(freedError)
   }
 
   /** For `using`: `free`, unless that was called. */
   [Symbol.dispose](): void {
-    if (this.views.heap !== undefined) this.free()
+    if (this.#views.heap !== undefined) this.free()
   }
 }

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { checkBoolean, checkChoice, checkCount, checkOptions } from '../arguments.ts'
+import { checkBoolean, checkChoice, checkCount, checkOptions, type OptionNames } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
 import type { Heap } from '../heap.ts'
 import { StructAccessors } from './accessors.ts'
@@ -21,6 +21,8 @@ export interface StructOptions<Name extends string = string> {
   endian?: Endian | 'native'
 }
 
+const STRUCT_OPTIONS: OptionNames<StructOptions> = { name: true, packed: true, endian: true }
+
 /** A record type: fields, and how they lie in memory. It is a type of a field, too. */
 export class Struct<F extends Fields, Name extends string> implements AnyStruct {
   /** What errors, tables and C headers call it, and pointers to itself. */
@@ -32,22 +34,22 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   readonly shape: Shape
   /** For the compiler only; not there at run time. */
   declare readonly types?: FieldTypes<FieldValues<F> & RecordMethods<F, Name>, Values<F>, 'parts'>
-  private readonly laidOut: Layout
-  private readonly byAlignment = new Map<number, StructAccessors>()
-  private columnsTraits: ColumnsTraits | undefined
+  readonly #laidOut: Layout
+  readonly #byAlignment = new Map<number, StructAccessors>()
+  #columnsTraits: ColumnsTraits | undefined
 
   /** @internal Use {@link struct}. */
   constructor(fields: F, options: StructOptions<Name>, isChecked: boolean) {
     checkFields(fields)
-    checkOptions(options)
+    checkOptions(options, STRUCT_OPTIONS)
     const { name = 'Struct' as Name, endian } = options
     if (typeof name !== 'string') throw wrongType('name', 'a string', name)
-    const order = checkChoice('endian', endian, ['native', 'little', 'big'])
+    const order = checkChoice('endian', endian, ['native', 'little', 'big'], 'native')
     this.name = name
     this.fields = Object.freeze({ ...fields })
     this.isChecked = isChecked
     this.shape = { is: 'struct', struct: this }
-    this.laidOut = layOut(
+    this.#laidOut = layOut(
       name,
       fields,
       checkBoolean('packed', options.packed, false),
@@ -57,13 +59,13 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
 
   /** Where each field is. */
   layout(): Layout {
-    return this.laidOut
+    return this.#laidOut
   }
 
   /** A record in a block of its own, which `free` or `using` gives back. Zeros, but for the values that are given. */
   alloc(heap: Heap, values?: Values<F>): StructRecord<F, Name> {
     checkHeap(heap)
-    const address = heap.calloc(1, this.laidOut.size)
+    const address = heap.calloc(1, this.#laidOut.size)
     const record = this.record(heap, address, Hold.Own)
     if (values === undefined) return record
     try {
@@ -81,7 +83,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
    */
   at(heap: Heap, address: number): StructRecord<F, Name> {
     checkHeap(heap)
-    this.checkBlock(heap, address, this.laidOut.size)
+    this.checkBlock(heap, address, this.#laidOut.size)
     return this.record(heap, address, Hold.Start)
   }
 
@@ -93,35 +95,51 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   /** An array over a block that is there already. `using` doesn't give it back, `free` does. @throws as {@link Struct.at} */
   arrayAt(heap: Heap, address: number, length: number): StructArray<F, Name> {
     checkHeap(heap)
-    const bytes = arrayBytes(this.laidOut.size, length)
+    const bytes = arrayBytes(this.#laidOut.size, length)
     this.checkBlock(heap, address, bytes)
     return arrayOver(this.mainAccessors(), blockViews(heap, address, bytes), 0, length, Hold.Start)
   }
 
   /** `length` records as columns, in a block of their own: up to 2 GiB, all zeros. */
   columns(heap: Heap, length: number): StructColumns<F> {
-    this.columnsTraits ??= new ColumnsTraits(this)
-    return new StructColumns(this.columnsTraits, heap, length)
+    this.#columnsTraits ??= new ColumnsTraits(this)
+    return new StructColumns(this.#columnsTraits, heap, length)
   }
 
   /** @internal */
   accessors(alignment: number): StructAccessors {
-    const useful = Math.min(alignment, this.laidOut.alignment)
-    let accessors = this.byAlignment.get(useful)
+    const useful = Math.min(alignment, this.#laidOut.alignment)
+    let accessors = this.#byAlignment.get(useful)
     if (accessors === undefined) {
       accessors = new StructAccessors(this, useful)
-      this.byAlignment.set(useful, accessors)
+      this.#byAlignment.set(useful, accessors)
     }
     return accessors
   }
 
+  /** What `JSON.stringify` and loggers show. */
+  toJSON(): object {
+    const { name, size, alignment, packed, fields } = this.#laidOut
+    return {
+      name,
+      size,
+      alignment,
+      packed,
+      offsets: Object.fromEntries(fields.map((field) => [field.name, field.offset])),
+    }
+  }
+
   /** What `console.log` shows: the table of its layout. */
   [inspect.custom](): string {
-    return this.laidOut.table()
+    return this.#laidOut.table()
+  }
+
+  get [Symbol.toStringTag](): string {
+    return 'Struct'
   }
 
   private mainAccessors(): StructAccessors {
-    return this.accessors(this.laidOut.alignment)
+    return this.accessors(this.#laidOut.alignment)
   }
 
   private record(heap: Heap, address: number, hold: Hold): StructRecord<F, Name> {

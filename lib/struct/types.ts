@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions } from '../arguments.ts'
+import { checkInteger } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
 import { isBig, MOST_STRUCT_BYTES, NUMBERS, type NumberKind } from './kinds.ts'
 import type { AnyStruct } from './shapes.ts'
@@ -146,7 +146,7 @@ export function enumeration<const Name extends string>(
   const { kind, endian } = numberShape('type', type)
   const range = NUMBERS[kind].range
   if (range === undefined || isBig(kind)) throw outOfRange('type', 'an integer of up to 32 bits', kind)
-  checkOptions(names)
+  if (typeof names !== 'object' || names === null) throw wrongType('names', 'an array or an object', names)
   const entries: [string, unknown][] = Array.isArray(names)
     ? names.map((name, value) => [name, value])
     : Object.entries(names)

@@ -38,10 +38,13 @@ export interface TCMallocOptions extends ReservationOptions {
 
 /** What a thread needs to attach to a heap of another one. */
 export interface SharedHeap {
-  /** All blocks: whoever has it reads and writes them. */
-  readonly memory: SharedArrayBuffer
-  /** All that the heap knows of its blocks: whoever has it can break the heap. */
-  readonly tables: SharedArrayBuffer
+  /**
+   * Over all blocks: whoever has its buffer reads and writes them. It has no bytes itself, since what prints or compares a token would read
+   * all of a SharedArrayBuffer.
+   */
+  readonly memory: Uint8Array<SharedArrayBuffer>
+  /** The same over all that the heap knows of its blocks: whoever has its buffer can break the heap. */
+  readonly tables: Uint8Array<SharedArrayBuffer>
   /** The heap's limit, in pages of 8 KiB. */
   readonly limitPages: number
   /** Tells the heap from any other. */
@@ -96,10 +99,14 @@ export class TCMalloc {
   }
 
   /** One more thread of a heap that exists. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where it is closed, or isn't one */
-  static attach(mapper: Mapper, { memory, tables, limitPages, generation }: SharedHeap): TCMalloc {
+  /** @param unknown why it may be that the mapper doesn't know the memory */
+  static attach(mapper: Mapper, shared: SharedHeap, unknown: string): TCMalloc {
+    const { limitPages, generation } = shared
+    const memory = shared.memory.buffer
+    const tables = shared.tables.buffer
     const mapping = mapper.adopt(memory)
     const tableMapping = mapper.adopt(tables)
-    if (mapping === undefined || tableMapping === undefined) throw invalidToken('no heap of this process is there')
+    if (mapping === undefined || tableMapping === undefined) throw invalidToken(unknown)
     const isHeap = memory.byteLength === (Page.First + limitPages) * Page.Bytes
     // Before a slot is claimed: what stands in its place might be anything.
     if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
@@ -204,8 +211,8 @@ export class TCMalloc {
   /** What another thread attaches by. REQUIRES: the memory is shared. */
   share(): SharedHeap {
     return {
-      memory: this.mapping.buffer as SharedArrayBuffer,
-      tables: this.tables.mapping.buffer as SharedArrayBuffer,
+      memory: new Uint8Array(this.mapping.buffer as SharedArrayBuffer, 0, 0),
+      tables: new Uint8Array(this.tables.mapping.buffer as SharedArrayBuffer, 0, 0),
       limitPages: this.limitPages,
       generation: this.generation,
     }

@@ -179,7 +179,7 @@ test('whose they are is told while they are here', (t) => {
   structuredClone(b, { transfer: [b.buffer] })
   t.deepEqual(owners(), [])
   for (let i = 0; i < 1000; i++) heap.freeBuffer(heap.allocBuffer(10, { ...ISOLATED, tag: 'many' }))
-  const { tagged } = (heap as unknown as { buffers: { isolated: { tagged: unknown[] } } }).buffers.isolated
+  const { tagged } = heap.owners.isolated as unknown as { tagged: unknown[] }
   t.true(tagged.length < 200, `${tagged.length} are remembered`)
   t.deepEqual(owners(), [])
 })

@@ -1,6 +1,7 @@
 // Fills a heap with so many bytes of small and large blocks, writes to all of them, frees them and releases what is free;
 // reports how much was resident, of the objects and of the tables apart, at each step: `memory-returns.js BYTES`.
 import { Heap } from '../../lib/index.ts'
+import { openMapper } from '../../lib/os/machine.ts'
 import { type AddressRange, residentBytesOf } from '../../lib/os/resident.ts'
 
 /** Resident bytes. */
@@ -30,10 +31,11 @@ function sizeOf(block: number): number {
   return 16 + ((block * 7919) % 1000)
 }
 
-const heap = new Heap()
+const mapper = openMapper({})
+const heap = new Heap({ mapper })
 const bytes = Number(process.argv[2])
 // The mapper keeps the two mappings apart, the heap itself only tells their sum. They were made in this order.
-const { ranges } = (heap as unknown as { mapper: { ranges: [AddressRange, AddressRange] } }).mapper
+const { ranges } = mapper as unknown as { ranges: [AddressRange, AddressRange] }
 
 function resident(): Resident {
   return { objects: residentBytesOf([ranges[0]])!, tables: residentBytesOf([ranges[1]])! }

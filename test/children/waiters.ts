@@ -12,7 +12,7 @@ const HELD_MS = 1000
 const heap = new Heap()
 const token = heap.share()
 const { slots, tag } = heap.thread()
-const locks = new Locks(new Int32Array(token.tables), Control.Locks, slots, tag, { mend() {}, check() {} })
+const locks = new Locks(new Int32Array(token.tables.buffer), Control.Locks, slots, tag, { mend() {}, check() {} })
 
 const workers = Array.from(
   { length: WORKERS },

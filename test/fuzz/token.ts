@@ -41,12 +41,11 @@ class Stage {
     const endedToken = this.ended.share()
     this.ended.dispose()
     this.tokens = [this.heap.share(), this.twin.share(), this.other.share(), closedToken]
-    const forged = new SharedArrayBuffer(this.tokens[0]!.memory.byteLength)
+    const forged = new SharedArrayBuffer(this.heap.buffer.byteLength)
     const grows = new SharedArrayBuffer(4096, { maxByteLength: 65_536 })
     this.strangers = [
       forged,
-      grows,
-      new SharedArrayBuffer(0),
+      ...[forged, grows, new SharedArrayBuffer(0)].map((buffer) => new Uint8Array(buffer, 0, 0)),
       new ArrayBuffer(64),
       this.heap.view(this.block),
       endedToken,

@@ -13,7 +13,7 @@ const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
 const INVALID = { code: 'ERR_HEAP_INVALID_ADDRESS' }
 
 /** A heap's insides, for what a test does to them. */
-const insidesOf = (heap: Heap) => (heap as unknown as { tiers: { passes: PassSlots; tables: Tables } }).tiers
+const insidesOf = (heap: Heap) => (heap.owners as unknown as { tiers: { passes: PassSlots; tables: Tables } }).tiers
 
 const openHeap = (limitBytes = 64 * MIB) => new Heap({ limitBytes, leaks: 'off' })
 

@@ -3,10 +3,25 @@ import { createServer, get } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
-import type { BufferPool, ReadSource } from '../../lib/index.ts'
+import { type BufferPool, Heap, type ReadSource } from '../../lib/index.ts'
 import { fileOf, gather, isWhole, listening, poolOf, reasonOf, sample, serve, until } from '../support/pool-io.ts'
 
 type Pool = BufferPool
+
+/** Operations that each heap waits for before it gives its memory away. */
+const underWay = new Map<Heap, number>()
+const { beginOperation } = Heap.prototype
+Heap.prototype.beginOperation = function (this: Heap) {
+  const end = beginOperation.call(this)
+  const add = (count: number) => underWay.set(this, (underWay.get(this) ?? 0) + count)
+  add(1)
+  let isOver = false
+  return () => {
+    if (!isOver) add(-1)
+    isOver = true
+    end()
+  }
+}
 
 const SIZE = 1000
 const REASON = new Error('no more')
@@ -30,8 +45,7 @@ async function isOver(t: ExecutionContext, pool: Pool, source?: ReadSource): Pro
   await isWhole(t, pool)
   const { buffers, idle, waiting } = pool.stats()
   t.deepEqual({ idle, waiting }, { idle: buffers, waiting: 0 })
-  const { operations } = pool.heap as unknown as { operations: { areUnderWay: boolean } }
-  await until(() => !operations.areUnderWay)
+  await until(() => (underWay.get(pool.heap) ?? 0) === 0)
   pool.heap.audit()
   await pool[Symbol.asyncDispose]()
   t.false(pool.heap.isOpen)

@@ -67,7 +67,7 @@ for (const type of [Order, Rest] as unknown as Struct<Fields, string>[]) {
       using heap = new Heap()
       for (const name of fields) {
         const uses: ((holder: Holder, value: unknown) => unknown)[] = [
-          (holder) => JSON.stringify(holder[name], (_, value) => String(value)),
+          (holder) => String((holder[name] as { toJSON?(): unknown })?.toJSON?.() ?? holder[name]),
           (holder, value) => {
             holder[name] = value
           },

@@ -285,7 +285,8 @@ test('a dead thread’s spans go back; only what it held stays', (t) => {
   keep(other, MIB)
   other.malloc(500_000)
   other.free(heap.malloc(MIB)) // not kept by any thread that lives, and not its own
-  const { slot, tables } = (other as unknown as { tiers: { slot: number; tables: { slots: ThreadSlots } } }).tiers
+  const { slot, tables } = (other.owners as unknown as { tiers: { slot: number; tables: { slots: ThreadSlots } } })
+    .tiers
   t.is(heap.stats().threadCacheBytes, 2 * MIB)
   heap.audit()
   tables.slots.markDead(slot)

@@ -63,7 +63,7 @@ interface Insides {
     quarantine?: { mostBytes: number; locks: Locks }
   }
 }
-const insidesOf = (heap: Heap) => (heap as unknown as Insides).tiers
+const insidesOf = (heap: Heap) => (heap.owners as unknown as Insides).tiers
 
 /** What the hook of a thread does when it ends. */
 const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).slot)

@@ -29,6 +29,18 @@ const place = [
   typeof window === 'object' ? 'jsdom' : 'node',
 ]
 
+/** Makers of objects that assertions compare. */
+const MAKERS = {
+  heap: () => new Heap(),
+  pool: () => new BufferPool({ size: 100 }),
+  set: () => new PoolSet(),
+  go: () => new GoHeap(),
+  list: () => new FreeListHeap(),
+  direct: () => new DirectHeap(),
+  mapper: () => new SimulatedMapper(),
+  token: () => new Heap().share(),
+}
+
 /** What a call throws: an error's class is of one realm, its code of all. */
 function codeOf(call) {
   try {
@@ -392,6 +404,15 @@ describe(place.join(', '), () => {
       order.free()
     })
 
+    test('are equal to those of the same fields', () => {
+      const [one, same, other] = [Order.alloc(heap, values), Order.alloc(heap, values), Order.alloc(heap, { price: 3 })]
+      expect(one).toEqual(same)
+      expect(one).toStrictEqual(same)
+      expect(one).not.toEqual(other)
+      expect(() => expect(one).toEqual(other)).toThrow(/ÄBC/)
+      for (const order of [one, same, other]) order.free()
+    })
+
     test('lead to each other', () => {
       const [first, second] = [Order.alloc(heap, values), Order.alloc(heap, { ...values, price: 3 })]
       first.next = second.address
@@ -405,6 +426,21 @@ describe(place.join(', '), () => {
       expect(orders.sort('price').at(499).price).toBe(499)
       expect(orders.sort('id', 'descending').at(0).id).toBe(499n)
       orders.free()
+    })
+
+    test('are equal to themselves alone, as heaps and pools are, and what says so is short', () => {
+      for (const make of Object.values(MAKERS)) {
+        const [one, other] = [make(), make()]
+        expect(one).toEqual(one)
+        let message = ''
+        try {
+          expect(one).toEqual(other)
+        } catch (error) {
+          message = error.message
+        }
+        expect(message).not.toBe('')
+        expect(message.length).toBeLessThan(4096)
+      }
     })
 
     test('are columns', () => {
