@@ -486,7 +486,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
   }
 
   /**
-   * The slots are elsewhere from now on, with room for `capacity`, for the usual path too, which has their words for itself. Whatever may fail
+   * @internal The slots are elsewhere from now on, with room for `capacity`, for the usual path too, which has their words for itself. Whatever may fail
    * comes first; then all of it is stored, and nothing comes between.
    */
   protected move(capacity: number, to: () => PoolSlots): void {
