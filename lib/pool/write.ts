@@ -1,11 +1,13 @@
 import { Buffer } from 'node:buffer'
+import { errorMonitor } from 'node:events'
 import type { FileHandle } from 'node:fs/promises'
-import { Socket } from 'node:net'
-import { Transform, type Writable } from 'node:stream'
-import * as zlib from 'node:zlib'
+import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
+import { clearInterval, setImmediate, setInterval } from 'node:timers'
 import { checkCount } from '../arguments.ts'
 import { wrongType } from '../errors.ts'
 import { type Abortable, checkSignal, orAborted } from './abort.ts'
+import { isEncrypting, isFileStream, isNativeFile, nativeSocket } from './zero-copy.ts'
 
 /** How something is written. */
 export interface WriteOptions extends Abortable {
@@ -13,12 +15,15 @@ export interface WriteOptions extends Abortable {
   position?: number
 }
 
-/** Whatever holds the memory under a view, until it is told that it needn't; undefined where it is nothing that must be held. */
-export type Hold = (view: ArrayBufferView) => (() => void) | undefined
+/** Tells whatever holds a view's memory that it needn't any more; undefined if it is nothing that must be held. */
+type LetGo = (() => void) | undefined
+
+/** Holds the memory under a view. */
+export type Hold = (view: ArrayBufferView) => LetGo
 
 /**
- * Writes all of a view to a stream or a file, and holds its memory until the operation is complete, whatever happens to the stream:
- * the promise may be rejected before.
+ * Writes all of a view to a stream or a file, and holds its memory until the operation is complete. A target that isn't known to be done
+ * with what it is given when it says so gets a copy: it may keep that, and pass it on.
  */
 export function write(
   target: Writable | FileHandle,
@@ -30,17 +35,27 @@ export function write(
   if (!isFile && !isWritable(target)) throw wrongType('target', 'a Writable or a FileHandle', target)
   if (position !== undefined) checkCount('position', position)
   checkSignal(signal)
-  const letGo = hold(view) ?? (() => {})
-  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-  const operation = isFile ? writeFile(target, bytes, position, letGo) : writeStream(target, bytes, letGo)
-  return orAborted(operation, signal)
+  const socket = isFile ? undefined : nativeSocket(target)
+  const isKnown = isFile ? isNativeFile(target) : socket !== undefined || isFileStream(target)
+  let copy = isKnown ? undefined : copyOf(view)
+  const letGo = hold(view)
+  // What nobody holds is its owner's again when the promise is settled; and the system may be at it still.
+  const mayEndEarly = signal !== undefined || (socket !== undefined && socket !== target)
+  if (letGo === undefined && mayEndEarly) copy ??= copyOf(view)
+  const bytes = copy ?? new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+  if (isFile) return orAborted(writeFile(target, bytes, position, letGo), signal)
+  return orAborted(isKnown ? writeHeld(target, socket, bytes, letGo) : writeCopy(target, bytes, letGo), signal)
+}
+
+function copyOf(view: ArrayBufferView): Buffer {
+  return Buffer.from(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
 }
 
 async function writeFile(
   file: FileHandle,
   bytes: Uint8Array,
   position: number | undefined,
-  letGo: () => void
+  letGo: LetGo
 ): Promise<void> {
   // Read once: a view that is detached meanwhile has length 0, and not all is written then.
   const { length } = bytes
@@ -51,94 +66,169 @@ async function writeFile(
       written += (await file.write(bytes, written, length - written, at)).bytesWritten
     }
   } finally {
-    letGo()
+    letGo?.()
   }
 }
 
-function writeStream(stream: Writable, bytes: Uint8Array, letGo: () => void): Promise<void> {
+/** What is written as it is: to a file, a socket or a message, of Node's own. The promise may be rejected before the memory is let go. */
+function writeHeld(stream: Writable, socket: Socket | undefined, bytes: Uint8Array, letGo: LetGo): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (error?: Error | null) => {
-      ends.delete(closed)
-      letGo()
-      if (typeof error === 'object' && error !== null) reject(error)
-      // Node calls back without an error also where a stream was destroyed before it was done.
-      else if (stream.destroyed) reject(closedEarly(stream))
-      else resolve()
+      ofStream.delete(closed)
+      ofSocket?.delete(socketClosed)
+      letGo?.()
+      settle(stream, error, resolve, reject)
     }
-    // A stream that is destroyed may forget whom to call.
-    const closed = () => {
-      reject(closedEarly(stream))
-      if (isAtRest(stream)) letGo()
+    // A message that is closed may forget whom to call, and so may what encrypts.
+    const closed = () => reject(closedEarly(stream))
+    const socketClosed = () => {
+      closed()
+      // Else the system is at it still, and its end calls back.
+      if (socket!.writableLength === 0 || isEncrypting(socket!)) letGo?.()
     }
-    const ends = endsOf(stream).add(closed)
+    const ofStream = closings.of(stream).add(closed)
+    const ofSocket = socket && closings.of(socket).add(socketClosed)
     try {
-      // What passes chunks on is done with them when somebody else has read them, who isn't known here: he gets a copy.
-      stream.write(passesOn(stream) ? Buffer.from(bytes) : bytes, end)
+      stream.write(bytes, end)
     } catch (error) {
       // Refused, as by an HTTP response that may have no body: nobody will call back.
-      ends.delete(closed)
-      letGo()
-      reject(error)
+      end(error as Error)
     }
   })
 }
 
-/** Who is told when a stream is closed: it has one listener, however many writes there are. */
-const closings = new WeakMap<Writable, Set<() => void>>()
-
-function endsOf(stream: Writable): Set<() => void> {
-  const known = closings.get(stream)
-  if (known !== undefined) return known
-  const ends = new Set<() => void>()
-  closings.set(stream, ends)
-  stream.once('close', () => {
-    closings.delete(stream)
-    for (const end of ends) end()
+/** What is written to any other stream. Its memory is a copy of the stream's own, and what is let go of only waits for its turn. */
+function writeCopy(stream: Writable, copy: Uint8Array, letGo: LetGo): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const listening: Set<Listener>[] = []
+    const end = (error?: unknown) => {
+      if (!unsettled.delete(end)) return
+      for (const listeners of listening) listeners.delete(end)
+      letGo?.()
+      settle(stream, error, resolve, reject)
+    }
+    waitFor(stream, end)
+    try {
+      listening.push(closings.of(stream).add(end))
+      const hadEnded = isEnding(stream)
+      const pending = callbacksOf(stream)
+      let isWriting = true
+      let callsBack = stream.write.length >= 3
+      const done = (error?: unknown) => {
+        // Called by `write` itself, it only says that the chunk was taken.
+        if (isWriting && !error) callsBack = false
+        else end(error)
+      }
+      const hasRoom = callsBack ? stream.write(copy, undefined as never, done) : stream.write(copy, done)
+      isWriting = false
+      if (pending !== undefined) callsBack = callbacksOf(stream)! > pending
+      // One that tells why calls back before that.
+      if (isDestroyed(stream) || (hadEnded && !callsBack)) setImmediate(() => end(closedEarly(stream)))
+      else if (callsBack) return
+      else if (hasRoom !== false) end()
+      else for (const events of [drains, finishes, errors]) listening.push(events.of(stream).add(end))
+    } catch (error) {
+      end(error)
+    }
   })
-  return ends
 }
 
+/** Writes of copies that are under way, and where to. */
+const unsettled = new Map<Listener, Writable>()
 /**
- * Whether a closed stream has nothing left that could still read what it was given. A socket has not, nor a compressor that has failed.
- * Of others that isn't known (a compressor's thread may be at work): what they forget stays held.
+ * A stream that is destroyed may tell nobody: minipass doesn't, nor does Node with `emitClose: false`. So streams are looked at, so often
+ * while somebody waits for one.
  */
-function isAtRest(stream: Writable): boolean {
-  if (isSocketLike(stream)) return true
-  if (!isCompressor(stream)) return false
-  // Set by the thread's end only, while `errored` may be another stream's error that this one was destroyed with.
-  const failure = Object.getOwnPropertySymbols(stream).find(({ description }) => description === 'kError')
-  return failure !== undefined && Boolean((stream as unknown as Record<symbol, unknown>)[failure])
+const LOOK_MS = 100
+let looking: NodeJS.Timeout | undefined
+
+function waitFor(stream: Writable, end: Listener): void {
+  unsettled.set(end, stream)
+  looking ??= setInterval(look, LOOK_MS).unref()
 }
 
-function closedEarly(stream: Writable): Error {
-  return stream.errored ?? new Error('the stream was closed before all was written')
+function look(): void {
+  for (const [end, stream] of unsettled) if (isDestroyed(stream)) end(closedEarly(stream))
+  if (unsettled.size > 0) return
+  clearInterval(looking)
+  looking = undefined
 }
 
-/** What all streams of zlib inherit from. */
-const ZlibStream = Object.getPrototypeOf(Object.getPrototypeOf(zlib.Deflate)) as abstract new () => object
-
-/** Streams of zlib read what they are given, and make what they pass on. */
-function isCompressor(stream: Writable): boolean {
-  // biome-ignore lint/plugin: a class of Node's own, which all realms share
-  return stream instanceof ZlibStream
+function settle(stream: Writable, error: unknown, resolve: () => void, reject: (reason: unknown) => void): void {
+  if (error) reject(error)
+  // Node calls back without an error also if a stream was destroyed before it was done.
+  else if (isDestroyed(stream)) reject(closedEarly(stream))
+  else resolve()
 }
 
-/** Whether a stream may hand the very memory that it is given to its reader. */
-function passesOn(stream: Writable): boolean {
-  return stream instanceof Transform && !isCompressor(stream)
+type Listener = (error?: unknown) => void
+
+/** Those who wait for an event of streams: each stream has one listener, however many writes there are. */
+class Listeners {
+  private readonly event: string | symbol
+  /** What the event means to them. */
+  private readonly errorOf: (stream: Writable, argument: unknown) => unknown
+  private readonly waiting = new WeakMap<Writable, Set<Listener>>()
+
+  constructor(event: string | symbol, errorOf: (stream: Writable, argument: unknown) => unknown = () => undefined) {
+    this.event = event
+    this.errorOf = errorOf
+  }
+
+  of(stream: Writable): Set<Listener> {
+    const known = this.waiting.get(stream)
+    if (known !== undefined) return known
+    const listeners = new Set<Listener>()
+    this.waiting.set(stream, listeners)
+    stream.once(this.event, (argument?: unknown) => {
+      this.waiting.delete(stream)
+      const error = this.errorOf(stream, argument)
+      for (const listener of listeners) listener(error)
+    })
+    return listeners
+  }
 }
 
+const closings = new Listeners('close', closedEarly)
+const drains = new Listeners('drain')
+const finishes = new Listeners('finish')
+/** Without being the one who handles it. */
+const errors = new Listeners(errorMonitor, (_, error) => error)
+
+/** What a stream may tell of itself: Node's do, and those that are made like them; an HTTP/2 response tells of its stream. */
+interface StreamState {
+  destroyed?: boolean
+  errored?: Error | null
+  writableEnded?: boolean
+  _writableState?: { pendingcb?: number; ending?: boolean } | null
+  stream?: StreamState | null
+}
+
+function isDestroyed(stream: StreamState): boolean {
+  return stream.destroyed === true || stream.stream?.destroyed === true
+}
+
+function closedEarly(stream: StreamState): Error {
+  return stream.errored ?? stream.stream?.errored ?? new Error('the stream was closed before all was written')
+}
+
+function isEnding({ writableEnded, _writableState: state }: StreamState): boolean {
+  return writableEnded ?? state?.ending ?? false
+}
+
+/** Callbacks that a stream has still to call; undefined if it doesn't count them. */
+function callbacksOf({ _writableState: state }: StreamState): number | undefined {
+  return state?.pendingcb
+}
+
+/** By the methods that are used. */
 function isWritable(target: unknown): target is Writable {
-  return typeof target === 'object' && target !== null && typeof (target as Writable).write === 'function'
+  const { write, once } = (target ?? {}) as Partial<Writable>
+  return typeof write === 'function' && typeof once === 'function'
 }
 
 /** By its methods: the class has no name outside of Node. */
 export function isFileHandle(target: unknown): target is FileHandle {
   const { fd, read, datasync } = (target ?? {}) as Partial<FileHandle>
   return typeof fd === 'number' && typeof read === 'function' && typeof datasync === 'function'
-}
-
-/** A socket, or an HTTP message, which is written to one. */
-function isSocketLike(stream: Writable): boolean {
-  return stream instanceof Socket || ('socket' in stream && 'setHeader' in stream)
 }
