@@ -23,6 +23,7 @@ export function makePrintable<T extends Telling>(
   function tagged(this: T): string {
     return Object.hasOwn(this, 'constructor') ? name : `${name} ${identity!(this)}`
   }
+  hideFromCopies(type.prototype)
   Object.defineProperties(type.prototype, {
     [Symbol.toStringTag]: { ...tag, configurable: true },
     [inspect.custom]: {
@@ -33,6 +34,15 @@ export function makePrintable<T extends Telling>(
       writable: true,
     },
   })
+}
+
+/**
+ * Jest copies what it has found unequal before it prints it: the values of all getters too, of prototypes too, element by element. It lets
+ * objects say which of their properties it may copy: `fields`, and what they are called.
+ */
+export function hideFromCopies(prototype: object, fields: readonly string[] = []): void {
+  const value = Object.freeze([Symbol.toStringTag, ...fields])
+  Object.defineProperty(prototype, Symbol.for('@jest/serializableProperties'), { value })
 }
 
 /** A name, and the facts about what has it; the reason, where there are none. */

@@ -15,6 +15,9 @@ import { Granule } from '../memory/page.ts'
 import { makePrintable } from '../printed.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
+/** Blocks that this thread has made. */
+let made = 0
+
 /**
  * A block of a heap that ends with the scope that it is declared in: `using block = heap.alloc(1000)`. Once it was freed, every use
  * of it throws `ERR_HEAP_STALE_HANDLE`.
@@ -22,6 +25,8 @@ import { checkIsOpen, type HostHeap } from './host-heap.ts'
  * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
  */
 export class Block implements Disposable {
+  /** Tells it from others of this thread, also of other heaps. */
+  readonly #number: number
   readonly #heap: HostHeap
   /** 0 once it was freed. */
   #at: Address
@@ -29,11 +34,13 @@ export class Block implements Disposable {
   #view: Uint8Array<ArrayBuffer> | undefined
 
   static {
-    makePrintable(Block, 'Block', (block) => `${block.#at}`)
+    makePrintable(Block, 'Block', (block) => `${block.#number}`)
   }
 
   /** @internal */
   constructor(heap: HostHeap, address: Address, size: number) {
+    made = (made + 1) | 0
+    this.#number = made
     this.#heap = heap
     this.#at = address
     this.#size = size

@@ -9,11 +9,16 @@ export interface Lender<B> {
   beginOperation(): () => void
 }
 
+/** Leases that this thread has made. */
+let made = 0
+
 /**
  * A pool's buffer with a count of those who need it. It goes back when the count comes to 0, and not before: neither closing the
  * pool, nor an abort, nor a destroyed socket makes it another's while an operation holds it.
  */
 export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
+  /** Tells it from others of this thread, also of other pools. */
+  readonly #number: number
   readonly #lender: Lender<B>
   readonly #slot: number
   readonly #view: B
@@ -22,11 +27,13 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
   #ended: (() => void)[] = []
 
   static {
-    makePrintable(Lease, 'Lease', (lease) => `${lease.#slot}`)
+    makePrintable(Lease, 'Lease', (lease) => `${lease.#number}`)
   }
 
   /** @internal Pools make them. */
   constructor(lender: Lender<B>, slot: number, view: B) {
+    made = (made + 1) | 0
+    this.#number = made
     this.#lender = lender
     this.#slot = slot
     this.#view = view

@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import { outOfRange, wrongType } from '../errors.ts'
+import { hideFromCopies } from '../printed.ts'
 import { checkBits, checkPointer, checkSafe, FITS, numberError, unsafe } from './checks.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { type Access, type Body, bodyOf, never } from './emit.ts'
@@ -285,10 +286,14 @@ export interface Member {
 export function makeClass(base: Base, code: ClassCode, members: readonly Member[]): Made {
   const codecs = members.map(({ codec }) => codec)
   const made = compile({ codecs }, textOf(code, members)) as Made | undefined
-  if (made === undefined) return assemble(base, code, members)
   // No class that extends another: its constructor would look for the other's at every call.
-  Object.setPrototypeOf(made.prototype, base.prototype)
-  return made
+  if (made !== undefined) Object.setPrototypeOf(made.prototype, base.prototype)
+  const used = made ?? assemble(base, code, members)
+  hideFromCopies(
+    used.prototype,
+    members.map(({ name }) => name)
+  )
+  return used
 }
 
 function textOf(code: ClassCode, members: readonly Member[]): string {

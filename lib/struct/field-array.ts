@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { checkCount } from '../arguments.ts'
 import { outOfRange, wrongType } from '../errors.ts'
-import { printed } from '../printed.ts'
+import { hideFromCopies, printed } from '../printed.ts'
 import type { Codec } from './codecs.ts'
 import * as Insides from './insides.ts'
 import { extentOf } from './layout.ts'
@@ -79,6 +79,8 @@ export class RecordArray implements FieldArray<unknown, unknown>, Part {
     return this.#offset + index * stride
   }
 }
+
+hideFromCopies(RecordArray.prototype)
 
 function assignAll({ element, length, stride, name }: ArrayTraits, views: Views, offset: number, given: unknown): void {
   if (typeof given !== 'object' || given === null || !(Symbol.iterator in given))

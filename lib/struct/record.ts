@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import { AllocatorError, invalidValue, outOfRange, wrongType } from '../errors.ts'
-import { printed } from '../printed.ts'
+import { hideFromCopies, printed } from '../printed.ts'
 import type { StructAccessors } from './accessors.ts'
 import * as Insides from './insides.ts'
 import type { AnyStruct } from './shapes.ts'
@@ -71,6 +71,7 @@ export abstract class FieldsBase {
     return contentsOf(this[Insides.accessors]().struct.name, this[Insides.views](), () => this.toJSON(''))
   }
 }
+hideFromCopies(FieldsBase.prototype)
 Object.setPrototypeOf(FieldsBase.prototype, NoField)
 
 /** What fields say: one that can't be read, why. */

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { checkChoice, checkCount } from '../arguments.ts'
 import { AllocatorError, outOfRange } from '../errors.ts'
 import { Heap } from '../heap.ts'
-import { staysHere } from '../printed.ts'
+import { hideFromCopies, staysHere } from '../printed.ts'
 import { notAHeap } from '../token.ts'
 import type { StructAccessors } from './accessors.ts'
 import { Column, type ValuesOf } from './column.ts'
@@ -182,6 +182,8 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return [from, to]
   }
 }
+
+hideFromCopies(StructArray.prototype)
 
 const classes = new WeakMap<StructAccessors, typeof StructArray>()
 

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import type { Heap } from '../heap.ts'
-import { makePrintable, staysHere } from '../printed.ts'
+import { hideFromCopies, makePrintable, staysHere } from '../printed.ts'
 import { accessIn, type ClassCode, entriesOf, isPart, type Member, MOVE, makeClass } from './accessors.ts'
 import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
 import { Column, kindOf, type ValuesOf } from './column.ts'
@@ -138,6 +138,7 @@ abstract class ColumnsCursorBase {
   }
 }
 
+hideFromCopies(ColumnsCursorBase.prototype)
 Object.setPrototypeOf(ColumnsCursorBase.prototype, NoField)
 
 /** Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields. */

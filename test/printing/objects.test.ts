@@ -208,6 +208,11 @@ test('a record is equal to one of the same fields, and the error for another sho
   t.throws(() => assert.deepStrictEqual(a, b))
 })
 
+test('blocks and leases of two heaps are not equal, wherever they are', (t) => {
+  const makers = [() => new Heap().alloc(10), () => new BufferPool({ size: 10 }).lease()]
+  for (const make of makers) t.throws(() => assert.deepStrictEqual(make(), make()), { name: 'AssertionError' })
+})
+
 test('JSON of an array of many records is of some of them, and says so', (t) => {
   const few = JSON.parse(JSON.stringify(Point.array(heap, 30))) as unknown[]
   t.deepEqual(few, Array(30).fill({ x: 0, n: 0 }))

@@ -29,6 +29,15 @@ const place = [
   typeof window === 'object' ? 'jsdom' : 'node',
 ]
 
+let made = 0
+
+/** An array of records of which the first is another each time. */
+function numbers() {
+  const array = struct({ n: f64 }).array(new Heap(), 1000)
+  array.at(0).n = ++made
+  return array
+}
+
 /** Makers of objects that assertions compare. */
 const MAKERS = {
   heap: () => new Heap(),
@@ -39,6 +48,9 @@ const MAKERS = {
   direct: () => new DirectHeap(),
   mapper: () => new SimulatedMapper(),
   token: () => new Heap().share(),
+  block: () => new Heap().alloc(10),
+  array: () => numbers(),
+  column: () => numbers().column('n'),
 }
 
 /** What a call throws: an error's class is of one realm, its code of all. */
