@@ -1,6 +1,6 @@
 import { checkBoolean, checkInteger, checkNumber, checkOptions, type OptionNames } from './arguments.ts'
 import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from './buffers/leak-watch.ts'
-import { checkLimitBytes } from './memory/reservation.ts'
+import { checkHeapLimit } from './memory/reservation.ts'
 import { openMapper } from './os/machine.ts'
 import type { Mapper } from './os/mapper.ts'
 import type { LedgerOptions } from './os/native-mapper.ts'
@@ -14,7 +14,10 @@ const MOST_CACHE_BYTES = 2 ** 30
 
 /** How a {@link Heap} is made. */
 export interface HeapOptions {
-  /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  /**
+   * The most bytes that the heap may map for objects, up to 32 GiB. By default three quarters of the machine's memory, or of the tightest limit
+   * of the process's cgroups: of that, all heaps of the process that are made without a limit have so much memory together.
+   */
   limitBytes?: number
   /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
   threadCache?: boolean
@@ -78,7 +81,7 @@ export class Attachment {
 /** Checks options, and makes a new heap of them. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
 function createTiers(options: HeapOptions): Attachment {
   checkOptions(options, HEAP_OPTIONS)
-  const limitBytes = checkLimitBytes(options.limitBytes)
+  const limit = checkHeapLimit(options.limitBytes)
   const shared = checkBoolean('shared', options.shared, false)
   const debug = checkBoolean('debug', options.debug, process.env.SPANHEAP_DEBUG === '1')
   const threadCache = checkBoolean('threadCache', options.threadCache, true)
@@ -87,7 +90,7 @@ function createTiers(options: HeapOptions): Attachment {
   const watch = new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
   const mapper = options.mapper ?? openMapper(options.ledger ?? {})
   const tiers = TCMalloc.create(mapper, {
-    limitBytes,
+    ...limit,
     shared,
     cacheBytes: threadCache ? cacheBytes : 0,
     releaseRate,

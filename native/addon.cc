@@ -89,7 +89,7 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));
   result.Set("buffer", SharedBuffer(env, mapping, shared_length));
-  result.Set("handle", Hold(env, std::move(mapping)));
+  result.Set("handle", Hold(env, mapping));
   return result;
 }
 
@@ -119,8 +119,9 @@ Napi::Value Unshared(const Napi::CallbackInfo& info) {
   if (!arguments.wrong() && is_part && !mapping->Contains(offset, length + 1))
     arguments.Refuse<size_t>(1, "where the mapping is");
   if (arguments.wrong()) return info.Env().Undefined();
+  char* const address = mapping->base() + offset;
   const size_t all = mapping->length();
-  return UnsharedBuffer(info.Env(), std::move(mapping), offset, is_part ? length : all);
+  return HoldingBuffer(info.Env(), std::move(mapping), address, is_part ? length : all);
 }
 
 // forbidDetach(buffer): V8 refuses to detach an ArrayBuffer from now on, on Node 20 and 22.
@@ -135,6 +136,16 @@ Napi::Value OnRange(const Napi::CallbackInfo& info) {
   const size_t length = arguments.Size(2);
   if (arguments.wrong()) return info.Env().Undefined();
   return Napi::Number::New(info.Env(), mapping->Contains(offset, length) ? (*mapping.*Method)(offset, length) : EINVAL);
+}
+
+// claim(handle, bytes, most): whether the heap may have so much of a budget that others share.
+Napi::Value Claim(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const auto mapping = arguments.Held<Mapping>(0);
+  const size_t bytes = arguments.Size(1);
+  const size_t most = arguments.Size(2);
+  if (arguments.wrong()) return info.Env().Undefined();
+  return Napi::Boolean::New(info.Env(), mapping->Claim(bytes, most));
 }
 
 // claimSlot(handle, offset, count): the index, or -1.
@@ -188,6 +199,8 @@ bool ExternalMemoryAllowed(Napi::Env env) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   PinAddon();
+  napi_add_env_cleanup_hook(
+      env, [](void* ending) { LetGoAtEnd(static_cast<napi_env>(ending)); }, static_cast<napi_env>(env));
   exports.Set("builtForModules", NODE_MODULE_VERSION);
   exports.Set("externalMemoryAllowed", ExternalMemoryAllowed(env));
   exports.Set("pageSize", static_cast<double>(system::PageSize()));
@@ -203,6 +216,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("forbidDetach", Napi::Function::New(env, ForbidDetachOf, "forbidDetach"));
   exports.Set("grow", Napi::Function::New(env, OnRange<&Mapping::Grow>, "grow"));
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
+  exports.Set("claim", Napi::Function::New(env, Claim, "claim"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));
   exports.Set("releaseSlot", Napi::Function::New(env, ReleaseSlot, "releaseSlot"));
   exports.Set("keepMappingsAtExit", Napi::Function::New(env, KeepMappingsAtExit, "keepMappingsAtExit"));

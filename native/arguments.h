@@ -24,6 +24,19 @@ constexpr napi_type_tag kTagOf<Ledger>{0x1f0c8a5be2d94763, 0x9b6e24d1705fa83c};
 template <>
 constexpr napi_type_tag kTagOf<Mapping>{0xc47a93e80d1b652f, 0x58f2b06d9ce4317a};
 
+// How a value holds what it stands for. A mapping's doesn't keep it: that is for the buffers over it, which V8 lets go of
+// at a collection. A value of Node-API's would wait for a turn of the event loop.
+template <typename T>
+struct Holder {
+  using Pointer = std::shared_ptr<T>;
+  static std::shared_ptr<T> Get(const Pointer& pointer) { return pointer; }
+};
+template <>
+struct Holder<Mapping> {
+  using Pointer = std::weak_ptr<Mapping>;
+  static std::shared_ptr<Mapping> Get(const Pointer& pointer) { return pointer.lock(); }
+};
+
 // The arguments of one call. After a wrong one a TypeError is pending, and the call has nothing to do but return.
 class Arguments {
  public:
@@ -55,8 +68,9 @@ class Arguments {
   std::shared_ptr<T> Held(size_t index) {
     bool is_ours = false;
     if (info_[index].IsExternal()) napi_check_object_type_tag(info_.Env(), info_[index], &kTagOf<T>, &is_ours);
-    return is_ours ? *info_[index].As<Napi::External<std::shared_ptr<T>>>().Data()
-                   : Refuse<std::shared_ptr<T>>(index, "a handle of the shim's");
+    std::shared_ptr<T> held;
+    if (is_ours) held = Holder<T>::Get(*info_[index].As<Napi::External<typename Holder<T>::Pointer>>().Data());
+    return held != nullptr ? held : Refuse<std::shared_ptr<T>>(index, "a handle of the shim's");
   }
 
   template <typename T>
@@ -76,11 +90,12 @@ class Arguments {
   bool wrong_ = false;
 };
 
-// A shared pointer as a JavaScript value that holds it until it is collected.
+// A pointer as a JavaScript value that holds it until it is collected.
 template <typename T>
-Napi::Value Hold(Napi::Env env, std::shared_ptr<T> held) {
-  const auto external = Napi::External<std::shared_ptr<T>>::New(
-      env, new std::shared_ptr<T>(std::move(held)), [](Napi::Env, std::shared_ptr<T>* pointer) { delete pointer; });
+Napi::Value Hold(Napi::Env env, const std::shared_ptr<T>& held) {
+  using Pointer = typename Holder<T>::Pointer;
+  const auto external = Napi::External<Pointer>::New(env, new Pointer(held),
+                                                     [](Napi::Env, Pointer* pointer) { delete pointer; });
   napi_type_tag_object(env, external, &kTagOf<T>);
   return external;
 }

@@ -1,9 +1,13 @@
 #include "direct.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 #include "arguments.h"
 #include "mapping.h"
@@ -13,31 +17,74 @@ namespace spanheap {
 
 namespace {
 
-// The mappings that there are, by address. Nothing outside of them is read, written or unmapped, whatever the
+// So much for each block that was freed and is still mapped, beside its bytes: the system has only so many mappings.
+constexpr size_t kPerBlock = size_t{1} << 26;
+// So much may wait before V8 is made to look what of it is garbage, and twice as much as it left the last time.
+constexpr size_t kLeastWaiting = size_t{1} << 36;
+std::atomic<size_t> waiting{0};
+thread_local size_t most_waiting = kLeastWaiting;
+
+// One mapping. It is unmapped when it is freed or, if ArrayBuffers were made over it, when V8 has let go of the last.
+struct Block {
+  const std::shared_ptr<Ledger> ledger;
+  char* const address;
+  size_t length;            // 0 once it is unmapped
+  bool is_waiting = false;  // it is freed
+
+  Block(std::shared_ptr<Ledger> recorder, const system::Mapped& mapped, size_t bytes)
+      : ledger(std::move(recorder)), address(mapped.address), length(bytes) {}
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  ~Block() {
+    if (is_waiting) waiting -= length + kPerBlock;
+    if (!AreMappingsKept()) Unmap();
+  }
+
+  int Unmap() {
+    if (length == 0) return 0;
+    const int error = system::Unmap(*ledger, address, length);
+    if (error == 0) {
+      ledger->direct_bytes -= length;
+      length = 0;
+      NoteUnmap();
+    }
+    return error;
+  }
+};
+
+// The blocks that aren't freed, by address. Nothing outside of them is read, written or unmapped, whatever the
 // arguments.
-std::mutex mapped_mutex;
-std::map<uintptr_t, size_t> mapped;  // guarded by the mutex
+std::mutex blocks_mutex;
+std::map<uintptr_t, std::shared_ptr<Block>> blocks;  // guarded by the mutex
 
-void Remember(uintptr_t address, size_t length) {
-  std::lock_guard<std::mutex> lock(mapped_mutex);
-  mapped[address] = length;
+void Remember(std::shared_ptr<Block> block) {
+  std::lock_guard<std::mutex> lock(blocks_mutex);
+  const auto address = reinterpret_cast<uintptr_t>(block->address);
+  blocks[address] = std::move(block);
 }
 
-bool Forget(uintptr_t address, size_t length) {
-  std::lock_guard<std::mutex> lock(mapped_mutex);
-  const auto found = mapped.find(address);
-  if (found == mapped.end() || found->second != length) return false;
-  mapped.erase(found);
-  return true;
+// Takes out the block at an address; nullptr if none is there, or another.
+std::shared_ptr<Block> Forget(uintptr_t address, size_t length) {
+  std::lock_guard<std::mutex> lock(blocks_mutex);
+  const auto found = blocks.find(address);
+  if (found == blocks.end() || found->second->length != length) return nullptr;
+  std::shared_ptr<Block> block = std::move(found->second);
+  blocks.erase(found);
+  return block;
 }
 
-bool IsMapped(uintptr_t address, size_t length) {
-  std::lock_guard<std::mutex> lock(mapped_mutex);
-  auto found = mapped.upper_bound(address);
-  if (found == mapped.begin()) return false;
+// The block in which a range lies; nullptr if there is none.
+std::shared_ptr<Block> BlockAround(uintptr_t address, size_t length) {
+  std::lock_guard<std::mutex> lock(blocks_mutex);
+  auto found = blocks.upper_bound(address);
+  if (found == blocks.begin()) return nullptr;
   --found;
-  return address - found->first <= found->second && length <= found->second - (address - found->first);
+  const size_t offset = address - found->first;
+  const size_t all = found->second->length;
+  return offset <= all && length <= all - offset ? found->second : nullptr;
 }
+
+bool IsMapped(uintptr_t address, size_t length) { return BlockAround(address, length) != nullptr; }
 
 char* ToPointer(uintptr_t address) { return reinterpret_cast<char*>(address); }
 
@@ -47,14 +94,21 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   const auto ledger = arguments.Held<Ledger>(0);
   const size_t length = arguments.Size(1);
   if (arguments.wrong()) return info.Env().Undefined();
-  const system::Mapped block = system::Map(*ledger, length);
-  if (block.address == nullptr) return Napi::Number::New(info.Env(), -static_cast<double>(block.error));
-  const auto address = reinterpret_cast<uintptr_t>(block.address);
-  Remember(address, length);
-  return Napi::Number::New(info.Env(), static_cast<double>(address));
+  LetGoOfExpired();
+  if (waiting >= most_waiting) {
+    CollectGarbage();
+    most_waiting = std::max<size_t>(kLeastWaiting, 2 * waiting);
+  }
+  system::Mapped mapped = system::Map(*ledger, length);
+  if (mapped.error == ENOMEM && CollectNewGarbage()) mapped = system::Map(*ledger, length);
+  if (mapped.address == nullptr) return Napi::Number::New(info.Env(), -static_cast<double>(mapped.error));
+  ledger->direct_bytes += length;
+  Remember(std::make_shared<Block>(ledger, mapped, length));
+  return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(mapped.address)));
 }
 
-// unmap(ledger, address, length): errno; EINVAL where no such mapping is.
+// unmap(ledger, address, length): errno; EINVAL where no such mapping is. One that V8 still holds gives its pages back
+// now, and its addresses when V8 lets go: until then it can be read and written, whoever still does.
 Napi::Value Unmap(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto ledger = arguments.Held<Ledger>(0);
@@ -62,20 +116,41 @@ Napi::Value Unmap(const Napi::CallbackInfo& info) {
   const size_t length = arguments.Size(2);
   if (arguments.wrong()) return info.Env().Undefined();
   // Forgotten first: once it is unmapped, another thread may have these addresses.
-  if (!Forget(address, length)) return Napi::Number::New(info.Env(), EINVAL);
-  const int error = system::Unmap(*ledger, ToPointer(address), length);
-  if (error != 0) Remember(address, length);
+  std::shared_ptr<Block> block = Forget(address, length);
+  if (block == nullptr) return Napi::Number::New(info.Env(), EINVAL);
+  int error = 0;
+  if (block.use_count() == 1) {
+    error = block->Unmap();
+    if (error != 0) Remember(std::move(block));
+  } else {
+    system::Release(*ledger, block->address, length);
+    waiting += length + kPerBlock;
+    block->is_waiting = true;
+    NoteGarbage();
+  }
   return Napi::Number::New(info.Env(), error);
 }
 
-// buffer(address, length): an ArrayBuffer over a mapping, or a part of one.
+// directBytes(ledger): what is mapped for blocks, freed or not.
+Napi::Value DirectBytes(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const auto ledger = arguments.Held<Ledger>(0);
+  if (arguments.wrong()) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), static_cast<double>(ledger->direct_bytes));
+}
+
+// bufferOver(address, length): an ArrayBuffer over a mapping, or a part of one.
 Napi::Value Buffer(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const uintptr_t address = arguments.Size(0);
   const size_t length = arguments.Size(1);
-  if (!arguments.wrong() && !IsMapped(address, length)) arguments.Refuse<size_t>(0, "inside of a mapping");
   if (arguments.wrong()) return info.Env().Undefined();
-  return BorrowedBuffer(info.Env(), ToPointer(address), length);
+  std::shared_ptr<Block> block = BlockAround(address, length);
+  if (block == nullptr) {
+    arguments.Refuse<size_t>(0, "inside of a mapping");
+    return info.Env().Undefined();
+  }
+  return HoldingBuffer(info.Env(), std::move(block), ToPointer(address), length);
 }
 
 // copy(to, from, length): bytes between two mappings, without a buffer over either.
@@ -110,6 +185,7 @@ void Touch(const Napi::CallbackInfo& info) {
 void ExportDirect(Napi::Env env, Napi::Object exports) {
   exports.Set("map", Napi::Function::New(env, Map, "map"));
   exports.Set("unmap", Napi::Function::New(env, Unmap, "unmap"));
+  exports.Set("directBytes", Napi::Function::New(env, DirectBytes, "directBytes"));
   exports.Set("bufferOver", Napi::Function::New(env, Buffer, "bufferOver"));
   exports.Set("copy", Napi::Function::New(env, Copy, "copy"));
   exports.Set("touch", Napi::Function::New(env, Touch, "touch"));

@@ -143,6 +143,8 @@ Napi::Value ReleaseRest(const Napi::CallbackInfo& info) {
   const size_t length = arguments.Size(2);
   if (arguments.wrong()) return info.Env().Undefined();
   if (!memory->Contains(offset, length)) return Napi::Number::New(info.Env(), EINVAL);
+  memory->Claim(0, 0);
+  NoteGarbage();
   std::vector<std::pair<size_t, size_t>> held = memory->isolated().Close();
   std::sort(held.begin(), held.end());
   int error = 0;

@@ -50,6 +50,9 @@ class Ledger {
   uint64_t failed() const { return failed_.load(); }
   std::vector<Entry> Ring();  // oldest first
 
+  // Bytes of the mappings that are each a block of their own: direct.cc.
+  std::atomic<size_t> direct_bytes{0};
+
  private:
   std::atomic<uint64_t> succeeded_[kCallKinds] = {};
   std::atomic<uint64_t> failed_{0};

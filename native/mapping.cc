@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -17,58 +19,113 @@ namespace {
 
 std::atomic<bool> keep_mappings{false};
 
-std::shared_ptr<v8::BackingStore> EmptyStore(char* address, size_t length) {
-  return v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
-}
-
-// A mapping one of whose ArrayBuffers is gone. V8's store may outlive that object: the sweeper runs later, and a
-// program may have transferred the buffer, which moves the store to another one.
-struct Unowned {
-  std::shared_ptr<Mapping> mapping;
-  std::weak_ptr<v8::BackingStore> store;
-};
-
-// Every mapping by its base, so that another thread can find the one under a buffer that it was sent.
+// Every mapping by its base, so that another thread can find the one under a buffer that it was sent. Defined before what
+// holds mappings, and so destroyed after it.
 std::mutex mappings_mutex;
 std::map<const void*, std::weak_ptr<Mapping>> mappings;  // guarded by the mutex
 
+// What an ArrayBuffer holds: the memory under it. The object comes first, since native work in flight (a read from a
+// file, say) holds that; then V8's store, since the sweeper runs later, and a program may have transferred the buffer,
+// which moves the store to another one.
+struct Held {
+  std::shared_ptr<void> memory;
+  std::weak_ptr<v8::BackingStore> store;
+  v8::Global<v8::ArrayBuffer> buffer;
+  napi_env env;
+};
+
+// Those of this thread whose object is still there.
+thread_local std::unordered_set<Held*> held_objects;
+
 std::mutex unowned_mutex;
-std::vector<std::unique_ptr<Unowned>> unowned;  // waits for its store to go; guarded by the mutex
+std::vector<std::unique_ptr<Held>> unowned;  // waits for its store to go; guarded by the mutex
 
-// Unmaps what V8 has let go of.
-void UnmapExpired() {
+void ObjectIsGone(Held* held) {
+  held_objects.erase(held);
   std::lock_guard<std::mutex> lock(unowned_mutex);
-  unowned.erase(std::remove_if(unowned.begin(), unowned.end(),
-                               [](const std::unique_ptr<Unowned>& held) { return held->store.expired(); }),
-                unowned.end());
+  unowned.emplace_back(held);
 }
 
-void UnmapLater(Unowned* held) {
-  {
-    std::lock_guard<std::mutex> lock(unowned_mutex);
-    unowned.emplace_back(held);
-  }
-  UnmapExpired();
+// V8's own weak callback, and not a finalizer of Node-API's: that would wait for a turn of the event loop. All of it in
+// the first pass: nothing is left to be called once the environment has ended.
+void Collected(const v8::WeakCallbackInfo<Held>& info) {
+  info.GetParameter()->buffer.Reset();
+  ObjectIsGone(info.GetParameter());
+  LetGoOfExpired();
 }
+
+size_t CountMappings() {
+  std::lock_guard<std::mutex> lock(mappings_mutex);
+  return mappings.size();
+}
+
+// So many mappings before V8 is made to look which of them are garbage, and twice as many as it left the last time: a
+// heap has two, and one that is closed keeps them until a collection.
+constexpr size_t kLeastMappings = 512;
+thread_local size_t most_mappings = kLeastMappings;
+
+// Rises with whatever may have left something to collect; and what it was when this thread last had V8 do so.
+std::atomic<uint64_t> garbage_events{0};
+thread_local uint64_t seen_garbage_events = 0;
+
+// Unmaps so far, whoever made them.
+std::atomic<uint64_t> unmaps{0};
+
+// What all heaps without a limit of their own have claimed together.
+std::mutex claims_mutex;
+size_t all_claimed = 0;  // guarded by the mutex
 
 }  // namespace
 
+void LetGoOfExpired() {
+  std::vector<std::unique_ptr<Held>> expired;  // goes after the lock: an unmap takes its time
+  std::lock_guard<std::mutex> lock(unowned_mutex);
+  for (auto& held : unowned)
+    if (held->store.expired()) expired.push_back(std::move(held));
+  unowned.erase(std::remove(unowned.begin(), unowned.end(), nullptr), unowned.end());
+}
+
+void NoteGarbage() { garbage_events++; }
+
+void NoteUnmap() { unmaps++; }
+
+void CollectGarbage() {
+  seen_garbage_events = garbage_events;
+  v8::Isolate::GetCurrent()->LowMemoryNotification();
+  LetGoOfExpired();
+}
+
+bool CollectNewGarbage() {
+  if (seen_garbage_events == garbage_events) return false;
+  const uint64_t before = unmaps;
+  CollectGarbage();
+  return unmaps != before;
+}
+
 void KeepMappingsFromNowOn() { keep_mappings = true; }
+
+bool AreMappingsKept() { return keep_mappings; }
 
 std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
                                           bool huge_pages, int& error) {
   // A page on either side that never grows keeps the kernel from merging this mapping with a neighbour, so that its
   // resident size can be told. What the alignment leaves over stays reserved: it costs nothing, a trim two calls.
-  UnmapExpired();
+  LetGoOfExpired();
+  if (CountMappings() >= most_mappings) {
+    CollectGarbage();
+    most_mappings = std::max(kLeastMappings, 2 * CountMappings());
+  }
   const size_t guard = system::PageSize();
   const size_t raw_length = guard + (alignment > guard ? alignment : guard) + length + guard;
-  const system::Mapped mapped = system::Reserve(*ledger, raw_length);
+  system::Mapped mapped = system::Reserve(*ledger, raw_length);
+  if (mapped.error == ENOMEM && CollectNewGarbage()) mapped = system::Reserve(*ledger, raw_length);
   error = mapped.error;
   if (mapped.address == nullptr) return nullptr;
   const uintptr_t first = reinterpret_cast<uintptr_t>(mapped.address) + guard;
   char* base = mapped.address + guard + (alignment - first % alignment) % alignment;
   std::shared_ptr<Mapping> mapping(
       new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
+  NoteGarbage();
   std::lock_guard<std::mutex> lock(mappings_mutex);
   mappings[base] = mapping;
   return mapping;
@@ -86,7 +143,19 @@ Mapping::~Mapping() {
     std::lock_guard<std::mutex> lock(mappings_mutex);
     mappings.erase(base_);
   }
-  if (!keep_mappings) system::Unmap(*ledger_, raw_, raw_length_);
+  Claim(0, 0);
+  if (keep_mappings) return;
+  system::Unmap(*ledger_, raw_, raw_length_);
+  NoteUnmap();
+}
+
+bool Mapping::Claim(size_t bytes, size_t most) {
+  std::lock_guard<std::mutex> lock(claims_mutex);
+  const size_t others = all_claimed - claimed_;
+  if (bytes > claimed_ && (bytes > most || others > most - bytes)) return false;
+  all_claimed = others + bytes;
+  claimed_ = bytes;
+  return true;
 }
 
 bool Mapping::Contains(size_t offset, size_t length) const {
@@ -102,7 +171,9 @@ bool Mapping::IsGrown(size_t offset, size_t length) {
 }
 
 int Mapping::Grow(size_t offset, size_t length) {
-  const int error = system::Grow(*ledger_, base_ + offset, length);
+  int error = system::Grow(*ledger_, base_ + offset, length);
+  // A process may have so many mappings, and so much memory that is promised; garbage counts.
+  if (error == ENOMEM && CollectNewGarbage()) error = system::Grow(*ledger_, base_ + offset, length);
   if (error != 0) return error;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -128,14 +199,26 @@ Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t
   return Napi::Value(env, ToNapi(v8::SharedArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
 }
 
-Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, size_t length) {
-  std::shared_ptr<v8::BackingStore> store = EmptyStore(mapping->base() + offset, length);
-  auto* held = new Unowned{std::move(mapping), store};
-  Napi::Value buffer(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
-  // Native work in flight (a read from a file, say) holds the buffer object. So the address space goes when the object
-  // is collected, and not before.
-  buffer.As<Napi::Object>().AddFinalizer([](Napi::Env, Unowned* held) { UnmapLater(held); }, held);
-  return buffer;
+Napi::Value HoldingBuffer(Napi::Env env, std::shared_ptr<void> memory, char* address, size_t length) {
+  v8::Isolate* isolate = v8::Isolate::GetCurrent();
+  std::shared_ptr<v8::BackingStore> store =
+      v8::ArrayBuffer::NewBackingStore(address, length, v8::BackingStore::EmptyDeleter, nullptr);
+  auto* held = new Held{std::move(memory), store, {}, env};
+  const v8::Local<v8::ArrayBuffer> buffer = v8::ArrayBuffer::New(isolate, std::move(store));
+  held->buffer.Reset(isolate, buffer);
+  held->buffer.SetWeak(held, Collected, v8::WeakCallbackType::kParameter);
+  held_objects.insert(held);
+  return Napi::Value(env, ToNapi(buffer));
+}
+
+void LetGoAtEnd(napi_env env) {
+  for (auto held = held_objects.begin(); held != held_objects.end();) {
+    Held* const object = *held++;
+    if (object->env != env) continue;
+    object->buffer.Reset();
+    ObjectIsGone(object);
+  }
+  LetGoOfExpired();
 }
 
 // Makes V8 refuse to detach an ArrayBuffer, as it refuses for that of a WebAssembly.Memory. On Node 20 and 22 the mark
@@ -171,10 +254,6 @@ void ForbidDetach(const Napi::Value& value) {
 const void* BaseOf(const Napi::Value& buffer) {
   const v8::Local<v8::Value> local = ToV8(buffer);
   return local->IsSharedArrayBuffer() ? local.As<v8::SharedArrayBuffer>()->Data() : nullptr;
-}
-
-Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length) {
-  return Napi::Value(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), EmptyStore(address, length))));
 }
 
 }  // namespace spanheap

@@ -35,6 +35,10 @@ class Mapping {
   int Grow(size_t offset, size_t length);     // returns errno
   int Release(size_t offset, size_t length);  // returns errno
 
+  // Makes `bytes` what this heap has of a budget of `most` bytes that all heaps share which make claims. False, and
+  // nothing changes, if that is more than it had and there isn't so much. What it has goes back with the mapping.
+  bool Claim(size_t bytes, size_t most);
+
   IsolatedBlocks& isolated() { return isolated_; }
 
  private:
@@ -52,6 +56,7 @@ class Mapping {
   char* const base_;
   const size_t length_;
   const bool huge_pages_;  // false: every part that grows is asked to come in plain pages
+  size_t claimed_ = 0;     // guarded by a mutex that all have in common
   std::mutex mutex_;
   std::map<size_t, size_t> grown_;  // the ends of what has grown, by starts, with gaps between; guarded by the mutex
   IsolatedBlocks isolated_;
@@ -59,21 +64,33 @@ class Mapping {
 
 // From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.
 void KeepMappingsFromNowOn();
+bool AreMappingsKept();
+
+// Lets go of memory that V8 has let go of.
+void LetGoOfExpired();
+// A heap was opened or closed, or a block freed that V8 still holds: V8 may have something to collect.
+void NoteGarbage();
+// Addresses went.
+void NoteUnmap();
+// Has V8 collect all that it can, in this thread, and lets go of the memory that it held: addresses go with the objects
+// that show them, and V8 doesn't know that they are worth a collection.
+void CollectGarbage();
+// The same where there may be new garbage since the last time; returns whether any addresses went.
+bool CollectNewGarbage();
 
 // A SharedArrayBuffer of a mapping's first bytes, which V8 neither charges for nor detaches; it holds the mapping until
 // the last view of any thread is collected.
 Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t length);
-// One more ArrayBuffer over the same memory or a part of it, with V8's empty deleter: V8 doesn't charge for it (for
-// Node-API's own external ArrayBuffer it would, in full). It holds the mapping until V8 has let go of the memory, also
-// where a program has moved that to another ArrayBuffer.
-Napi::Value UnsharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t offset, size_t length);
+// An ArrayBuffer over memory, or a part of it, with V8's empty deleter: V8 doesn't charge for it (for Node-API's own
+// external ArrayBuffer it would, in full). It holds the memory until V8 has let go of the bytes, also where a program has
+// moved them to another ArrayBuffer.
+Napi::Value HoldingBuffer(Napi::Env env, std::shared_ptr<void> memory, char* address, size_t length);
+// The environment ends, and V8 calls nobody any more for what it held.
+void LetGoAtEnd(napi_env env);
 // Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22; later versions refuse for what is marked untransferable.
 void ForbidDetach(const Napi::Value& buffer);
 // Where the bytes of a SharedArrayBuffer are; nullptr for anything else.
 const void* BaseOf(const Napi::Value& buffer);
-// An ArrayBuffer over memory that somebody else unmaps, after having detached it.
-Napi::Value BorrowedBuffer(Napi::Env env, char* address, size_t length);
-
 }  // namespace spanheap
 
 #endif  // SPANHEAP_MAPPING_H_

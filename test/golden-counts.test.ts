@@ -58,7 +58,14 @@ function watch({ cache, tables, classes }: Insides, counts: Counts): void {
 
 test.serial('loads, stores, Atomics and system calls of the usual path', (t) => {
   const mapper = openMapper({})
-  const options = { limitBytes: 2 ** 28, shared: false, cacheBytes: 2 ** 25, releaseRate: 1, debug: false }
+  const options = {
+    limitBytes: 2 ** 28,
+    isDefault: false,
+    shared: false,
+    cacheBytes: 2 ** 25,
+    releaseRate: 1,
+    debug: false,
+  }
   const tiers = TCMalloc.create(mapper, options)
   const counts = { loads: 0, stores: 0 }
   // Before it is in a private field of the heap's.

@@ -5,17 +5,36 @@ const THIS_FILE = 'buffers/call-stack.js'
 const LIBRARY = import.meta.url?.endsWith(THIS_FILE) ? import.meta.url.slice(0, -THIS_FILE.length) : undefined
 
 /**
- * The stack of whoever called the library. Its text is made at once: until then V8 holds on to the `this` of every frame, and an object
- * whose constructor allocates a buffer, and keeps it in a field, would never be collected.
+ * The stack of whoever called the library; undefined if it can't be had. Its text is made at once: until then V8 holds on to the `this` of
+ * every frame, and an object whose constructor allocates a buffer, and keeps it in a field, would never be collected.
+ *
+ * The settings of stacks are the program's, which may have frozen them, or have put anything in their place.
  */
 export function callStack(): string | undefined {
+  try {
+    return withSetting('stackTraceLimit', FRAMES, () => withSetting('prepareStackTrace', undefined, capture))
+  } catch {
+    return undefined
+  }
+}
+
+function capture(): string | undefined {
   const holder: { stack?: unknown } = {}
-  const before = Error.stackTraceLimit
-  Error.stackTraceLimit = FRAMES
   Error.captureStackTrace(holder, callStack)
   const { stack } = holder
-  Error.stackTraceLimit = before
   return typeof stack === 'string' ? stack : undefined
+}
+
+/** Runs `work` while a property of `Error` has another value, if it can be given one. */
+function withSetting<T>(name: 'stackTraceLimit' | 'prepareStackTrace', value: unknown, work: () => T): T {
+  const before = Object.getOwnPropertyDescriptor(Error, name)
+  Reflect.defineProperty(Error, name, { value, configurable: true, writable: true })
+  try {
+    return work()
+  } finally {
+    if (before !== undefined) Reflect.defineProperty(Error, name, before)
+    else Reflect.deleteProperty(Error, name)
+  }
 }
 
 /** The lines of such a stack that aren't of the library itself. */

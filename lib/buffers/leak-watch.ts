@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import { checkChoice } from '../arguments.ts'
+import { emitWarning } from '../warning.ts'
 import { callersIn, callStack } from './call-stack.ts'
 
 /** How many of the buffers are watched: none, one in 8192, or all. */
@@ -120,7 +121,7 @@ function tell(report: LeakReport): void {
   const { kind, address, bytes, tag, stack } = report
   const what = `a ${kind} of ${bytes} bytes at ${address}${tag === undefined ? '' : ` (${tag})`}`
   const more = warnings === MOST_WARNINGS ? '; further ones are told to the channel spanheap:leak only' : ''
-  process.emitWarning(`${what} was collected, but never given back${more}`, {
+  emitWarning(`${what} was collected, but never given back${more}`, {
     type: 'LeakWarning',
     code: 'SPANHEAP_LEAK',
     ...(stack === undefined ? {} : { detail: `allocated\n${stack}` }),

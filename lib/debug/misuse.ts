@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { callersIn } from '../buffers/call-stack.ts'
 import { AllocatorError, type AllocatorErrorCode } from '../errors.ts'
+import { emitWarning } from '../warning.ts'
 
 /** What debug mode has found wrong, as told to the diagnostics channel `spanheap:misuse`. */
 export interface MisuseReport {
@@ -86,7 +87,7 @@ export function warn(found: Finding): void {
   if (misuses.hasSubscribers || warnings >= MOST_WARNINGS) return
   warnings++
   const more = warnings === MOST_WARNINGS ? '; further ones are told to the channel spanheap:misuse only' : ''
-  process.emitWarning(`${message}${more}`, {
+  emitWarning(`${message}${more}`, {
     type: 'MisuseWarning',
     code: 'SPANHEAP_MISUSE',
     detail: String(cause),

@@ -10,7 +10,7 @@ import {
 } from '../arguments.ts'
 import { AllocatorError, closedError, outOfRange } from '../errors.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
-import { machineMemory } from '../os/machine.ts'
+import { defaultLimitBytes } from '../os/machine.ts'
 import type { SystemCall } from '../os/mapper.ts'
 import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts'
 import { residentBytesOf } from '../os/resident.ts'
@@ -21,7 +21,7 @@ const BLOCK_METADATA_BYTES = 96
 
 /** How a {@link DirectHeap} is made. */
 export interface DirectHeapOptions {
-  /** The most bytes that it may map. By default the machine's or the cgroup's memory. */
+  /** The most bytes that it may map. By default three quarters of the machine's memory or of the tightest limit of its cgroups, at most 32 GiB. */
   limitBytes?: number
   /** What is kept of system calls, beside the counts in `stats()`. */
   ledger?: LedgerOptions
@@ -35,13 +35,18 @@ interface Block {
   start: number
   length: number
   usable: number
-  /** Over the usable bytes; made when a view is asked for, detached before the block is unmapped. */
+  /** Over the usable bytes; made when a view is asked for, and again when the program has transferred it. */
   buffer: ArrayBuffer | undefined
 }
 
 /**
  * The baseline: one `mmap` for each block and one `munmap` for each free, as if malloc were a system call. A block is whole
- * system pages of private memory, its address the one that the system gave; views of it have length 0 once it is freed.
+ * system pages of private memory, its address the one that the system gave.
+ *
+ * A block that views were made of can't be unmapped while V8 holds its bytes: an operation of the system's may still use them, and a
+ * program may have transferred the ArrayBuffer. Its free is a `madvise`, which gives its pages back: from then on views read zeros, and what is
+ * written to them is nobody's. The `munmap` follows when V8 has collected the last ArrayBuffer over it. Until then its addresses count in
+ * `reservedBytes`.
  */
 export class DirectHeap implements Allocator {
   /** @internal */ readonly notCloneable = staysHere('a DirectHeap')
@@ -70,7 +75,7 @@ export class DirectHeap implements Allocator {
       )
     }
     this.#addon = addon
-    this.#limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, machineMemory())
+    this.#limitBytes = checkInteger('limitBytes', options.limitBytes, 1, Number.MAX_SAFE_INTEGER, defaultLimitBytes())
     this.#ledger = openLedger(addon, options.ledger ?? {})
   }
 
@@ -123,7 +128,8 @@ export class DirectHeap implements Allocator {
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
     const block = this.blockAt(address)
     const viewLength = checkViewLength(length, block.usable)
-    block.buffer ??= this.#addon.bufferOver(address, block.usable)
+    if (block.buffer === undefined || block.buffer.byteLength === 0)
+      block.buffer = this.#addon.bufferOver(address, block.usable)
     return new Uint8Array(block.buffer, 0, viewLength)
   }
 
@@ -139,7 +145,7 @@ export class DirectHeap implements Allocator {
     return {
       liveBytes: this.#liveBytes,
       mappedBytes: this.#mappedBytes,
-      reservedBytes: this.#mappedBytes,
+      reservedBytes: this.#addon.directBytes(this.#ledger),
       threadCacheBytes: 0,
       centralCacheBytes: this.#mappedBytes - this.#liveBytes, // what alignment leaves over
       pageHeapFreeBytes: 0,
@@ -211,7 +217,7 @@ export class DirectHeap implements Allocator {
     this.checkOpen()
     const { pageSize } = this.#addon
     const usable = this.pagesOf(size) * pageSize
-    const length = usable + (alignment > pageSize ? alignment : 0)
+    const length = usable + Math.max(0, alignment - pageSize)
     if (this.#mappedBytes + length > this.#limitBytes) {
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${size} bytes don't fit in the heap's limit`, {
         requested: size,
@@ -232,7 +238,6 @@ export class DirectHeap implements Allocator {
   private unmap(address: Address, block: Block): number {
     const errno = this.#addon.unmap(this.#ledger, block.start, block.length)
     if (errno !== 0) return errno
-    if (block.buffer !== undefined) this.#addon.detach(block.buffer)
     this.#blocks.delete(address)
     this.#mappedBytes -= block.length
     this.#liveBytes -= block.usable

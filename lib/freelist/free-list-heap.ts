@@ -12,7 +12,7 @@ import {
 import { AllocatorError, closedError, outOfMemory } from '../errors.ts'
 import { BlockBytes } from '../memory/block-bytes.ts'
 import { Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
-import { checkLimitBytes } from '../memory/reservation.ts'
+import { checkHeapLimit } from '../memory/reservation.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
 import { openMapper } from '../os/machine.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
@@ -76,7 +76,7 @@ export class FreeListHeap implements Allocator {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: FreeListHeapOptions = {}) {
     checkOptions(options, LIST_OPTIONS)
-    const limitBytes = checkLimitBytes(options.limitBytes)
+    const limit = checkHeapLimit(options.limitBytes)
     const search = checkChoice('search', options.search, ['all', 'free'], 'all')
     const after = checkNumber(
       'collectAfterBytes',
@@ -87,7 +87,7 @@ export class FreeListHeap implements Allocator {
     )
     this.#mapper = options.mapper ?? openMapper(options.ledger ?? {})
     const growth = checkGrowth(options.growth, this.#mapper.systemPageSize)
-    this.#allocator = new ListAllocator(this.#mapper, { limitBytes, search, growth })
+    this.#allocator = new ListAllocator(this.#mapper, { limit, search, growth })
     this.#collector = new Collector(this.#allocator, after)
     const { mapping } = this.#allocator
     this.#buffer = mapping.buffer as SharedArrayBuffer

@@ -1,5 +1,5 @@
 import { Granule, Page } from '../memory/page.ts'
-import { reserve } from '../memory/reservation.ts'
+import { type Limit, reserve } from '../memory/reservation.ts'
 import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { BlockList } from './block-list.ts'
@@ -16,7 +16,7 @@ const KEPT_GRANULES = HeaderSize.Granules + 1
 
 /** What the allocator is made with; a heap has checked it. */
 export interface ListAllocatorOptions {
-  limitBytes: number
+  limit: Limit
   /** Which blocks a search looks at. */
   search: 'all' | 'free'
   growth: GrowthPolicy
@@ -42,9 +42,13 @@ export class ListAllocator {
   private readonly growth: GrowthPolicy
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation, or the tables */
-  constructor(mapper: Mapper, { limitBytes, search, growth }: ListAllocatorOptions) {
-    const { mapping, limitPages } = reserve(mapper, { limitBytes, shared: false })
-    this.tables = new SideTables(mapper, Page.First + limitPages)
+  constructor(mapper: Mapper, { limit, search, growth }: ListAllocatorOptions) {
+    const { mapping, limitPages, tables } = reserve(
+      mapper,
+      { ...limit, shared: false },
+      (limitPages) => new SideTables(mapper, Page.First + limitPages)
+    )
+    this.tables = tables
     this.list = new BlockList(new HeapWords(mapping.buffer), this.tables)
     this.search = search === 'all' ? new AllBlocks(this.list) : new FreeBlocks(this.list)
     this.mapper = mapper

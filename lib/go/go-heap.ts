@@ -11,7 +11,7 @@ import {
 import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32, Page } from '../memory/page.ts'
-import { checkLimitBytes } from '../memory/reservation.ts'
+import { checkHeapLimit } from '../memory/reservation.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
 import { openMapper } from '../os/machine.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
@@ -89,7 +89,7 @@ export class GoHeap implements Allocator {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options: GoHeapOptions = {}) {
     checkOptions(options, GO_OPTIONS)
-    const reservation = { limitBytes: checkLimitBytes(options.limitBytes), shared: false }
+    const reservation = { ...checkHeapLimit(options.limitBytes), shared: false }
     const gcPercent = checkInteger('gcPercent', options.gcPercent, -1, MOST_GC_PERCENT, DEFAULT_GC_PERCENT)
     const memoryLimit = checkLimit(options.memoryLimit)
     const { onCycle } = options

@@ -56,10 +56,12 @@ export class GoTiers {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(mapper: Mapper, options: ReservationOptions, settings: CollectorSettings) {
-    const { mapping, limitPages } = reserve(mapper, options)
+    const { mapping, limitPages, tables } = reserve(mapper, options, (limitPages) =>
+      openTables(mapper, Page.First + limitPages)
+    )
     this.mapping = mapping
-    this.tables = openTables(mapper, Page.First + limitPages)
-    const { classes, tables, tally, types, roots, memStats } = this
+    this.tables = tables
+    const { classes, tally, types, roots, memStats } = this
     const bits = new ObjectBits(tables)
     this.bits = bits
     // Where no span is cached, the caches look into page 0, which has no free slot.

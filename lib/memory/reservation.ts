@@ -1,6 +1,6 @@
 import { checkInteger, MOST_ALIGNMENT } from '../arguments.ts'
 import { AllocatorError } from '../errors.ts'
-import { machineMemory } from '../os/machine.ts'
+import { addressRoom, defaultLimitBytes } from '../os/machine.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { warnOnce } from '../warning.ts'
 import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
@@ -9,54 +9,92 @@ import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
 const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 
 const NO_GUARD =
-  'the system refused a heap 4 GiB of address space (ulimit -v?): postMessage or structuredClone of a buffer copies the whole heap here, instead of throwing'
+  'no 4 GiB of address space can be spared for a heap (ulimit -v?): postMessage or structuredClone of a buffer copies the whole heap here, instead of throwing'
+
+/** Where addresses are limited, a default heap takes no more than this part of those that are left. */
+const ADDRESS_PART = 1 / 2
+/** Addresses that the tables of the smallest heap take: states for 2 GiB, the areas of all thread slots, pass slots. */
+export const LEAST_TABLE_BYTES = 256 * 2 ** 20
+/** And those of other heaps, for each byte. */
+const TABLE_PART = 1 / 14
+
+/** The most that a heap may map for objects. */
+export interface Limit {
+  readonly limitBytes: number
+  /** Nobody has chosen it: it is a part of what the machine has, which all such heaps of the process share. */
+  readonly isDefault: boolean
+}
 
 /** What a heap's address space is reserved by. */
-export interface ReservationOptions {
-  limitBytes: number
+export interface ReservationOptions extends Limit {
   /** Whether other threads are to attach. Only memory that isn't the system's has to know before it is reserved. */
   shared: boolean
 }
 
-/** The limit that a heap's constructor was given: by default all that the machine or the cgroup has. */
-export function checkLimitBytes(limitBytes: number | undefined): number {
-  const most = Math.min(machineMemory(), MOST_HEAP_BYTES)
-  return checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, most)
+/** The limit that a heap's constructor was given: by default three quarters of what the machine or the cgroup has, at most 32 GiB. */
+export function checkHeapLimit(limitBytes: number | undefined): Limit {
+  const isDefault = limitBytes === undefined
+  const bytes = isDefault ? defaultLimitBytes() : checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, 0)
+  return { limitBytes: bytes, isDefault }
+}
+
+/** Address space of a heap. */
+export interface Reserved<Tables> {
+  mapping: Mapping
+  limitPages: number
+  tables: Tables
 }
 
 /**
- * Reserves what the limit asks for, and no less than the mapper's guard; where the system refuses (under `ulimit -v`, say) without the guard,
- * which is told once, and then half, until it is too little.
+ * Reserves what the limit asks for, and no less than the mapper's guard, and opens the tables that describe it. Where the system refuses
+ * either (under `ulimit -v`, say), both are tried without the guard, which is told once, and then with half of the limit, until
+ * it is too little. A default limit leaves half of the addresses that there are to the rest of the program.
+ * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`
  */
-export function reserve(
+export function reserve<Tables>(
   mapper: Mapper,
-  { limitBytes, shared }: ReservationOptions
-): { mapping: Mapping; limitPages: number } {
+  { limitBytes, isDefault, shared }: ReservationOptions,
+  openTables: (limitPages: number) => Tables
+): Reserved<Tables> {
   // What alignedAlloc promises holds for real addresses too.
   const alignment = Math.min(MOST_ALIGNMENT, mapper.maxAlignment)
   const leastPages = leastSpanPages(mapper.systemPageSize)
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
-  let limitPages = Math.min(mostPages, Math.floor(limitBytes / Page.Bytes))
+  const room = addressRoom() * ADDRESS_PART - LEAST_TABLE_BYTES - alignment
+  const roomy = isDefault ? Math.max(LEAST_RESERVATION_BYTES, room * (1 - TABLE_PART)) : Number.POSITIVE_INFINITY
+  let limitPages = Math.min(mostPages, Math.floor(Math.min(limitBytes, roomy) / Page.Bytes))
   limitPages -= limitPages % leastPages
-  let leastBytes = mapper.guardBytes
-  for (;;) {
-    const byteLength = (Page.First + limitPages) * Page.Bytes
+  let leastBytes = mapper.guardBytes <= room ? mapper.guardBytes : 0
+
+  /** What the system gives for the limit as it is now, or its refusal. A function of its own: what it leaves is nobody's. */
+  const attempt = (byteLength: number): Reserved<Tables> | AllocatorError => {
     const mapping = mapper.reserve({ byteLength, leastBytes, shared, alignment, hugePages: true })
-    if (typeof mapping !== 'number') {
-      if (mapping.reservedBytes < mapper.guardBytes) warnOnce(NO_GUARD)
-      return { mapping, limitPages }
-    }
-    if (byteLength < leastBytes) {
-      leastBytes = 0
-      continue
-    }
-    if (byteLength / 2 < LEAST_RESERVATION_BYTES) {
-      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to reserve ${byteLength} bytes`, {
+    if (typeof mapping === 'number') {
+      return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to reserve ${byteLength} bytes`, {
         requested: byteLength,
         syscall: 'mmap',
         errno: mapping,
       })
     }
+    try {
+      const tables = openTables(limitPages)
+      if (mapping.reservedBytes < mapper.guardBytes) warnOnce(NO_GUARD)
+      return { mapping, limitPages, tables }
+    } catch (error) {
+      if (error instanceof AllocatorError && error.code === 'ERR_HEAP_OUT_OF_MEMORY') return error
+      throw error
+    }
+  }
+
+  for (;;) {
+    const byteLength = (Page.First + limitPages) * Page.Bytes
+    const reserved = attempt(byteLength)
+    if (!(reserved instanceof AllocatorError)) return reserved
+    if (byteLength < leastBytes) {
+      leastBytes = 0
+      continue
+    }
+    if (byteLength / 2 < LEAST_RESERVATION_BYTES) throw reserved
     limitPages = Math.floor(limitPages / 2)
     limitPages -= limitPages % leastPages
   }

@@ -43,6 +43,8 @@ export interface Addon {
   forbidDetach(buffer: ArrayBuffer): void
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
+  /** Whether a mapping may have `bytes` of a budget of `most` that others share. */
+  claim(mapping: MappingHandle, bytes: number, most: number): boolean
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
   claimSlot(mapping: MappingHandle, offset: number, count: number): number
   releaseSlot(mapping: MappingHandle, offset: number, index: number): boolean
@@ -66,7 +68,10 @@ export interface Addon {
   detach(buffer: ArrayBuffer): boolean
   /** The address, or minus errno. */
   map(ledger: LedgerHandle, length: number): number
+  /** If there are ArrayBuffers over it, its pages go now, and its addresses when V8 has let go of the last. */
   unmap(ledger: LedgerHandle, address: number, length: number): number
+  /** Bytes that are mapped by `map`, unmapped or waiting for V8. */
+  directBytes(ledger: LedgerHandle): number
   bufferOver(address: number, length: number): ArrayBuffer
   copy(to: number, from: number, length: number): void
   touch(address: number, length: number, stride: number): void

@@ -84,6 +84,10 @@ class GrowableMapping implements Mapping {
     return 0
   }
 
+  claim(): boolean {
+    return true
+  }
+
   release(): number {
     return constants.errno.ENOTSUP
   }

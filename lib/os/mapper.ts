@@ -100,6 +100,11 @@ export interface Mapping {
   pin(buffer: ArrayBuffer): void
   /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
   grow(offset: number, length: number): number
+  /**
+   * Makes `bytes` what this heap has of a budget of `most` bytes, which all heaps of the process share that claim of it. False, and nothing
+   * changes, where that is more than it had, and the others leave less. Where nobody counts, always true.
+   */
+  claim(bytes: number, most: number): boolean
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */
   release(offset: number, length: number): number
   /**

@@ -112,6 +112,10 @@ class NativeMapping implements Mapping {
     return this.addon.grow(this.handle, offset, length)
   }
 
+  claim(bytes: number, most: number): boolean {
+    return this.addon.claim(this.handle, bytes, most)
+  }
+
   release(offset: number, length: number): number {
     return this.addon.release(this.handle, offset, length)
   }

@@ -143,6 +143,10 @@ class SimulatedMapping implements Mapping {
     return errno
   }
 
+  claim(bytes: number, most: number): boolean {
+    return bytes <= most
+  }
+
   release(offset: number, length: number): number {
     const pages = this.wholePages(offset, length)
     const errno = this.system.record('madvise', offset, length)

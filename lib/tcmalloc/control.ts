@@ -41,6 +41,8 @@ export const enum HeapWord {
   Debug = 16,
   /** Pass slots that were ever in use: none behind them is. Atomic. */
   PassesUsed = 17,
+  /** Pages of the budget that all heaps of the process share which have no limit of their own; 0 in one that has. Written once. */
+  BudgetPages = 18,
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */

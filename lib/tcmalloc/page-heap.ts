@@ -1,11 +1,11 @@
 import { AllocatorError } from '../errors.ts'
 import type { Locks } from '../memory/locks.ts'
 import { ObjectState } from '../memory/object-state.ts'
-import { leastSpanPages, Page } from '../memory/page.ts'
+import { leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
 import { Location, locationOf, Span, SpanEntry, slotOf } from '../memory/span.ts'
 import type { Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { Control, Lock } from './control.ts'
+import { Control, HeapWord, Lock } from './control.ts'
 import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
 import { Child } from './span-tree.ts'
 
@@ -135,6 +135,11 @@ export class PageHeap {
     if (needed > this.limitPage) return this.tooLarge()
     let found = this.fit(needed, alignment)
     if (found === 0 && this.grow(needed, alignment)) found = this.fit(needed, alignment)
+    if (found !== 0 && !this.claimReleased(found, needed)) {
+      // Without what is free here the budget may allow it.
+      while (this.releaseOldest(false) > 0);
+      found = this.claim(needed) ? this.fit(needed, alignment) : 0
+    }
     return found === 0 ? 0 : this.carve(found, needed, ceilTo(found, alignment))
   }
 
@@ -189,12 +194,17 @@ export class PageHeap {
     // Normal and released spans alternate, so two of them may have to be taken.
     let last = start + length
     let found = 0
+    let released = 0
     while (found < missing) {
       const next = this.freeSpanAt(last)
       if (next === 0) return false
-      found += spans[(next << SpanEntry.Shift) + Span.Length]!
+      const pages = spans[(next << SpanEntry.Shift) + Span.Length]!
+      if (spans[(next << SpanEntry.Shift) + Span.Location] === Location.Released)
+        released += Math.min(pages, missing - found)
+      found += pages
       last = start + length + found
     }
+    if (released > 0 && !this.claim(released)) return false
     let taken = 0
     while (taken < missing) {
       const next = start + length + taken
@@ -283,6 +293,8 @@ export class PageHeap {
       page += length
     }
     if (run !== 0) this.list(run, end - run, runLocation)
+    // What was given back and is in transit counts as backed now, whatever the budget.
+    this.claim(0, MOST_HEAP_BYTES / Page.Bytes)
   }
 
   /** Makes pages nobody's. */
@@ -351,6 +363,23 @@ export class PageHeap {
       this.bestFit(pages + alignment - 1) ||
       this.better(this.normal.firstOf(pages, holds), this.released.firstOf(pages, holds))
     )
+  }
+
+  /**
+   * Makes sure that so many more pages may be backed: all heaps of the process that have no limit of their own share one budget. What
+   * this one has of it is no count that a strike could leave wrong, but follows from its counters each time.
+   */
+  private claim(pages: number, most = this.control[HeapWord.BudgetPages]!): boolean {
+    if (this.control[HeapWord.BudgetPages] === 0) return true
+    const backed = this.mappedPages - this.control[RELEASED_PAGES]! + pages
+    if (this.mapping.claim(backed * Page.Bytes, most * Page.Bytes)) return true
+    this.lastErrno = 0
+    return false
+  }
+
+  /** The same for pages of a free span, which only count anew if they were given back. */
+  private claimReleased(start: number, pages: number): boolean {
+    return this.spans[(start << SpanEntry.Shift) + Span.Location] !== Location.Released || this.claim(pages)
   }
 
   /** Takes `pages` of a free span, from `at` on; what is left keeps its state. */
@@ -461,9 +490,11 @@ export class PageHeap {
     // Nothing more to be had, but what free neighbours of both states come to once they are one: when all is released.
     const mixed = missing(this.freeTail(Location.Normal, Location.Released))
     if (mixed > 0 && mixed < missing(tail)) this.growBy(mixed)
-    if (control[NORMAL_PAGES] === 0 || control[RELEASED_PAGES] === 0) return false
+    const sharesBudget = control[HeapWord.BudgetPages] !== 0
+    if (control[NORMAL_PAGES] === 0 || (control[RELEASED_PAGES] === 0 && !sharesBudget)) return false
     while (this.releaseOldest(false) > 0);
-    return this.fit(pages, alignment) !== 0
+    // What was given back counts in the budget no more.
+    return this.fit(pages, alignment) !== 0 || (sharesBudget && this.growBy(missing(end)))
   }
 
   /** Where the free spans of these locations start that end the heap; its end if none does. */
@@ -491,7 +522,7 @@ export class PageHeap {
   private growBy(pages: number): boolean {
     const start = this.control[END_PAGE]!
     this.lastErrno = 0
-    if (start + pages > this.limitPage) return false
+    if (start + pages > this.limitPage || !this.claim(pages)) return false
     this.lastErrno = this.tables.cover(start + pages) || this.mapping.grow(start * Page.Bytes, pages * Page.Bytes)
     if (this.lastErrno !== 0) return false
     this.setSpan(start, pages, this.transit)
@@ -519,6 +550,7 @@ export class PageHeap {
     if (yielding) this.locks.acquire(Lock.PageHeap)
     control[RELEASING_PAGES]! -= pages
     this.insertCoalesced(start, pages, errno === 0 ? Location.Released : Location.Normal)
+    this.claim(0)
     return errno === 0 ? pages : 0
   }
 }

@@ -87,15 +87,16 @@ export class TCMalloc {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   static create(mapper: Mapper, options: TCMallocOptions): TCMalloc {
-    const { mapping, limitPages } = reserve(mapper, options)
-    return new TCMalloc(mapper, mapping, limitPages, undefined, (tables) => {
-      CacheBudget.initialize(tables.control, options.cacheBytes)
-      tables.control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
-      tables.control[HeapWord.Generation] = randomInt(1, 2 ** 31)
-      tables.control[HeapWord.Debug] = options.debug ? 1 : 0
-      tables.control[Control.PageHeap] = Page.First
-      tables.control[HeapWord.Magic] = MAGIC
-    })
+    const { mapping, limitPages, tables } = reserve(mapper, options, (limitPages) => openTables(mapper, limitPages))
+    const { control } = tables
+    CacheBudget.initialize(control, options.cacheBytes)
+    control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
+    control[HeapWord.Generation] = randomInt(1, 2 ** 31)
+    control[HeapWord.Debug] = options.debug ? 1 : 0
+    control[HeapWord.BudgetPages] = options.isDefault ? Math.floor(options.limitBytes / Page.Bytes) : 0
+    control[Control.PageHeap] = Page.First
+    control[HeapWord.Magic] = MAGIC
+    return new TCMalloc(mapper, mapping, limitPages, tables, undefined)
   }
 
   /** One more thread of a heap that exists. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where it is closed, or isn't one */
@@ -111,7 +112,8 @@ export class TCMalloc {
     // Before a slot is claimed: what stands in its place might be anything.
     if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
       throw invalidToken('the heap is closed, or is none')
-    return new TCMalloc(mapper, mapping, limitPages, tableMapping, ({ control }) => {
+    const adopted = openTables(mapper, limitPages, tableMapping)
+    return new TCMalloc(mapper, mapping, limitPages, adopted, ({ control }) => {
       if (control[HeapWord.Magic] !== MAGIC || control[HeapWord.Generation] !== generation)
         throw invalidToken('the heap is closed')
     })
@@ -121,26 +123,22 @@ export class TCMalloc {
     mapper: Mapper,
     mapping: Mapping,
     limitPages: number,
-    adopted: Mapping | undefined,
-    begin: (tables: Tables) => void
+    tables: Tables,
+    checkAdopted: ((tables: Tables) => void) | undefined
   ) {
     this.classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
     this.classBySize = this.classes.classBySize()
     const stacks = threadCacheLayout(this.classes)
     const transfers = transferLayout(this.classes)
-    const pages = Page.First + limitPages
+    const arenas = roundUp(transfers.end, ARENA_LINE)
     this.mapping = mapping
     this.limitPages = limitPages
-    const arenas = roundUp(transfers.end, ARENA_LINE)
-    const sizes = { pages, controlWords: arenas + ARENA_WORDS + QUARANTINE_WORDS, slotBytes: stacks.end * 4 }
-    this.tables = new Tables(mapper, sizes, adopted)
-    const { tables } = this
+    this.tables = tables
     this.arenaWords = tables.control.subarray(arenas, arenas + ARENA_WORDS)
     this.quarantineWords = tables.control.subarray(arenas + ARENA_WORDS)
-    if (adopted === undefined) begin(tables) // nobody else knows of it yet
     probeStack()
     halfOpen?.undo()
-    const { slot, area } = adopted === undefined ? claimFirst(tables) : tables.claimSlot()
+    const { slot, area } = checkAdopted === undefined ? claimFirst(tables) : tables.claimSlot()
     this.slot = slot
     this.area = area
     this.repair = new Repair(tables, slot)
@@ -175,7 +173,7 @@ export class TCMalloc {
     halfOpen = this
     try {
       locks.acquire(Lock.Clearing)
-      if (adopted !== undefined) begin(tables)
+      checkAdopted?.(tables)
       this.cache.initialize()
       tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, slot + 1)
       locks.release(Lock.Clearing)
@@ -563,6 +561,14 @@ export class TCMalloc {
       page = end + 1
     }
   }
+}
+
+/** The tables of a new heap, or those that another thread has opened. */
+function openTables(mapper: Mapper, limitPages: number, adopted?: Mapping): Tables {
+  const classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
+  const controlWords = roundUp(transferLayout(classes).end, ARENA_LINE) + ARENA_WORDS + QUARANTINE_WORDS
+  const slotBytes = threadCacheLayout(classes).end * 4
+  return new Tables(mapper, { pages: Page.First + limitPages, controlWords, slotBytes }, adopted)
 }
 
 /** A new heap's first thread has nothing left without its slot. */

@@ -117,7 +117,9 @@ test('an impossible reservation returns its error number, and isn’t counted am
   const refused = mapper.reserve({ byteLength: 2 ** 50, shared: true, alignment: ALIGNMENT, hugePages: true })
   t.is(refused, constants.errno.ENOMEM)
   t.deepEqual(mapper.syscalls(), { mmap: 0, munmap: 0, madvise: 0 })
-  t.like(mapper.ring(), { length: 1, 0: { call: 'mmap', address: 0, errno: constants.errno.ENOMEM } })
+  // Once more if V8 had anything to collect that takes addresses.
+  t.true(mapper.ring().length === 1 || mapper.ring().length === 2)
+  for (const call of mapper.ring()) t.like(call, { call: 'mmap', address: 0, errno: constants.errno.ENOMEM })
 })
 
 test('ranges outside of the reservation, or not made of pages, return an error number and change nothing', (t) => {
@@ -179,12 +181,13 @@ test('the ledger file has a line of JSON for every call, also for one that faile
   for (const line of lines) {
     t.regex(line, /^\{"call":"(mmap|munmap|madvise)","address":"0x[0-9a-f]+","length":\d+,"ns":\d+(,"errno":\d+)?\}$/)
   }
-  const entries = lines.map((line) => JSON.parse(line) as { address: string })
+  const entries = lines.map((line) => JSON.parse(line) as { address: string; errno?: number })
   t.deepEqual(
     entries.map((entry) => ({ ...entry, address: Number(entry.address) })),
     mapper.ring()
   )
-  t.is(entries.length, 4)
+  t.is(entries.filter(({ errno }) => errno === undefined).length, 3)
+  t.true(entries.length > 3)
 })
 
 test('a heap’s ledger file is complete when it is closed, and then has what unmaps the addresses', async (t) => {

@@ -116,7 +116,8 @@ for (const scene of scenes) {
           if (first % 4 === 0) await collectGarbage()
         }
         t.log(`${calls} calls: ${[...outcomes].map(([what, count]) => `${what} ${count}`).join(', ')}`)
-        t.true(outcomes.get('construction failed')! >= 3)
+        // Of two reservations that are refused together the heap tries half.
+        t.true(outcomes.get('construction failed')! >= (refusal === 'one call' ? 1 : 3))
         if (refusal !== 'one call') t.true(outcomes.get('an operation failed')! >= 10)
       }
     )

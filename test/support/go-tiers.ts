@@ -17,7 +17,7 @@ export function openGoTiers({ limitPages = 4096, system = {} }: GoTiersOptions =
   const mapper = new SimulatedMapper(system)
   const tiers = new GoTiers(
     mapper,
-    { shared: true, limitBytes: limitPages * PAGE_BYTES },
+    { shared: true, isDefault: false, limitBytes: limitPages * PAGE_BYTES },
     { gcPercent: -1, memoryLimit: Number.POSITIVE_INFINITY, onCycle: undefined }
   )
   return { mapper, tiers }

@@ -94,6 +94,10 @@ class WatchedMapping implements Mapping {
     return this.inner.grow(offset, length)
   }
 
+  claim(bytes: number, most: number): boolean {
+    return this.inner.claim(bytes, most)
+  }
+
   release(offset: number, length: number): number {
     for (const page of this.pages(offset, length)) this.mapper.held.delete(page)
     return this.mapper.refuses() ? constants.errno.ENOMEM : this.inner.release(offset, length)

@@ -7,6 +7,7 @@ import { SlotState, type ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
 import type { SimulatedMapper } from '../../lib/testing/index.ts'
 import { random } from '../support/churn.ts'
+import { leaveLongSpans } from '../support/long-spans.ts'
 import { strikeBuild } from '../support/strike-build.ts'
 
 const MIB = 2 ** 20
@@ -97,9 +98,7 @@ const USABLE: Readonly<Record<number, number>> = { 0: 0, 100: 112, 5000: 5120, 3
 
 const many = (heap: Heap, count: number, size: number) => Array.from({ length: count }, () => heap.malloc(size))
 
-function freeAll(heap: Heap, blocks: readonly number[]): void {
-  for (const address of blocks) heap.free(address)
-}
+const freeAll = (heap: Heap, blocks: readonly number[]) => blocks.map((address) => heap.free(address))
 
 /** Lets the span cache keep a span of each size: one that was freed of it before isn't. */
 function keepLengths(heap: Heap, sizes: readonly number[]): void {
@@ -109,18 +108,6 @@ function keepLengths(heap: Heap, sizes: readonly number[]): void {
 /** What the cases of handles and of isolated buffers have prepared. */
 const tables = new WeakMap<Heap, HandleTable>()
 const isolated = new WeakMap<Heap, Buffer[]>()
-
-/** Leaves long free spans of many lengths, a used one behind each: normal ones, and ones that were given back. */
-function leaveLongSpans(heap: Heap): number[] {
-  const blocks = Array.from({ length: 14 }, (_, i) => [
-    heap.malloc(MIB + 131_072 * ((i * 5) % 14)),
-    heap.malloc(300_000),
-  ])
-  for (const [address] of blocks.slice(4)) heap.free(address!)
-  heap.releaseFreeMemory()
-  for (const [address] of blocks.slice(0, 4)) heap.free(address!)
-  return []
-}
 
 const CASES: Case[] = [
   { name: 'malloc that grows the heap', step: (heap) => heap.malloc(100), most: 112 },
