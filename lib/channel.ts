@@ -277,7 +277,7 @@ export class Channel implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { isOpen: boolean; capacity: number; length: number } {
+  toJSON(): object {
     const isOpen = this.isHere
     return { isOpen, capacity: this.#capacity, length: isOpen ? this.length : 0 }
   }

@@ -64,7 +64,7 @@ export class AllocatorError extends Error {
   }
 
   /** What `JSON.stringify` shows: its message and all that it knows but the stack and the cause. */
-  toJSON(): { name: string; code: AllocatorErrorCode; message: string } & Omit<AllocatorErrorDetails, 'cause'> {
+  toJSON(): object {
     const { name, code, message } = this
     return { ...this, name, code, message }
   }

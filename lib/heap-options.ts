@@ -104,7 +104,7 @@ function createTiers(options: HeapOptions): Attachment {
  * (So no field there can be one that isn't private: the compiler would then store all of them twice.)
  */
 export class Opening {
-  /** What the heap that is being made is made of; nobody else keeps it. */
+  /** @internal What the heap that is being made is made of; nobody else keeps it. */
   static made: Attachment | undefined
   /** @internal */
   readonly notCloneable: symbol

@@ -19,8 +19,8 @@ namespace {
 
 std::atomic<bool> keep_mappings{false};
 
-// Every mapping by its base, so that another thread can find the one under a buffer that it was sent. Defined before what
-// holds mappings, and so destroyed after it.
+// Every mapping by its base, so that another thread can find the one under a buffer that it was sent. Defined before
+// what holds mappings, and so destroyed after it.
 std::mutex mappings_mutex;
 std::map<const void*, std::weak_ptr<Mapping>> mappings;  // guarded by the mutex
 
@@ -38,7 +38,8 @@ struct Held {
 thread_local std::unordered_set<Held*> held_objects;
 
 std::mutex unowned_mutex;
-std::vector<std::unique_ptr<Held>> unowned;  // waits for its store to go; guarded by the mutex
+// They wait for their stores to go. Guarded by the mutex, and never destroyed: what is left at the end is the kernel's.
+auto& unowned = *new std::vector<std::unique_ptr<Held>>;
 
 void ObjectIsGone(Held* held) {
   held_objects.erase(held);

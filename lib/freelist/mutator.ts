@@ -55,7 +55,7 @@ export class Mutator implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { handles: number } {
+  toJSON(): object {
     return { handles: this.#handles.size }
   }
 
@@ -132,7 +132,7 @@ export class Handle implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { type: ObjectType; isLive: boolean } {
+  toJSON(): object {
     return { type: this.type, isLive: this.#handles.has(this) }
   }
 

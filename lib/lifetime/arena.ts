@@ -227,7 +227,7 @@ export class Arena implements Disposable, LocalArena {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { tag: string | undefined; isOpen: boolean; usedBytes: number; heldBytes: number } {
+  toJSON(): object {
     const { tag, isOpen } = this
     return { tag, isOpen, usedBytes: isOpen ? this.position : 0, heldBytes: isOpen ? this.#heldBytes : 0 }
   }

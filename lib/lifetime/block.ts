@@ -93,7 +93,7 @@ export class Block implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { address: Address; length: number; isLive: boolean } {
+  toJSON(): object {
     return { address: this.#at, length: this.#size, isLive: this.isLive }
   }
 

@@ -192,7 +192,7 @@ export class HandleTable implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show: of each slot that was ever in use `count()` looks at it, and this doesn't. */
-  toJSON(): { isOpen: boolean; max: number; used: number } {
+  toJSON(): object {
     const isOpen = this.#isOpen && this.#heap.isOpen
     const words = this.#words
     return { isOpen, max: isOpen ? words[Word.Most]! : 0, used: isOpen ? words[Word.Used]! : 0 }

@@ -46,7 +46,7 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { references: number } {
+  toJSON(): object {
     return { references: this.#count }
   }
 

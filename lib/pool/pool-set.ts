@@ -155,14 +155,7 @@ export class PoolSet implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show: the sums of `stats()`, and how many buffers there are of which size. */
-  toJSON(): {
-    acquired: number
-    leased: number
-    idle: number
-    waiting: number
-    bytes: number
-    buffers: Record<number, number>
-  } {
+  toJSON(): object {
     const pools = this.stats()
     const sum = (field: 'acquired' | 'leased' | 'idle' | 'waiting' | 'bytes') =>
       pools.reduce((total, stats) => total + stats[field], 0)

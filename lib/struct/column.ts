@@ -123,7 +123,7 @@ export class Column<Read = unknown, Write = Read, Values = unknown> extends Plac
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { length: number } {
+  toJSON(): object {
     return { length: this.length }
   }
 

@@ -153,6 +153,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return `${shownAs(title, this.#views, first, options)}${more}`
   }
 
+  /** `StructArray`, also in `Object.prototype.toString`. */
   get [Symbol.toStringTag](): string {
     return 'StructArray'
   }

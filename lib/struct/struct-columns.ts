@@ -194,7 +194,7 @@ export class StructColumns<F extends Fields> implements Disposable {
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
-  toJSON(): { struct: string; length: number; columns: string[] } {
+  toJSON(): object {
     return { struct: this.#traits.struct.name, length: this.length, columns: [...this.#traits.columns.keys()] }
   }
 

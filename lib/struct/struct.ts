@@ -134,6 +134,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     return this.#laidOut.table()
   }
 
+  /** `Struct`, also in `Object.prototype.toString`. */
   get [Symbol.toStringTag](): string {
     return 'Struct'
   }
