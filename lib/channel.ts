@@ -46,6 +46,12 @@ const enum Word {
 }
 const CELL_WORDS = 2
 
+/** Those that wait in a thread to send, or to receive. */
+interface Queue {
+  /** Is settled when the last one doesn't wait any more: with whether it was told that all others have died. */
+  last: Promise<boolean> | undefined
+}
+
 /** How a {@link Channel} is made. */
 export interface ChannelOptions {
   /** Messages that may wait to be received, 64 by default, at most 65 536. More have to wait to be sent. */
@@ -91,6 +97,8 @@ export class Channel implements Disposable {
   readonly #address: number
   readonly #capacity: number
   #open = true
+  readonly #senders: Queue = { last: undefined }
+  readonly #receivers: Queue = { last: undefined }
 
   static {
     makePrintable(Channel, 'Channel')
@@ -196,11 +204,7 @@ export class Channel implements Disposable {
    * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will make any
    */
   async send(view: ArrayBufferView): Promise<void> {
-    for (;;) {
-      const head = Atomics.load(this.#words, Word.Head)
-      if (this.trySend(view)) return
-      await this.sleep(Word.Head, Word.Senders, head)
-    }
+    await this.inTurn(this.#senders, Word.Head, Word.Senders, () => this.trySend(view))
   }
 
   /** The same for a thread that does nothing else meanwhile. */
@@ -249,12 +253,12 @@ export class Channel implements Disposable {
    * @throws AllocatorError `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will send any
    */
   async receive(): Promise<Buffer | undefined> {
-    for (;;) {
-      const tail = Atomics.load(this.#words, Word.Tail)
-      const message = this.tryReceive()
-      if (message !== undefined || this.isOver()) return message
-      await this.sleep(Word.Tail, Word.Receivers, tail)
-    }
+    let message: Buffer | undefined
+    await this.inTurn(this.#receivers, Word.Tail, Word.Receivers, () => {
+      message = this.tryReceive()
+      return message !== undefined || this.isOver()
+    })
+    return message
   }
 
   /** The same for a thread that does nothing else meanwhile. */
@@ -337,6 +341,34 @@ export class Channel implements Disposable {
 
   private cellOf(index: number): number {
     return Word.Cells + ((index >>> 0) % this.#capacity) * CELL_WORDS
+  }
+
+  /**
+   * Tries until it is done. Of those that wait in this thread only the one that came first tries and sleeps, however many there are; the others
+   * wait for the one before.
+   */
+  private async inTurn(queue: Queue, word: Word, sleepers: Word, attempt: () => boolean): Promise<void> {
+    const { last } = queue
+    let tell!: (haveDied: boolean) => void
+    const own = new Promise<boolean>((resolve) => {
+      tell = resolve
+    })
+    queue.last = own
+    // What those before have found out needn't be waited for again.
+    let haveDied = last !== undefined && (await last)
+    try {
+      for (;;) {
+        const value = Atomics.load(this.#words, word)
+        if (attempt()) return
+        if (haveDied) this.checkPeers()
+        haveDied = true
+        await this.sleep(word, sleepers, value)
+        haveDied = false
+      }
+    } finally {
+      if (queue.last === own) queue.last = undefined
+      tell(haveDied)
+    }
   }
 
   private isOver(): boolean {

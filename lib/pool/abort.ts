@@ -22,23 +22,54 @@ function isSignal(value: unknown): value is AbortSignal {
   return typeof aborted === 'boolean' && methods.every((method) => typeof method === 'function')
 }
 
+/** Those who are told when a signal is aborted, and the one listener that it has of ours. */
+interface Aborting {
+  readonly callbacks: Set<() => void>
+  readonly listener: () => void
+}
+
+const aborting = new WeakMap<AbortSignal, Aborting>()
+
+/**
+ * Calls `abort` when a signal is aborted, until the returned function is called. A signal has one listener for all: an EventTarget looks through
+ * all that it has at each that is added or removed, and thousands of connections may wait for one signal of a server's end.
+ */
+export function onAbort(signal: AbortSignal, abort: () => void): () => void {
+  let known = aborting.get(signal)
+  if (known === undefined) {
+    const callbacks = new Set<() => void>()
+    const listener = () => {
+      for (const callback of callbacks) callback()
+    }
+    known = { callbacks, listener }
+    aborting.set(signal, known)
+    signal.addEventListener('abort', listener)
+  }
+  const { callbacks, listener } = known
+  callbacks.add(abort)
+  return () => {
+    if (!callbacks.delete(abort) || callbacks.size > 0) return
+    aborting.delete(signal)
+    signal.removeEventListener('abort', listener)
+  }
+}
+
 /** What an operation comes to, or a rejection as soon as the signal is aborted. The operation goes on, and whoever waits for it too. */
 export function orAborted<T>(operation: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   return signal === undefined ? operation : untilAborted(operation, signal)
 }
 
 async function untilAborted<T>(operation: Promise<T>, signal: AbortSignal): Promise<T> {
-  let abort!: () => void
+  let forget = () => {}
   const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason)
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort)
+    if (signal.aborted) reject(signal.reason)
+    else forget = onAbort(signal, () => reject(signal.reason))
   })
   operation.catch(() => {})
   try {
     // Whichever comes first here wins where both are settled: an abort, or who aborts between two operations would never be heard.
     return await Promise.race([aborted, operation])
   } finally {
-    signal.removeEventListener('abort', abort)
+    forget()
   }
 }

@@ -36,7 +36,7 @@ export class PoolBlocks {
   /** Whether every slot has a block, and there may be more slots. REQUIRES: a slot was asked for in vain */
   get mayGrow(): boolean {
     const { slots } = this
-    return !slots.isShared && slots.capacity < slots.shape.most
+    return !slots.isShared && slots.capacity < slots.most
   }
 
   /** A slot with a new block, acquired; -1 if no slot is empty. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */

@@ -35,7 +35,7 @@ export interface PoolOptions {
   zero?: 'acquire' | 'release' | false
   /** A power of two: every buffer's address is a multiple of it. 16 by default. */
   alignment?: number
-  /** Whose buffers they are, for `heap.stats({ detail: true })` and for reports. */
+  /** Whose buffers they are, for `heap.stats({ detail: true })` and for reports. By default `pool 1`, `pool 2` and so on, by thread. */
   tag?: string
   /**
    * Which leases and acquired buffers are watched for leaks, as of a heap. By default leases are as buffers are there, and acquired
@@ -54,7 +54,7 @@ export interface CheckedPool {
   min: number
   idleMost: number
   trimMs: number
-  tag: string | undefined
+  tag: string
   watch: LeakWatch
   leaseWatch: LeakWatch
 }
@@ -104,15 +104,25 @@ export function checkBehaviour(
   options: PoolBehaviour,
   size: number
 ): Pick<CheckedPool, 'min' | 'idleMost' | 'trimMs' | 'tag' | 'watch' | 'leaseWatch'> {
-  const { tag } = options
-  if (tag !== undefined && typeof tag !== 'string') throw wrongType('tag', 'a string', tag)
+  if (options.tag !== undefined && typeof options.tag !== 'string') throw wrongType('tag', 'a string', options.tag)
   const min = checkInteger('min', options.min, 0, MOST_BUFFERS, 0)
   const idle = Math.max(DEFAULT_IDLE_BYTES, DEFAULT_IDLE_BUFFERS * size)
   const idleBytes = checkInteger('idleBytes', options.idleBytes, 0, Number.MAX_SAFE_INTEGER, idle)
   const trimMs = checkInteger('trimMs', options.trimMs, 0, 2 ** 31 - 1, DEFAULT_TRIM_MS)
   const watch = new LeakWatch(checkLeakLevel(options.leaks, 'off'))
   const leaseWatch = new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
+  const tag = options.tag ?? numberedTag('pool')
   return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch, leaseWatch }
+}
+
+/** How many of each kind this thread has made without a tag. */
+const numbers = new Map<string, number>()
+
+/** A tag that tells one from all others of its kind in this thread. */
+export function numberedTag(kind: string): string {
+  const number = (numbers.get(kind) ?? 0) + 1
+  numbers.set(kind, number)
+  return `${kind} ${number}`
 }
 
 function checkZero(zero: PoolOptions['zero']): PoolShape['zero'] {

@@ -6,7 +6,7 @@ import { makePrintable, staysHere } from '../printed.ts'
 import { generateSizeClasses, Small } from '../tcmalloc/size-class.ts'
 import { notAHeap } from '../token.ts'
 import { BufferPool } from './buffer-pool.ts'
-import { POOL_OPTIONS, type PoolOptions } from './pool-options.ts'
+import { numberedTag, POOL_OPTIONS, type PoolOptions } from './pool-options.ts'
 import type { PoolStats } from './pool-stats.ts'
 import type { PoolBuffer } from './recycled-buffers.ts'
 
@@ -37,9 +37,11 @@ const STEP = 1 << STEP_SHIFT
 const MOST_POOLED_BYTES = 64 * 2 ** 20
 
 /** How a {@link PoolSet} is made: as its pools, each of its own size. */
-export interface PoolSetOptions extends Omit<PoolOptions, 'size'> {
+export interface PoolSetOptions extends Omit<PoolOptions, 'size' | 'tag'> {
   /** The lengths of buffers that there are pools for, up to 64 MiB; by default the heap's size classes from 1 KiB on, and up to 1 MiB in steps of an eighth of a power of two. */
   sizes?: readonly number[]
+  /** Whose buffers they are, of all sizes. By default `pool set 1`, `pool set 2` and so on, by thread. */
+  tag?: string
   /** What may lie idle in all pools together, each having an equal share of it, in bytes; 64 MiB by default. */
   idleBytes?: number
 }
@@ -72,7 +74,7 @@ export class PoolSet implements Disposable {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(options: PoolSetOptions = {}) {
     checkOptions(options, SET_OPTIONS)
-    const { sizes = defaultSizes(), heap, idleBytes = DEFAULT_IDLE_BYTES, ...rest } = options
+    const { sizes = defaultSizes(), heap, idleBytes = DEFAULT_IDLE_BYTES, tag, ...rest } = options
     if (!Array.isArray(sizes)) throw wrongType('sizes', 'an array of numbers', sizes)
     if (heap !== undefined && !(heap instanceof Heap)) throw notAHeap(heap)
     const sorted = [...new Set(sizes.map((size, i) => checkCount(`sizes[${i}]`, size)))].sort((a, b) => a - b)
@@ -87,7 +89,8 @@ export class PoolSet implements Disposable {
     this.#ownsHeap = heap === undefined
     this.#heap = heap ?? new Heap()
     try {
-      this.#pools = sorted.map((size) => new BufferPool({ ...rest, heap: this.#heap, size, idleBytes: idleShare }))
+      const shared = { ...rest, heap: this.#heap, idleBytes: idleShare, tag: tag ?? numberedTag('pool set') }
+      this.#pools = sorted.map((size) => new BufferPool({ ...shared, size }))
     } catch (error) {
       if (this.#ownsHeap) this.#heap.close()
       throw error

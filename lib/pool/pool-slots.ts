@@ -125,7 +125,7 @@ export class PoolSlots {
 
   /** The same slots with room for twice as many. REQUIRES: they are this thread's own. */
   grown(heap: Heap): PoolSlots {
-    const room = Math.min(this.words[Word.Most]!, this.capacity * 2)
+    const room = Math.min(this.most, this.capacity * 2)
     return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room), 0, this.generation))
   }
 
@@ -146,7 +146,7 @@ export class PoolSlots {
       size: (words[Word.Size]! >>> 0) + words[Word.Size + 1]! * 2 ** 32,
       alignment: words[Word.Alignment]!,
       zero: words[Word.Zero] as PoolShape['zero'],
-      most: words[Word.Most]!,
+      most: this.most,
     }
   }
 
@@ -159,9 +159,14 @@ export class PoolSlots {
     return this.seat !== 0
   }
 
+  /** Slots that there may be. */
+  get most(): number {
+    return this.words[Word.Most]!
+  }
+
   /** Slots that the words have room for. */
   get capacity(): number {
-    return Math.min(this.words[Word.Most]!, (this.words.length - Word.Slots) >> 1)
+    return Math.min(this.most, (this.words.length - Word.Slots) >> 1)
   }
 
   /** How many slots were ever in use: those before it are worth a look. */
@@ -257,6 +262,16 @@ export class PoolSlots {
     let count = 0
     for (let slot = 0; slot < used; slot++) if (test(this.state(slot))) count++
     return count
+  }
+
+  /** A slot whose word holds true for `test`, the one at `first` or the next; -1 if there is none. */
+  findFrom(first: number, test: (word: number) => boolean): number {
+    const { used } = this
+    for (let looked = 0, slot = first; looked < used; looked++, slot++) {
+      if (slot >= used) slot = 0
+      if (test(this.state(slot))) return slot
+    }
+    return -1
   }
 
   /** The slot in the first `reach` bytes of whose block an address lies; -1 where it is in none. With 1, it is where a block starts. */

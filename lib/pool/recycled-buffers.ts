@@ -26,8 +26,8 @@ let opened: { readonly checked: CheckedPool; readonly slots: PoolSlots } | undef
 class Opening {
   /** The length of its buffers, in bytes. */
   readonly size: number
-  /** Whose buffers they are, by the option. */
-  readonly tag: string | undefined
+  /** Whose buffers they are, by the option or by number. */
+  readonly tag: string
   /** @internal */
   readonly notCloneable: symbol
 
@@ -59,6 +59,8 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     if (this.#blocks.slots.isShared) this.#blocks.slots.noteWaiting(length)
   })
   #state: 'open' | 'closing' | 'closed' = 'open'
+  /** A slot that a close waits for: the first to be looked at again. */
+  #waitedFor = 0
   #timer: NodeJS.Timeout | undefined
   #tellClosed!: () => void
   readonly #closed = new Promise<void>((resolve) => {
@@ -73,6 +75,8 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
   /** Slots that are free, the one that was released last on top; as long as the slots' words. */
   #stack = new Int32Array(this.#blocks.slots.capacity)
   #top = 0
+  /** So many more releases may find the stack of a shared pool full before it is looked through. */
+  #untilCompact = 0
   /** The lowest that `top` was since the last look at what isn't needed. */
   #low = 0
   /** So many more acquires may take the usual path before one is looked at, for a leak; 0 where none may. */
@@ -159,18 +163,23 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
    * The same, once there is one. Those who wait in one thread are served in the order in which they came. Rejects with the signal's
    * reason when it is aborted, and with `ERR_POOL_CLOSED` when the pool is closed first.
    */
-  async acquireAsync(options: Abortable = {}): Promise<PoolBuffer> {
-    checkOptions(options, ABORTABLE)
-    const { signal } = options
-    checkSignal(signal)
-    const buffer = this.#waiters.length === 0 ? this.obtain() : undefined
-    if (buffer !== undefined) return buffer as PoolBuffer
-    this.checkOpen()
-    publish('wait', 'all buffers are in use', this)
-    const waiting = this.#waiters.wait(signal)
-    this.choosePaths()
-    if (this.#blocks.slots.isShared) this.watchOthers()
-    return waiting as Promise<PoolBuffer>
+  acquireAsync(options: Abortable = {}): Promise<PoolBuffer> {
+    // No async function: that would be one promise more for each, and a few turns of the queue of microtasks.
+    try {
+      checkOptions(options, ABORTABLE)
+      const { signal } = options
+      checkSignal(signal)
+      const buffer = this.#waiters.length === 0 ? this.obtain() : undefined
+      if (buffer !== undefined) return Promise.resolve(buffer as PoolBuffer)
+      this.checkOpen()
+      publish('wait', 'all buffers are in use', this)
+      const waiting = this.#waiters.wait(signal)
+      this.choosePaths()
+      if (this.#blocks.slots.isShared) this.watchOthers()
+      return waiting as Promise<PoolBuffer>
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**
@@ -295,7 +304,8 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     const { slots } = blocks
     if (!blocks.areThere) return this.forget(slot, word)
     const isWanted = this.#state === 'open' || slots.isShared
-    if (slots.isShared && this.#top >= Math.min(this.#settings.idleMost, slots.capacity)) this.compact()
+    if (slots.isShared && this.#top >= Math.min(this.#settings.idleMost, slots.capacity) && --this.#untilCompact < 0)
+      this.compact()
     const isSurplus = !isWanted || (this.#top >= this.#settings.idleMost && this.#waiters.length === 0)
     const isFilled = !isSurplus && (this.#settings.shape.zero === 2 || this.#heap.debug !== undefined)
     // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
@@ -313,7 +323,10 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     return true
   }
 
-  /** Leaves on the stack of a shared pool only what is free still, and once: what others have acquired since isn't idle. */
+  /**
+   * Leaves on the stack of a shared pool only what is free still, and once: what others have acquired since isn't idle. It looks at all of it: so
+   * it isn't done again before as many were released as are left.
+   */
   private compact(): void {
     const stack = this.#stack
     const { slots } = this.#blocks
@@ -321,6 +334,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     this.#top = 0
     for (const slot of free) stack[this.#top++] = slot
     this.#low = Math.min(this.#low, this.#top)
+    this.#untilCompact = this.#top
   }
 
   /** The same where the heap was closed before: other threads may have the block, where there are any. */
@@ -535,7 +549,8 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     const { slots } = this.#blocks
     const leased = slots.own(Slot.Leased)
     const onlyLeased = slots.isShared || !this.#blocks.areThere
-    if (slots.count((word) => (onlyLeased ? word === leased : word !== Slot.Empty)) > 0) return
+    this.#waitedFor = slots.findFrom(this.#waitedFor, (word) => (onlyLeased ? word === leased : word !== Slot.Empty))
+    if (this.#waitedFor >= 0) return
     this.#state = 'closed'
     if (slots.isShared && this.#blocks.areThere && slots.leave(this.#heap)) this.#blocks.endShared()
     this.#heap.owners.removeOwner(this)

@@ -1,10 +1,15 @@
 import { clearInterval, setInterval } from 'node:timers'
+import { onAbort } from './abort.ts'
 import { Word } from './pool-slots.ts'
 
-/** One who waits for a buffer. */
+/** One who waits for a buffer, between those who came before and after. */
 interface Waiter<T> {
-  resolve(buffer: T): void
-  reject(reason: unknown): void
+  readonly resolve: (buffer: T) => void
+  readonly reject: (reason: unknown) => void
+  before: Waiter<T>
+  after: Waiter<T>
+  /** The signal isn't listened to any more. */
+  forget: (() => void) | undefined
 }
 
 /** So often, in milliseconds, who waits looks whether another thread has died. */
@@ -12,7 +17,9 @@ const POLL_MS = 50
 
 /** Who waits in this thread for a buffer of a pool, in the order in which they came. */
 export class Waiters<T> {
-  private readonly queue = new Set<Waiter<T>>()
+  /** The queue's ends: a ring, so that whoever leaves it has a neighbour on either side. */
+  private readonly ends: Waiter<T>
+  private count = 0
   /** The pool's words, while this thread is counted in them as one that waits. */
   private words: Int32Array | undefined
   private readonly changed: (length: number) => void
@@ -20,49 +27,44 @@ export class Waiters<T> {
   /** @param changed is told how many wait, whenever it is another number */
   constructor(changed: (length: number) => void) {
     this.changed = changed
+    const ends = { resolve: () => {}, reject: () => {}, forget: undefined } as unknown as Waiter<T>
+    ends.before = ends
+    ends.after = ends
+    this.ends = ends
   }
 
   get length(): number {
-    return this.queue.size
+    return this.count
   }
 
   /** Joins the queue's end. Rejects with the signal's reason when that is aborted first. */
   wait(signal: AbortSignal | undefined): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const leave = () => {
-        this.queue.delete(waiter)
-        this.changed(this.length)
-        signal?.removeEventListener('abort', abort)
-      }
-      const abort = () => {
-        leave()
-        reject(signal!.reason)
-      }
-      const waiter: Waiter<T> = {
-        resolve: (buffer) => {
-          leave()
-          resolve(buffer)
-        },
-        reject: (reason) => {
-          leave()
-          reject(reason)
-        },
-      }
-      signal?.addEventListener('abort', abort)
-      this.queue.add(waiter)
-      this.changed(this.length)
+      const { ends } = this
+      const waiter: Waiter<T> = { resolve, reject, before: ends.before, after: ends, forget: undefined }
+      ends.before.after = waiter
+      ends.before = waiter
+      this.changed(++this.count)
+      if (signal === undefined) return
+      waiter.forget = onAbort(signal, () => {
+        this.leave(waiter)
+        reject(signal.reason)
+      })
     })
   }
 
   /** Gives buffers to those who have waited longest, while there are any. What `take` throws, the first one is told. */
   serve(take: () => T | undefined): void {
-    for (const waiter of this.queue) {
+    while (this.count > 0) {
+      const first = this.ends.after
       try {
         const buffer = take()
         if (buffer === undefined) return
-        waiter.resolve(buffer)
+        this.leave(first)
+        first.resolve(buffer)
       } catch (error) {
-        waiter.reject(error)
+        this.leave(first)
+        first.reject(error)
         return
       }
     }
@@ -70,8 +72,19 @@ export class Waiters<T> {
 
   /** The pool is closed: nobody waits any more. */
   end(reason: unknown): void {
-    for (const waiter of this.queue) waiter.reject(reason)
-    this.leave()
+    while (this.count > 0) {
+      const first = this.ends.after
+      this.leave(first)
+      first.reject(reason)
+    }
+    this.leaveOthers()
+  }
+
+  private leave({ before, after, forget }: Waiter<T>): void {
+    before.after = after
+    after.before = before
+    this.changed(--this.count)
+    forget?.()
   }
 
   /**
@@ -92,11 +105,11 @@ export class Waiters<T> {
       if (wait.async) await wait.value
     }
     clearInterval(alive)
-    this.leave()
+    this.leaveOthers()
   }
 
   /** This thread waits no more, as far as others can see. Called before the words may go. */
-  private leave(): void {
+  private leaveOthers(): void {
     if (this.words !== undefined) Atomics.sub(this.words, Word.Waiters, 1)
     this.words = undefined
   }

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { BufferPool, Heap } from '../../lib/index.ts'
+import { BufferPool, Heap, PoolSet } from '../../lib/index.ts'
 import { runChild } from '../support/child.ts'
 import { countsOf, eventsDuring, stateOf } from '../support/pools.ts'
 
@@ -186,6 +186,23 @@ test('what happens to a pool is told on its channel, with the reason', (t) => {
     t.like(event, { size: 100, buffers: 1, tag: 'told' })
     t.true(event.reason.length > 5)
   }
+})
+
+test('two pools, or sets of them, without a tag are told apart', (t) => {
+  using heap = openHeap()
+  const pools = [new BufferPool({ size: 100, heap }), new BufferPool({ size: 100, heap })]
+  for (const pool of pools) pool.acquire()
+  pools[1]!.acquire()
+  const sets = [new PoolSet({ heap }), new PoolSet({ heap, tag: 'mine' }), new PoolSet({ heap })]
+  for (const set of sets) set.acquire(2000)
+  const owners = heap.stats({ detail: true }).owners.filter(({ buffers }) => buffers > 0)
+  t.is(owners.length, 5)
+  t.like(
+    owners.find(({ tag }) => tag === pools[1]!.tag),
+    { buffers: 2, bytes: 200 }
+  )
+  t.regex(pools[0]!.tag, /^pool \d+$/)
+  t.deepEqual(owners.filter(({ tag }) => /^pool set \d+$|^mine$/.test(tag!)).length, 3)
 })
 
 test('a heap tells what its pools have by tag', (t) => {
