@@ -70,7 +70,7 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   return entries;
 }
 
-// reserve(ledger, length, alignment, hugePages, sharedLength): { handle, buffer, address }, or errno. The buffer is a
+// reserve(ledger, length, alignment, hugePages, sharedLength, isTight): { handle, buffer, address }, or errno. The buffer is a
 // SharedArrayBuffer of the first `sharedLength` bytes.
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -80,11 +80,12 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   const size_t alignment = arguments.Size(2);
   const bool huge_pages = arguments.Flag(3);
   const size_t shared_length = arguments.Size(4);
+  const bool is_tight = arguments.Flag(5);
   if (shared_length > length) arguments.Refuse<size_t>(4, "at most the whole");
   if (alignment == 0) arguments.Refuse<size_t>(2, "above 0");
   if (arguments.wrong()) return env.Undefined();
   int error = 0;
-  std::shared_ptr<Mapping> mapping = Mapping::Reserve(std::move(ledger), length, alignment, huge_pages, error);
+  std::shared_ptr<Mapping> mapping = Mapping::Reserve(std::move(ledger), length, alignment, huge_pages, is_tight, error);
   if (mapping == nullptr) return Napi::Number::New(env, error);
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));

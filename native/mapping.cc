@@ -108,9 +108,9 @@ void KeepMappingsFromNowOn() { keep_mappings = true; }
 bool AreMappingsKept() { return keep_mappings; }
 
 std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
-                                          bool huge_pages, int& error) {
+                                          bool huge_pages, bool is_tight, int& error) {
   // A page on either side that never grows keeps the kernel from merging this mapping with a neighbour, so that its
-  // resident size can be told. What the alignment leaves over stays reserved: it costs nothing, a trim two calls.
+  // resident size can be told. What the alignment leaves over mostly stays reserved: it costs nothing, a trim two calls.
   LetGoOfExpired();
   if (CountMappings() >= most_mappings) {
     CollectGarbage();
@@ -124,8 +124,17 @@ std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t
   if (mapped.address == nullptr) return nullptr;
   const uintptr_t first = reinterpret_cast<uintptr_t>(mapped.address) + guard;
   char* base = mapped.address + guard + (alignment - first % alignment) % alignment;
-  std::shared_ptr<Mapping> mapping(
-      new Mapping(std::move(ledger), mapped.address, raw_length, base, length, huge_pages));
+  char* first_byte = mapped.address;
+  char* end = mapped.address + raw_length;
+  if (is_tight) {
+    const auto give_back = [&](char* from, char* to) {
+      return from < to && system::Unmap(*ledger, from, static_cast<size_t>(to - from)) == 0;
+    };
+    if (give_back(first_byte, base - guard)) first_byte = base - guard;
+    if (give_back(base + length + guard, end)) end = base + length + guard;
+  }
+  std::shared_ptr<Mapping> mapping(new Mapping(std::move(ledger), first_byte, static_cast<size_t>(end - first_byte), base,
+                                               length, huge_pages));
   NoteGarbage();
   std::lock_guard<std::mutex> lock(mappings_mutex);
   mappings[base] = mapping;

@@ -16,9 +16,10 @@ namespace spanheap {
 // One reservation. It is unmapped when its last owner lets go: a buffer that V8 still knows, or a thread slot.
 class Mapping {
  public:
-  // Reserves `length` bytes at a multiple of `alignment`. Returns nullptr and sets `error` where the system refuses.
+  // Reserves `length` bytes at a multiple of `alignment`. What that leaves over is given back if it is to be tight.
+  // Returns nullptr and sets `error` where the system refuses.
   static std::shared_ptr<Mapping> Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
-                                          bool huge_pages, int& error);
+                                          bool huge_pages, bool is_tight, int& error);
   // The mapping that starts at `base`, in whichever thread it was reserved; nullptr where there is none any more.
   static std::shared_ptr<Mapping> At(const void* base);
   ~Mapping();

@@ -13,8 +13,10 @@ const NO_GUARD =
 
 /** Where addresses are limited, a default heap takes no more than this part of those that are left. */
 const ADDRESS_PART = 1 / 2
-/** Addresses that the tables of the smallest heap take: states for 2 GiB, the areas of all thread slots, pass slots. */
+/** Addresses that the tables of a small heap take: states for 2 GiB, the areas of all thread slots, pass slots. */
 export const LEAST_TABLE_BYTES = 256 * 2 ** 20
+/** And without states for what the heap can't have. */
+export const TIGHT_TABLE_BYTES = 126 * 2 ** 20
 /** And those of other heaps, for each byte. */
 const TABLE_PART = 1 / 14
 
@@ -54,13 +56,15 @@ export interface Reserved<Tables> {
 export function reserve<Tables>(
   mapper: Mapper,
   { limitBytes, isDefault, shared }: ReservationOptions,
-  openTables: (limitPages: number) => Tables
+  openTables: (limitPages: number, isTight: boolean) => Tables
 ): Reserved<Tables> {
   // What alignedAlloc promises holds for real addresses too.
   const alignment = Math.min(MOST_ALIGNMENT, mapper.maxAlignment)
   const leastPages = leastSpanPages(mapper.systemPageSize)
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
-  const room = addressRoom() * ADDRESS_PART - LEAST_TABLE_BYTES - alignment
+  const part = addressRoom() * ADDRESS_PART
+  const isTight = part < LEAST_TABLE_BYTES + alignment + LEAST_RESERVATION_BYTES
+  const room = part - (isTight ? TIGHT_TABLE_BYTES : LEAST_TABLE_BYTES + alignment)
   const roomy = isDefault ? Math.max(LEAST_RESERVATION_BYTES, room * (1 - TABLE_PART)) : Number.POSITIVE_INFINITY
   let limitPages = Math.min(mostPages, Math.floor(Math.min(limitBytes, roomy) / Page.Bytes))
   limitPages -= limitPages % leastPages
@@ -68,7 +72,7 @@ export function reserve<Tables>(
 
   /** What the system gives for the limit as it is now, or its refusal. A function of its own: what it leaves is nobody's. */
   const attempt = (byteLength: number): Reserved<Tables> | AllocatorError => {
-    const mapping = mapper.reserve({ byteLength, leastBytes, shared, alignment, hugePages: true })
+    const mapping = mapper.reserve({ byteLength, leastBytes, shared, alignment, hugePages: true, isTight })
     if (typeof mapping === 'number') {
       return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to reserve ${byteLength} bytes`, {
         requested: byteLength,
@@ -77,7 +81,7 @@ export function reserve<Tables>(
       })
     }
     try {
-      const tables = openTables(limitPages)
+      const tables = openTables(limitPages, isTight)
       if (mapping.reservedBytes < mapper.guardBytes) warnOnce(NO_GUARD)
       return { mapping, limitPages, tables }
     } catch (error) {

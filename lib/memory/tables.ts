@@ -26,6 +26,8 @@ export interface TableSizes {
   controlWords: number
   /** Bytes for each thread slot. */
   slotBytes: number
+  /** Addresses are short: states reach no further than the heap, and a wrong address may be out of their bounds. */
+  isTight?: boolean
 }
 
 /** A part of the tables. */
@@ -80,7 +82,7 @@ export class Tables {
    * The tables of a new heap, or those in `adopted`, which another thread has made with the same sizes.
    * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`
    */
-  constructor(mapper: Mapper, { pages, controlWords, slotBytes }: TableSizes, adopted?: Mapping) {
+  constructor(mapper: Mapper, { pages, controlWords, slotBytes, isTight }: TableSizes, adopted?: Mapping) {
     let end = 0
     const section = (byteLength: number): Section => {
       const offset = end
@@ -101,7 +103,9 @@ export class Tables {
     })
     this.passSection = growing(PassSlot.Most * PassSlot.Bytes, PASS_STEPS, PASS_STEP_BYTES)
     this.spanSection = growing(pages * SpanEntry.Bytes, SPAN_STEPS, STEP_BYTES)
-    this.stateSection = growing(Math.max(pages * Page.Granules, LEAST_STATES), STATE_STEPS, STEP_BYTES)
+    // The last section: so the whole length tells how long it is where somebody else has made the tables.
+    const isShort = adopted === undefined ? isTight : adopted.buffer.byteLength < end + LEAST_STATES
+    this.stateSection = growing(Math.max(pages * Page.Granules, isShort ? 0 : LEAST_STATES), STATE_STEPS, STEP_BYTES)
     this.reservedBytes = end
     if (adopted !== undefined && adopted.buffer.byteLength !== end) throw invalidToken('its tables have another size')
 

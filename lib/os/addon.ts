@@ -28,7 +28,8 @@ export interface Addon {
     length: number,
     alignment: number,
     hugePages: boolean,
-    sharedLength: number
+    sharedLength: number,
+    isTight: boolean
   ): { handle: MappingHandle; buffer: SharedArrayBuffer; address: number } | number
   /**
    * What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. `heap` is the same

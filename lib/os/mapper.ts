@@ -26,6 +26,8 @@ export interface Reservation {
   alignment: number
   /** False for tables that are touched here and there: 2 MiB for one byte would be too much. */
   hugePages: boolean
+  /** True: addresses are short, and those that the alignment leaves over are given back, by two more calls. */
+  isTight?: boolean
 }
 
 /** The only door to the system. A mapper serves one heap, and counts its calls. */

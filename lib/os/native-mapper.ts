@@ -39,9 +39,9 @@ export class NativeMapper implements Mapper {
     this.ledger = openLedger(addon, options)
   }
 
-  reserve({ byteLength, leastBytes = 0, alignment, hugePages }: Reservation): Mapping | number {
+  reserve({ byteLength, leastBytes = 0, alignment, hugePages, isTight = false }: Reservation): Mapping | number {
     const length = Math.max(byteLength, leastBytes)
-    const reserved = this.addon.reserve(this.ledger, length, alignment, hugePages, byteLength)
+    const reserved = this.addon.reserve(this.ledger, length, alignment, hugePages, byteLength, isTight)
     if (typeof reserved === 'number') return reserved
     this.ranges.push({ start: reserved.address, end: reserved.address + length })
     return new NativeMapping(this.addon, { ...reserved, length })

@@ -87,7 +87,9 @@ export class TCMalloc {
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   static create(mapper: Mapper, options: TCMallocOptions): TCMalloc {
-    const { mapping, limitPages, tables } = reserve(mapper, options, (limitPages) => openTables(mapper, limitPages))
+    const { mapping, limitPages, tables } = reserve(mapper, options, (limitPages, isTight) =>
+      openTables(mapper, limitPages, isTight)
+    )
     const { control } = tables
     CacheBudget.initialize(control, options.cacheBytes)
     control[HeapWord.ReleaseRate] = Math.round(options.releaseRate * 1000)
@@ -112,7 +114,7 @@ export class TCMalloc {
     // Before a slot is claimed: what stands in its place might be anything.
     if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
       throw invalidToken('the heap is closed, or is none')
-    const adopted = openTables(mapper, limitPages, tableMapping)
+    const adopted = openTables(mapper, limitPages, false, tableMapping)
     return new TCMalloc(mapper, mapping, limitPages, adopted, ({ control }) => {
       if (control[HeapWord.Magic] !== MAGIC || control[HeapWord.Generation] !== generation)
         throw invalidToken('the heap is closed')
@@ -564,11 +566,11 @@ export class TCMalloc {
 }
 
 /** The tables of a new heap, or those that another thread has opened. */
-function openTables(mapper: Mapper, limitPages: number, adopted?: Mapping): Tables {
+function openTables(mapper: Mapper, limitPages: number, isTight: boolean, adopted?: Mapping): Tables {
   const classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
   const controlWords = roundUp(transferLayout(classes).end, ARENA_LINE) + ARENA_WORDS + QUARANTINE_WORDS
   const slotBytes = threadCacheLayout(classes).end * 4
-  return new Tables(mapper, { pages: Page.First + limitPages, controlWords, slotBytes }, adopted)
+  return new Tables(mapper, { pages: Page.First + limitPages, controlWords, slotBytes, isTight }, adopted)
 }
 
 /** A new heap's first thread has nothing left without its slot. */

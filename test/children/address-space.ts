@@ -11,8 +11,22 @@ if (what === 'open') {
   const reserved: number[] = []
   for (let i = 0; i < Number(count); i++) {
     const heap = new Heap()
-    heap.malloc(10 * 2 ** 20)
+    const large = heap.malloc(10 * 2 ** 20)
     reserved.push(heap.stats().reservedBytes)
+    // As another thread does, which only knows the length of the tables.
+    const attached = Heap.attach(heap.share())
+    for (const address of [2 ** 30, 2 ** 31 - 16, large + 16]) {
+      try {
+        attached.free(address)
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'ERR_HEAP_INVALID_ADDRESS') throw error
+        continue
+      }
+      throw new Error(`${address} was freed`)
+    }
+    attached.free(large)
+    heap.audit()
+    attached.close()
   }
   process.stdout.write(JSON.stringify({ reserved, taken: addresses() - before }))
 } else {

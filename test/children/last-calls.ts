@@ -21,7 +21,7 @@ if (isMainThread) {
   const addon = loadAddon() as Addon
   const behind = workerData as Int32Array
   const ledger = addon.openLedger()
-  const mapping = addon.reserve(ledger, PAGE, PAGE, false, PAGE)
+  const mapping = addon.reserve(ledger, PAGE, PAGE, false, PAGE, false)
   if (typeof mapping === 'number') throw new Error(`nothing was reserved: ${mapping}`)
   const { handle, buffer } = mapping
   const address = addon.map(ledger, PAGE)
@@ -36,7 +36,7 @@ if (isMainThread) {
   addon.releaseSlot(handle, 0, 0)
   addon.unshared(handle)
   addon.adopt(buffer)
-  addon.reserve(ledger, PAGE, PAGE, false, PAGE)
+  addon.reserve(ledger, PAGE, PAGE, false, PAGE, false)
   addon.openLedger()
   addon.ledgerCounts(ledger)
   addon.keepRing(ledger, 10)

@@ -90,7 +90,7 @@ const SIGNATURES: Readonly<
   ledgerRing: ['ledger'],
   writeLedgerTo: ['ledger', 'path'],
   flushLedgerFile: ['ledger'],
-  reserve: ['ledger', 'number', 'number', 'flag', 'number'],
+  reserve: ['ledger', 'number', 'number', 'flag', 'number', 'flag'],
   adopt: ['buffer'],
   unshared: ['mapping', 'number', 'number'],
   grow: ['mapping', 'number', 'number'],
