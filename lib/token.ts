@@ -4,8 +4,11 @@ import { invalidToken, wrongType } from './errors.ts'
 import { MAGIC } from './tcmalloc/control.ts'
 import type { SharedHeap } from './tcmalloc/tcmalloc.ts'
 
+/** A bundle of CommonJS has none. */
+const here: string | undefined = import.meta.url
+
 /** Where this copy of the library is: two copies in one process know nothing of each other's heaps. */
-export const COPY = fileURLToPath(new URL('../../', import.meta.url))
+export const COPY = here === undefined ? 'a bundle' : fileURLToPath(new URL('../../', here))
 
 /** The layout of the tables that this version of the library reads and writes. */
 export const TOKEN_VERSION = MAGIC & 0xff
