@@ -12,9 +12,11 @@ import {
 import { HeapView } from '../buffers/heap-view.ts'
 import { AllocatorError, outOfRange, staleHandle } from '../errors.ts'
 import { Granule } from '../memory/page.ts'
-import { makePrintable } from '../printed.ts'
+import { makePrintable, staysHere } from '../printed.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
+/** One for all: to make a symbol takes 100 ns. */
+const STAYS = staysHere('a Block', ': send heap.pass(block.bytes), or its address')
 /** Blocks that this thread has made. */
 let made = 0
 
@@ -25,6 +27,8 @@ let made = 0
  * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
  */
 export class Block implements Disposable {
+  /** @internal */
+  readonly notCloneable = STAYS
   /** Tells it from others of this thread, also of other heaps. */
   readonly #number: number
   readonly #heap: HostHeap
