@@ -70,8 +70,8 @@ Napi::Value LedgerRing(const Napi::CallbackInfo& info) {
   return entries;
 }
 
-// reserve(ledger, length, alignment, hugePages, sharedLength, isTight): { handle, buffer, address }, or errno. The buffer is a
-// SharedArrayBuffer of the first `sharedLength` bytes.
+// reserve(ledger, length, alignment, hugePages, sharedLength, isTight): { handle, buffer, address }, or errno. The
+// buffer is a SharedArrayBuffer of the first `sharedLength` bytes.
 Napi::Value Reserve(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments arguments(info);
@@ -85,7 +85,8 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
   if (alignment == 0) arguments.Refuse<size_t>(2, "above 0");
   if (arguments.wrong()) return env.Undefined();
   int error = 0;
-  std::shared_ptr<Mapping> mapping = Mapping::Reserve(std::move(ledger), length, alignment, huge_pages, is_tight, error);
+  std::shared_ptr<Mapping> mapping =
+      Mapping::Reserve(std::move(ledger), length, alignment, huge_pages, is_tight, error);
   if (mapping == nullptr) return Napi::Number::New(env, error);
   Napi::Object result = Napi::Object::New(env);
   result.Set("address", static_cast<double>(reinterpret_cast<uintptr_t>(mapping->base())));

@@ -24,8 +24,8 @@ constexpr napi_type_tag kTagOf<Ledger>{0x1f0c8a5be2d94763, 0x9b6e24d1705fa83c};
 template <>
 constexpr napi_type_tag kTagOf<Mapping>{0xc47a93e80d1b652f, 0x58f2b06d9ce4317a};
 
-// How a value holds what it stands for. A mapping's doesn't keep it: that is for the buffers over it, which V8 lets go of
-// at a collection. A value of Node-API's would wait for a turn of the event loop.
+// How a value holds what it stands for. A mapping's doesn't keep it: that is for the buffers over it, which V8 lets go
+// of at a collection. A value of Node-API's would wait for a turn of the event loop.
 template <typename T>
 struct Holder {
   using Pointer = std::shared_ptr<T>;
@@ -94,8 +94,8 @@ class Arguments {
 template <typename T>
 Napi::Value Hold(Napi::Env env, const std::shared_ptr<T>& held) {
   using Pointer = typename Holder<T>::Pointer;
-  const auto external = Napi::External<Pointer>::New(env, new Pointer(held),
-                                                     [](Napi::Env, Pointer* pointer) { delete pointer; });
+  const auto external =
+      Napi::External<Pointer>::New(env, new Pointer(held), [](Napi::Env, Pointer* pointer) { delete pointer; });
   napi_type_tag_object(env, external, &kTagOf<T>);
   return external;
 }

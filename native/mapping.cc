@@ -110,7 +110,8 @@ bool AreMappingsKept() { return keep_mappings; }
 std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
                                           bool huge_pages, bool is_tight, int& error) {
   // A page on either side that never grows keeps the kernel from merging this mapping with a neighbour, so that its
-  // resident size can be told. What the alignment leaves over mostly stays reserved: it costs nothing, a trim two calls.
+  // resident size can be told. What the alignment leaves over mostly stays reserved: it costs nothing, a trim two
+  // calls.
   LetGoOfExpired();
   if (CountMappings() >= most_mappings) {
     CollectGarbage();
@@ -133,8 +134,8 @@ std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t
     if (give_back(first_byte, base - guard)) first_byte = base - guard;
     if (give_back(base + length + guard, end)) end = base + length + guard;
   }
-  std::shared_ptr<Mapping> mapping(new Mapping(std::move(ledger), first_byte, static_cast<size_t>(end - first_byte), base,
-                                               length, huge_pages));
+  std::shared_ptr<Mapping> mapping(
+      new Mapping(std::move(ledger), first_byte, static_cast<size_t>(end - first_byte), base, length, huge_pages));
   NoteGarbage();
   std::lock_guard<std::mutex> lock(mappings_mutex);
   mappings[base] = mapping;

@@ -83,8 +83,8 @@ bool CollectNewGarbage();
 // the last view of any thread is collected.
 Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t length);
 // An ArrayBuffer over memory, or a part of it, with V8's empty deleter: V8 doesn't charge for it (for Node-API's own
-// external ArrayBuffer it would, in full). It holds the memory until V8 has let go of the bytes, also where a program has
-// moved them to another ArrayBuffer.
+// external ArrayBuffer it would, in full). It holds the memory until V8 has let go of the bytes, also where a program
+// has moved them to another ArrayBuffer.
 Napi::Value HoldingBuffer(Napi::Env env, std::shared_ptr<void> memory, char* address, size_t length);
 // The environment ends, and V8 calls nobody any more for what it held.
 void LetGoAtEnd(napi_env env);
