@@ -438,12 +438,12 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     void this.#waiters.watchOthers(this.#words, () => this.obtain())
   }
 
-  /** Those who wait get what there is. */
+  /** A slot is free: the first that waits gets it. */
   private serve(): void {
     const { slots } = this.#blocks
     if (this.#waiters.length > 0 && this.#state === 'open') {
-      this.#waiters.serve(() => this.obtain())
-      this.choosePaths()
+      this.#waiters.serve(() => this.obtain(), 1)
+      if (this.#waiters.length === 0) this.choosePaths()
     }
     if (slots.isShared) Waiters.wake(this.#words)
   }

@@ -53,9 +53,9 @@ export class Waiters<T> {
     })
   }
 
-  /** Gives buffers to those who have waited longest, while there are any. What `take` throws, the first one is told. */
-  serve(take: () => T | undefined): void {
-    while (this.count > 0) {
+  /** Gives buffers to those who have waited longest, at most `most`, while there are any. What `take` throws, the first one is told. */
+  serve(take: () => T | undefined, most = Number.POSITIVE_INFINITY): void {
+    for (let served = 0; served < most && this.count > 0; served++) {
       const first = this.ends.after
       try {
         const buffer = take()
