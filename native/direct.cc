@@ -55,7 +55,7 @@ struct Block {
 // The blocks that aren't freed, by address. Nothing outside of them is read, written or unmapped, whatever the
 // arguments.
 std::mutex blocks_mutex;
-// Guarded by the mutex. Never destroyed: process.exit() would unmap all that live, which is the kernel's job.
+// Guarded by the mutex. Never destroyed: unmapping at the end of the process is the kernel's job.
 auto& blocks = *new std::map<uintptr_t, std::shared_ptr<Block>>;
 
 void Remember(std::shared_ptr<Block> block) {

@@ -19,10 +19,10 @@ namespace {
 
 std::atomic<bool> keep_mappings{false};
 
-// Every mapping by its base, so that another thread can find the one under a buffer that it was sent. Defined before
-// what holds mappings, and so destroyed after it.
+// Every mapping by its base, so that another thread can find the one under a buffer that it was sent. Never
+// destroyed, as what waits below: the process may end while other threads run, and unmapping is then the kernel's job.
 std::mutex mappings_mutex;
-std::map<const void*, std::weak_ptr<Mapping>> mappings;  // guarded by the mutex
+auto& mappings = *new std::map<const void*, std::weak_ptr<Mapping>>;  // guarded by the mutex
 
 // What an ArrayBuffer holds: the memory under it. The object comes first, since native work in flight (a read from a
 // file, say) holds that; then V8's store, since the sweeper runs later, and a program may have transferred the buffer,
@@ -38,8 +38,7 @@ struct Held {
 thread_local std::unordered_set<Held*> held_objects;
 
 std::mutex unowned_mutex;
-// They wait for their stores to go. Guarded by the mutex, and never destroyed: what is left at the end is the kernel's.
-auto& unowned = *new std::vector<std::unique_ptr<Held>>;
+auto& unowned = *new std::vector<std::unique_ptr<Held>>;  // waits for its store to go; guarded by the mutex
 
 void ObjectIsGone(Held* held) {
   held_objects.erase(held);
