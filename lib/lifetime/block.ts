@@ -16,7 +16,7 @@ import { makePrintable, staysHere } from '../printed.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
 /** One for all: to make a symbol takes 100 ns. */
-const STAYS = staysHere('a Block', ': send heap.pass(block.bytes), or its address')
+const STAYS = staysHere('a Block', ': send its address, for heap.bufferAt() there')
 /** Blocks that this thread has made. */
 let made = 0
 

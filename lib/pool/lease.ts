@@ -10,7 +10,7 @@ export interface Lender<B> {
 }
 
 /** One for all: to make a symbol takes 100 ns. */
-const STAYS = staysHere('a Lease', ': send pool.pass(lease.buffer), or a copy of the buffer')
+const STAYS = staysHere('a Lease', ': send a copy of its buffer, or acquire one and send what pool.pass() gives')
 /** Leases that this thread has made. */
 let made = 0
 
