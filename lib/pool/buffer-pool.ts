@@ -125,6 +125,10 @@ export class BufferPool extends RecycledBuffers {
   /**
    * Writes all of a lease's buffer, of a part of one, of an acquired one, or of any other view to a stream or a file, and resolves when that
    * is done with it. Until then the buffer is held, whatever is released, closed, aborted or destroyed.
+   *
+   * Files, sockets and HTTP/1 messages of Node's own are written from the buffer itself. Any other stream gets a copy, since it may keep what it
+   * gets, or pass it on. If it takes no callback, the promise resolves when it has room for more.
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`; the signal's reason; whatever the stream or the file reports, or an Error that it was closed
    */
   async write(
     target: Writable | FileHandle,

@@ -7,7 +7,7 @@ import { clearInterval, setImmediate, setInterval } from 'node:timers'
 import { checkCount } from '../arguments.ts'
 import { wrongType } from '../errors.ts'
 import { type Abortable, checkSignal, orAborted } from './abort.ts'
-import { isEncrypting, isFileStream, isNativeFile, nativeSocket } from './zero-copy.ts'
+import { isFileStream, isNativeFile, nativeSocket } from './zero-copy.ts'
 
 /** How something is written. */
 export interface WriteOptions extends Abortable {
@@ -74,19 +74,19 @@ async function writeFile(
 function writeHeld(stream: Writable, socket: Socket | undefined, bytes: Uint8Array, letGo: LetGo): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (error?: Error | null) => {
-      ofStream.delete(closed)
+      ofStream?.delete(closed)
       ofSocket?.delete(socketClosed)
       letGo?.()
       settle(stream, error, resolve, reject)
     }
-    // A message that is closed may forget whom to call, and so may what encrypts.
+    // A message that is closed may forget whom to call.
     const closed = () => reject(closedEarly(stream))
     const socketClosed = () => {
       closed()
       // Else the system is at it still, and its end calls back.
-      if (socket!.writableLength === 0 || isEncrypting(socket!)) letGo?.()
+      if (socket!.writableLength === 0) letGo?.()
     }
-    const ofStream = closings.of(stream).add(closed)
+    const ofStream = stream === socket ? undefined : closings.of(stream).add(closed)
     const ofSocket = socket && closings.of(socket).add(socketClosed)
     try {
       stream.write(bytes, end)

@@ -25,11 +25,6 @@ export function nativeSocket(stream: Writable): Socket | undefined {
   return handle !== undefined && handle !== null && isNative(handle) ? (socket as Socket) : undefined
 }
 
-/** Whether a socket encrypts: it has read a chunk when it passes that on to the system. */
-export function isEncrypting(socket: Socket): boolean {
-  return 'encrypted' in socket && socket.encrypted === true
-}
-
 /** Whether a stream is one of `fs.createWriteStream` that writes by Node's own functions, and not by those of the option `fs`. */
 export function isFileStream(stream: Writable): boolean {
   if (!hasAll(stream, OF_FILE_STREAM)) return false

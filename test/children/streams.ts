@@ -66,9 +66,9 @@ class Round {
     const reading = line.output === undefined ? undefined : this.follow('the reader', this.readAll())
     const hurting = next() % 2 === 0 ? this.hurt() : undefined
     await this.untilIdle(Promise.all([writing, reading]))
+    if (line.result !== undefined && !this.isHurt && !this.hasFailed) await this.done()
     const isWhole = !this.isHurt && !this.hasFailed
-    const all = line.result === undefined || !isWhole ? undefined : await this.resultOf(line.result)
-    if (all !== undefined) this.got.push(all)
+    if (isWhole && line.result !== undefined) this.got.push(await line.result())
     this.check(isWhole)
     this.isHurt = true
     this.stop.abort()
@@ -81,9 +81,10 @@ class Round {
     return isWhole
   }
 
-  private async resultOf(result: () => Buffer | Promise<Buffer>): Promise<Buffer> {
+  /** Waits until the input is done with all that it has, whoever waits for it. */
+  private async done(): Promise<void> {
     if ('end' in this.line.input) await Promise.race([this.ended, setTimeout(MOST_MS)])
-    return result()
+    else await this.over('of writes', () => this.pool.stats().leased === 0)
   }
 
   /** Notes a promise that must be settled in the end. */
@@ -110,7 +111,12 @@ class Round {
       this.at += length
       const controller = next() % 8 === 0 ? new AbortController() : undefined
       const data = buffer.subarray(0, length)
-      const written = this.follow('write', pool.write(line.input, data, controller && { signal: controller.signal }))
+      // Of several writes at once a file says only so which is which.
+      const options = {
+        ...('end' in line.input ? {} : { position: this.at - length }),
+        ...(controller && { signal: controller.signal }),
+      }
+      const written = this.follow('write', pool.write(line.input, data, options))
       if (controller !== undefined) void this.wait().then(() => controller.abort(ABORTED))
       const isEarly = next() % 2 === 0
       if (isEarly) pool.release(buffer)

@@ -4,9 +4,11 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import tls from 'node:tls'
 import test from 'ava'
 import { BufferPool } from '../../lib/index.ts'
 import { isWhole } from '../support/pool-io.ts'
+import { withoutCertificates } from '../support/stream-kinds.ts'
 
 const SIZE = 60_000
 /** More than the system's buffers take from one who writes to a peer that reads nothing. */
@@ -149,6 +151,28 @@ const KINDS: Record<string, () => Promise<Stalled>> = {
         'with an error': () => target.destroy(new Error('on purpose')),
         'by a reset': () => target.resetAndDestroy(),
         'by the peer': () => peer.resetAndDestroy(),
+      },
+      close() {
+        target.destroy()
+        peer.destroy()
+        server.close()
+      },
+    }
+  },
+  async 'a TLS socket'() {
+    const server = tls.createServer(withoutCertificates.server)
+    const accepted = once(server, 'secureConnection')
+    const options = { ...withoutCertificates.client, port: await listening(server), host: '127.0.0.1' }
+    const target = tls.connect(options).on('error', () => {})
+    const [peer] = (await accepted) as [Socket]
+    peer.on('error', () => {}).pause()
+    return {
+      target,
+      peer,
+      hurts: {
+        'the target': () => target.destroy(),
+        'with an error': () => target.destroy(new Error('on purpose')),
+        'by the peer': () => peer.destroy(),
       },
       close() {
         target.destroy()

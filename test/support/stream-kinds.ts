@@ -115,19 +115,18 @@ async function socketPair(
   return line
 }
 
-/** TLS without certificates. */
-const PSK = {
-  ciphers: 'PSK',
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.2',
-} as const
 const KEY = Buffer.alloc(16, 1)
-const ofServer = { ...PSK, pskCallback: () => KEY, pskIdentityHint: 'hint' } as tls.TlsOptions
-const ofClient = {
-  ...PSK,
-  pskCallback: () => ({ psk: KEY, identity: 'one' }),
-  checkServerIdentity: () => undefined,
-} as tls.ConnectionOptions
+const PSK = { ciphers: 'PSK', minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } as const
+
+/** TLS without certificates: the options of both ends. */
+export const withoutCertificates = {
+  server: { ...PSK, pskCallback: () => KEY, pskIdentityHint: 'hint' } as tls.TlsOptions,
+  client: {
+    ...PSK,
+    pskCallback: () => ({ psk: KEY, identity: 'one' }),
+    checkServerIdentity: () => undefined,
+  } as tls.ConnectionOptions,
+}
 
 function folderOf(): string {
   return mkdtempSync(join(tmpdir(), 'spanheap-streams-'))
@@ -287,16 +286,16 @@ export const NODE: Record<string, Opener> = {
     )
   },
   tls() {
-    const server = tls.createServer(ofServer)
-    const connect = (port: number) => tls.connect({ ...ofClient, port, host: '127.0.0.1' })
+    const server = tls.createServer(withoutCertificates.server)
+    const connect = (port: number) => tls.connect({ ...withoutCertificates.client, port, host: '127.0.0.1' })
     return socketPair(server, connect, once(server, 'secureConnection'))
   },
   async 'tls over a Duplex'() {
-    const server = tls.createServer(ofServer)
+    const server = tls.createServer(withoutCertificates.server)
     const accepted = once(server, 'secureConnection')
     const [one, other] = [passingPair(), passingPair()]
     const there = joined(one, other)
-    const input = tls.connect({ ...ofClient, socket: joined(other, one) })
+    const input = tls.connect({ ...withoutCertificates.client, socket: joined(other, one) })
     input.on('error', nothing)
     server.emit('connection', there)
     const [output] = await accepted
