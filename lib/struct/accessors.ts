@@ -214,6 +214,8 @@ export interface Place {
 export interface ClassCode {
   /** Private fields, beside `#v`: each with what it is at first. */
   readonly fields: Readonly<Record<string, string>>
+  /** How its private fields come to their first values. */
+  readonly stores: 'once' | 'in constructor'
   readonly methods: string
   /** `o` is in units: by so many bits it is shifted. */
   readonly unitShift: number
@@ -247,6 +249,7 @@ export const MOVE = `
 function recordCode(unitShift: number): ClassCode {
   return {
     fields: { e: 'o', w: 'w' },
+    stores: 'in constructor',
     methods: `
   [Insides.offset]() { return this.#e << ${unitShift} }
   [Insides.hold]() { return this.#w }
@@ -260,6 +263,7 @@ function recordCode(unitShift: number): ClassCode {
 function cursorCode(size: number): ClassCode {
   return {
     fields: { s: 'o', a: 'w', i: '0' },
+    stores: 'once',
     methods: `${MOVE}
   [Insides.offset]() { return this.#s + Math.imul(this.#i, ${size}) }`,
     unitShift: 0,
@@ -298,7 +302,7 @@ export function makeClass(base: Base, code: ClassCode, members: readonly Member[
 
 function textOf(code: ClassCode, members: readonly Member[]): string {
   const parts = members.flatMap(({ isPart }, i) => (isPart ? [`#p${i}`] : []))
-  const fields = Object.entries(code.fields)
+  const fields = Object.entries({ v: 'v', ...code.fields })
   const properties = members.map(({ name, isPart, at, body }, i) => {
     const read = `codecs[${i}].read(this.#v, ${at})`
     const get = isPart
@@ -308,14 +312,30 @@ function textOf(code: ClassCode, members: readonly Member[]): string {
       get ${name}() { ${get} }
       set ${name}(x) { ${body?.set ?? `codecs[${i}].write(this.#v, ${at}, x)`} }`
   })
-  return `return class {
-      ${['#v', ...fields.map(([name]) => `#${name}`), ...parts].join('; ')}
-      constructor(v, o, w) { this.#v = v; ${fields.map(([name, first]) => `this.#${name} = ${first}`).join('; ')} }
+  return `${headOf(code.stores, fields, parts)}
       ${code.methods}
       ${properties.join('')}
       [Insides.views]() { return this.#v }
       [Insides.end](x) { this.#v = x; ${parts.map((part) => `this.${part}?.[Insides.end](x)`).join('; ')} }
     }`
+}
+
+/**
+ * How the text of a class begins: with its private fields, and the constructor. V8 takes a field for a constant if nothing was
+ * stored there twice, and an access to a cursor that is a constant itself takes half as long then. But a field that has no value where it
+ * is declared holds undefined until the constructor stores another; so the values have to be there before the object is, in variables
+ * beside the class. That makes the object slow to make: records have the other way, since `StructArray.at` makes one at each call.
+ */
+function headOf(stores: ClassCode['stores'], fields: readonly (readonly [string, string])[], parts: readonly string[]) {
+  if (stores === 'in constructor')
+    return `return class {
+      ${[...fields.map(([name]) => `#${name}`), ...parts].join('; ')}
+      constructor(v, o, w) { ${fields.map(([name, first]) => `this.#${name} = ${first}`).join('; ')} }`
+  return `let v, o, w
+    const keep = function (views, place, third) { v = views; o = place; w = third }
+    return class extends keep {
+      ${[...fields.map(([name, first]) => `#${name} = ${first}`), ...parts].join('; ')}
+      constructor(views, place, third) { super(views, place, third); v = w = undefined }`
 }
 
 function assemble(base: Base, code: ClassCode, members: readonly Member[]): Made {

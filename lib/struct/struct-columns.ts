@@ -88,6 +88,7 @@ export class ColumnsTraits {
       methods: `${MOVE}
   [Insides.offset]() { return this.#i }
   [Insides.hold]() { return this.#w }`,
+      stores: 'once',
       unitShift: 0,
       indices: (views, third) => views.indices(0, (third as CursorPlace).length),
       offset: ({ index }) => index,
