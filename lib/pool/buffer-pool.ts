@@ -34,7 +34,7 @@ const WRITE_OPTIONS: OptionNames<WriteOptions> = { position: true, signal: true 
  */
 export class BufferPool extends RecycledBuffers {
   /**
-   * Opens a pool of another thread in this one.
+   * Opens a pool of another thread in this one. A thread may open it more than once: to the pool, all of these are one owner.
    * @param options what this thread chooses for itself; `heap` where it has the pool's heap open already
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
    */

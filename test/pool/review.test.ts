@@ -44,6 +44,19 @@ test('a buffer that is watched for a leak is passed like any other', (t) => {
   lease.release()
 })
 
+test('a pool that is open twice in one thread is one owner: either gives back, once, but nothing that the other holds', (t) => {
+  using pool = new BufferPool({ size: 100, max: 2 })
+  using other = BufferPool.attach(pool.share())
+  const buffer = pool.acquire()
+  const letGo = pool.hold(buffer)!
+  t.throws(() => other.release(buffer), { code: 'ERR_POOL_LEASED' })
+  letGo()
+  other.release(buffer)
+  t.throws(() => pool.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+  other.close()
+  t.is(pool.stats().idle, 1)
+})
+
 test('a shared pool that is closed ends when the last operation lets go of an acquired buffer', async (t) => {
   const pool = new BufferPool({ size: 100 })
   pool.share()
