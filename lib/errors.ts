@@ -92,15 +92,14 @@ export function closedError(): AllocatorError {
   return new AllocatorError('ERR_HEAP_CLOSED', 'the heap is closed')
 }
 
-/** The error for a request that the limit refused, or, with an error number other than 0, the system. */
-export function outOfMemory(requested: number, errno: number): AllocatorError {
-  return errno === 0
-    ? new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${requested} bytes don't fit in the heap's limit`, { requested })
-    : new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused memory for ${requested} bytes`, {
-        requested,
-        syscall: 'mmap',
-        errno,
-      })
+/** The error for a request that a limit refused, that of the heap or of an arena, or, with an error number other than 0, the system. */
+export function outOfMemory(requested: number, errno: number, limited: 'heap' | 'arena' = 'heap'): AllocatorError {
+  if (errno === 0) {
+    const message = `${requested} bytes don't fit in the ${limited}'s limit: free something, or give it a larger limitBytes`
+    return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', message, { requested })
+  }
+  const message = `the system refused memory for ${requested} bytes`
+  return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', message, { requested, syscall: 'mmap', errno })
 }
 
 /** The error for a block, a handle or an arena that was freed. */

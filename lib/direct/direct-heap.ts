@@ -8,7 +8,7 @@ import {
   checkViewLength,
   type OptionNames,
 } from '../arguments.ts'
-import { AllocatorError, closedError, outOfRange } from '../errors.ts'
+import { AllocatorError, closedError, outOfMemory, outOfRange } from '../errors.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
 import { defaultLimitBytes } from '../os/machine.ts'
 import type { SystemCall } from '../os/mapper.ts'
@@ -218,11 +218,7 @@ export class DirectHeap implements Allocator {
     const { pageSize } = this.#addon
     const usable = this.pagesOf(size) * pageSize
     const length = usable + Math.max(0, alignment - pageSize)
-    if (this.#mappedBytes + length > this.#limitBytes) {
-      throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `${size} bytes don't fit in the heap's limit`, {
-        requested: size,
-      })
-    }
+    if (this.#mappedBytes + length > this.#limitBytes) throw outOfMemory(size, 0)
     const start = this.#addon.map(this.#ledger, length)
     if (start < 0) throw systemRefused(size, -start)
     const address = alignment > pageSize ? Math.ceil(start / alignment) * alignment : start

@@ -289,7 +289,7 @@ export class Arena implements Disposable, LocalArena {
     const { position } = this
     const heap = this.#heap
     const left = this.#limitBytes - position
-    if (bytes > left) throw outOfMemory(requested, 0)
+    if (bytes > left) throw outOfMemory(requested, 0, 'arena')
     // No more than the limit lets it hand out.
     const wanted = Math.max(bytes, Math.min(this.#nextChunkBytes, left))
     let granule = heap.arenas.addChunk(this, wanted)

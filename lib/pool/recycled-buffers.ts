@@ -151,7 +151,8 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     const buffer = this.obtain()
     if (buffer !== undefined) return buffer as PoolBuffer
     publish('exhausted', 'acquire found all buffers in use', this)
-    throw new AllocatorError('ERR_POOL_EXHAUSTED', `all ${this.max} buffers are in use`)
+    const message = `all ${this.max} buffers are in use: release one, wait by acquireAsync(), or raise max`
+    throw new AllocatorError('ERR_POOL_EXHAUSTED', message)
   }
 
   /** The same; undefined at `max`. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */

@@ -77,3 +77,24 @@ test('messages say what was given, and each choice once', (t) => {
   t.is(t.throws(() => heap.malloc(undefined!))!.message, 'size must be a number, not undefined')
   t.is(t.throws(() => heap.free(3n as never))!.message, 'address must be a number, not the bigint 3')
 })
+
+test('what a limit refuses says which limit that is, and what to do', (t) => {
+  const small = new Heap({ limitBytes: 2 ** 20 })
+  const full = new BufferPool({ size: 10, max: 1 })
+  full.acquire()
+  const told = (call: () => unknown) => t.throws(call, { name: 'AllocatorError' })!.message
+  t.regex(
+    told(() => small.malloc(2 ** 21)),
+    /^2097152 bytes don't fit in the heap's limit: free .*, or .* limitBytes$/
+  )
+  t.regex(
+    told(() => small.arena({ limitBytes: 100 }).alloc(200)),
+    /^200 bytes don't fit in the arena's limit: free/
+  )
+  t.regex(
+    told(() => full.acquire()),
+    /^all 1 buffers are in use: release one, wait by acquireAsync\(\), or raise max$/
+  )
+  small.close()
+  full.close()
+})
