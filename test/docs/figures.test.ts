@@ -3,8 +3,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
-import { Heap } from '../../lib/index.ts'
+import { BufferPool, Heap } from '../../lib/index.ts'
+import { Page } from '../../lib/memory/page.ts'
+import { SpanEntry } from '../../lib/memory/span.ts'
+import { openMapper } from '../../lib/os/machine.ts'
+import { checkPoolOptions, POOL_OPTIONS } from '../../lib/pool/pool-options.ts'
 import { generateSizeClasses } from '../../lib/tcmalloc/size-class.ts'
+import { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
 import { readTrace } from '../../lib/trace/trace.ts'
 import { ROOT, run } from '../support/child.ts'
 
@@ -126,4 +131,60 @@ test('what limitBytes reserves, and growth asks for, is what the document on tun
     t.is(`${heap.stats().liveBytes / KIB} KiB`, kept, bytes)
     arena.dispose()
   }
+})
+
+test('the options of a pool, and what its statistics say, are those of the README', (t) => {
+  using heap = new Heap()
+  const rows = rowsOf('README.md', '| option of `BufferPool` |')
+  const defaults = new Map(rows.map(([name, value]) => [name!.replaceAll('`', ''), value!.replaceAll('`', '')]))
+  t.deepEqual([...defaults.keys()].sort(), Object.keys(POOL_OPTIONS).sort())
+  const checked = checkPoolOptions({ size: 4096, heap })
+  t.is(defaults.get('max'), `${checked.shape.most}; ${checked.mostWhenShared} once it is shared`)
+  t.is(defaults.get('min'), String(checked.min))
+  const [, mebibytes, buffers] = /^(\d+) MiB, but room for (\d+)$/.exec(defaults.get('idleBytes')!)!
+  t.is(checked.idleMost * 4096, Number(mebibytes) * MIB)
+  t.is(checkPoolOptions({ size: 2 ** 30, heap }).idleMost, Number(buffers))
+  t.is(defaults.get('trimMs'), String(checked.trimMs))
+  t.regex(checked.tag, /^pool \d+$/)
+  t.is(defaults.get('tag'), 'pool 1, pool 2, …')
+  t.deepEqual([checked.shape.zero, defaults.get('zero')], [0, 'false'])
+  t.is(defaults.get('alignment'), '16')
+  using pool = new BufferPool({ size: 10, heap })
+  const shown = /pool\.stats\(\)\) +\/\/ \{ ([^}]+) \}/.exec(textOf('README.md'))
+  t.deepEqual(shown![1]!.split(', '), Object.keys(pool.stats()))
+})
+
+test('the tables are laid out, and as long, as the text on architecture draws them', (t) => {
+  const text = textOf('ARCHITECTURE.md')
+  const units = { KiB: KIB, MiB: MIB, GiB: 2 ** 30 }
+  const drawn = [...text.matchAll(/^ +│ (\S[^│]+?) +│ +(\d+) (KiB|MiB|GiB) /gm)]
+  const ends = new Map<string, number>()
+  let end = 0
+  for (const [, name, amount, unit] of drawn) {
+    end += Number(amount) * units[unit as 'KiB']
+    ends.set(name!, end)
+  }
+  const own = { isDefault: false, shared: false, debug: false }
+  const tiers = TCMalloc.create(openMapper({}), { limitBytes: 2 ** 35, cacheBytes: 0, releaseRate: 0, ...own })
+  t.teardown(() => tiers.close())
+  const { tables } = tiers
+  const starts = {
+    "thread slots' words": tables.pageClass.byteOffset,
+    'class per page': tables.pageDirty.byteOffset,
+    'slot areas': tables.passes.byteOffset,
+    'pass slots': tables.spans.byteOffset,
+    'span entries': tables.states.byteOffset,
+    'object states': tables.states.byteOffset + tables.states.byteLength,
+  }
+  for (const [name, start] of Object.entries(starts)) t.is(ends.get(name), Math.ceil(start / 2 ** 16) * 2 ** 16, name)
+  t.is(drawn.length, Object.keys(starts).length + 2)
+  const perPage = [Page.Granules, SpanEntry.Bytes, Page.Granules + SpanEntry.Bytes + 2]
+  t.deepEqual(
+    said(
+      t,
+      'ARCHITECTURE.md',
+      /take (\d+) bytes of states, (\d+) of span entry, 1 of class and 1 of dirt: (\d+) bytes/
+    ),
+    perPage
+  )
 })
