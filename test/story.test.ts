@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { ROOT, run } from './support/child.ts'
+import { endsWithParent } from './support/orphan.ts'
 import { exact, numbersOf, readStory, samplesOf, textOf } from './support/story.ts'
 
 const story = readStory()
@@ -239,25 +238,5 @@ test('a script says which arguments it takes, and ends at once with others', asy
   }
 })
 
-/** Whether a process runs: one that nobody waits for is not gone, but has ended. */
-function runs(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
-}
-
-test('a child of a script ends when the script is killed', async (t) => {
-  const parent = spawn(process.execPath, ['examples/story/11-same-graph.js', '5000000'], { cwd: ROOT, stdio: 'ignore' })
-  let children: number[] = []
-  for (let i = 0; i < 500 && children.length === 0; i++) {
-    await sleep(20)
-    children = numbersOf(readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8')).map(Number)
-  }
-  t.is(children.length, 1)
-  parent.kill('SIGKILL')
-  const start = performance.now()
-  while (runs(children[0]!) && performance.now() - start < 5000) await sleep(20)
-  t.false(runs(children[0]!))
-})
+test('a child of a script ends when the script is killed', (t) =>
+  endsWithParent(t, ['examples/story/11-same-graph.js', '5000000']))

@@ -14,6 +14,15 @@ export interface ChildReplayOptions {
 
 const run = promisify(execFile)
 
+/** The variable by which a replay knows that it is a child, and whose. */
+const PARENT = 'SPANHEAP_REPLAY_PARENT'
+
+/** Ends this process if it is the child of one that is gone: nobody waits for its report then. */
+export function endWithParent(): void {
+  const parent = process.env[PARENT]
+  if (parent !== undefined && Number(parent) !== process.ppid) process.exit(1)
+}
+
 /** Replays a trace in a process of its own, so that nothing of another replay is left in it. @throws AllocatorError `ERR_TRACE_INVALID` */
 export async function replayInChild(
   path: string,
@@ -25,7 +34,7 @@ export async function replayInChild(
   if (events !== undefined) args.push('--events', String(events))
   if (touch) args.push('--touch')
   try {
-    const { stdout } = await run(process.execPath, args)
+    const { stdout } = await run(process.execPath, args, { env: { ...process.env, [PARENT]: String(process.pid) } })
     return JSON.parse(stdout) as ReplayReport
   } catch (error) {
     const { stderr } = error as { stderr?: string }

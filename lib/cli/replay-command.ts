@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { type AllocatorName, type ReplayOptions, type ReplayReport, replay } from '../trace/replay.ts'
 import { replayThreads } from '../trace/replay-threads.ts'
 import { readTrace } from '../trace/trace.ts'
+import { endWithParent } from './replay-child.ts'
 import { bytes, nanoseconds } from './units.ts'
 
 /** The options of `spanheap replay`, as the command line has checked them. */
@@ -30,7 +31,10 @@ export async function runReplay(path: string, options: ReplayCommandOptions, com
     rounds: options.rounds,
     touch: options.touch,
     ledger: options.ledger,
-    onRound: (round) => bar?.update(round),
+    onRound: (round) => {
+      bar?.update(round)
+      endWithParent()
+    },
   }
   let report: ReplayReport
   try {

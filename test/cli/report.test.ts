@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import type { ReplayReport } from '../../lib/trace/replay.ts'
 import { ROOT, reportOf, run } from '../support/child.ts'
+import { endsWithParent } from '../support/orphan.ts'
 import { type TraceEvent, writeTrace } from '../support/trace-file.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'spanheap-test-'))
@@ -135,3 +136,6 @@ test('where the system refuses direct another mapping, the report says at which 
   t.deepEqual(report.stopped, { event: 2, errno: 'ENOMEM' })
   t.like(report, { events: 3, rounds: 1, endMappedBytes: 0, syscalls: { mmap: 2, munmap: 2 } })
 })
+
+test('a replay of a comparison ends when the comparison is killed', (t) =>
+  endsWithParent(t, [main, 'compare', '--rounds', '100000']))
