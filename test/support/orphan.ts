@@ -19,7 +19,7 @@ export async function endsWithParent(t: ExecutionContext, args: readonly string[
   let child = 0
   for (let i = 0; i < 500 && child === 0; i++) {
     await sleep(20)
-    child = Number.parseInt(readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8')) || 0
+    child = Number.parseInt(readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8'), 10) || 0
   }
   t.not(child, 0)
   parent.kill('SIGKILL')
