@@ -119,10 +119,13 @@ class SimulatedMapping implements Mapping {
   readonly reservedBytes: number
   private readonly system: SimulatedMapper
   private readonly inner: Mapping
+  /** 1 for each system page that ever had memory: nothing was written to the others. */
+  private readonly grown: Uint8Array
 
   constructor(system: SimulatedMapper, inner: Mapping) {
     this.system = system
     this.inner = inner
+    this.grown = new Uint8Array(Math.ceil(inner.reservedBytes / system.systemPageSize))
     this.buffer = inner.buffer
     this.reservedBytes = inner.reservedBytes
   }
@@ -139,8 +142,11 @@ class SimulatedMapping implements Mapping {
     const pages = this.wholePages(offset, length)
     const { limitBytes, pagesGrown, systemPageSize } = this.system
     const errno = this.system.record('mmap', offset, length, (pagesGrown + pages) * systemPageSize > limitBytes)
-    if (errno === 0) this.system.pagesGrown += pages
-    return errno
+    if (errno !== 0) return errno
+    this.system.pagesGrown += pages
+    const first = offset / systemPageSize
+    this.grown.fill(1, first, first + pages)
+    return 0
   }
 
   claim(bytes: number, most: number): boolean {
@@ -153,7 +159,13 @@ class SimulatedMapping implements Mapping {
     if (errno !== 0) return errno
     this.system.pagesReleased += pages
     // By words: V8 fills shared memory element by element, 1 GiB of bytes takes it over a second.
-    new BigUint64Array(this.buffer, offset, length / 8).fill(this.system.releaseZeroes ? 0n : UNDEFINED_CONTENTS)
+    const contents = this.system.releaseZeroes ? 0n : UNDEFINED_CONTENTS
+    const words = new BigUint64Array(this.buffer, offset, length / 8)
+    const wordsPerPage = this.system.systemPageSize / 8
+    const first = offset / this.system.systemPageSize
+    for (let page = 0; page < pages; page++) {
+      if (this.grown[first + page] === 1) words.fill(contents, page * wordsPerPage, (page + 1) * wordsPerPage)
+    }
     return 0
   }
 
@@ -177,13 +189,10 @@ class SimulatedMapping implements Mapping {
     const wordsPerPage = this.system.systemPageSize / 8
     const words = new BigInt64Array(this.buffer, 0, Math.floor(this.buffer.byteLength / 8))
     let touched = 0
-    for (let page = 0; page < words.length; page += wordsPerPage) {
-      for (let i = page; i < page + wordsPerPage && i < words.length; i++) {
-        if (words[i] !== 0n) {
-          touched++
-          break
-        }
-      }
+    for (const [page, isGrown] of this.grown.entries()) {
+      if (isGrown === 0) continue
+      const start = page * wordsPerPage
+      if (words.subarray(start, start + wordsPerPage).some((word) => word !== 0n)) touched++
     }
     return touched
   }

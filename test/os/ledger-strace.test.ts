@@ -6,7 +6,7 @@ import { parseStrace } from '../../bench/strace.ts'
 import { callsOnReservations, firstDifference, type ReplayRequest, straceReplay } from '../support/strace.ts'
 
 /** Enough for growth and releases. SPANHEAP_LEDGER_EVENTS=2000000 plays all of every trace, which takes minutes. */
-const EVENTS = Number(process.env.SPANHEAP_LEDGER_EVENTS ?? 60_000)
+const EVENTS = Number(process.env.SPANHEAP_LEDGER_EVENTS ?? 30_000)
 /** A first fit over one list takes minutes for more. */
 const FREELIST_EVENTS = 5000
 /** Two processes at a time, as strace's stack traces take a processor each. */

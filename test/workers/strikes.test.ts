@@ -12,8 +12,8 @@ import { strikeBuild } from '../support/strike-build.ts'
 
 const MIB = 2 ** 20
 /** Of each operation the first so many points are all struck, and so many of the rest; a long run by hand strikes all. */
-const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 50)
-const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 40)
+const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 30)
+const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 20)
 
 interface Library {
   Heap: typeof Heap
