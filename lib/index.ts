@@ -1,18 +1,13 @@
-export type { Address, Allocator, HeapStats, SyscallCounts } from './allocator.ts'
-export type {
-  ArrayOf,
-  BufferOptions,
-  DetailedStats,
-  OwnerStats,
-  TypedArrayConstructor,
-} from './buffers/heap-buffers.ts'
+export type { Address, Allocator, HeapStats, SyscallCounts } from './base/allocator.ts'
+export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './base/errors.ts'
+export type { ArrayOf, BufferOptions, TypedArrayConstructor } from './buffers/heap-buffers.ts'
 export type { LeakLevel, LeakReport } from './buffers/leak-watch.ts'
+export type { DetailedStats, OwnerStats } from './buffers/owner-stats.ts'
 export type { PassedBlock } from './buffers/passed-block.ts'
-export { Channel, type ChannelOptions, type ChannelToken, type PeerCounts } from './channel.ts'
+export { Channel, type ChannelOptions, type ChannelToken, type PeerCounts } from './channel/channel.ts'
 export type { MisuseReport } from './debug/misuse.ts'
-export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './errors.ts'
-export { Heap } from './heap.ts'
-export type { AttachOptions, HeapOptions } from './heap-options.ts'
+export { Heap } from './heap/heap.ts'
+export type { AttachOptions, HeapOptions } from './heap/heap-options.ts'
 export { Arena, type ArenaOptions, type ArenaToken } from './lifetime/arena.ts'
 export { Block } from './lifetime/block.ts'
 export { HandleTable, type HandleTableOptions, type HandleTableToken } from './lifetime/handle-table.ts'
@@ -28,4 +23,4 @@ export type { PoolStats } from './pool/pool-stats.ts'
 export type { ReadOptions, ReadSource } from './pool/read.ts'
 export type { PoolBuffer } from './pool/recycled-buffers.ts'
 export type { WriteOptions } from './pool/write.ts'
-export type { HeapToken } from './token.ts'
+export type { HeapToken } from './tcmalloc/token.ts'

@@ -15,7 +15,7 @@ namespace spanheap {
 
 class Mapping;
 
-// The states of an isolated block, as lib/memory/object-state.ts has them: while V8 holds its memory, and from when a
+// The states of an isolated block, as lib/tcmalloc/object-state.ts has them: while V8 holds its memory, and from when a
 // thread has taken it off the list of those that V8 has let go of until that thread has freed it.
 enum IsolatedState : int8_t { kIsolated = -7, kCollected = -8 };
 

@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { LeakWatch } from '../lib/buffers/leak-watch.ts'
-import { Heap } from '../lib/heap.ts'
-import { Attachment } from '../lib/heap-options.ts'
-import { openMapper } from '../lib/os/machine.ts'
+import { Heap } from '../lib/heap/heap.ts'
+import { Attachment } from '../lib/heap/heap-options.ts'
+import { openMapper } from '../lib/os/open-mapper.ts'
 import { TCMalloc } from '../lib/tcmalloc/tcmalloc.ts'
 
 /**

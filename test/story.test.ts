@@ -225,7 +225,7 @@ test('a script says which arguments it takes, and ends at once with others', asy
   for (const { script } of samples) {
     // What an integer is they have from one place; its bounds are a script's own.
     const counts = script === '11-same-graph' ? wrong : [wrong[0]!, wrong.at(-2)!, wrong.at(-1)!]
-    const tries = script === '07-tiers' ? counts.map((count) => ['traces/jq.mtrc.gz', ...count]) : counts
+    const tries = script === '07-tiers' ? counts.map((count) => ['tools/traces/jq.mtrc.gz', ...count]) : counts
     if (script === '07-tiers') tries.push(['nothing'], ['README.md'])
     await Promise.all(
       tries.map(async (args) => {

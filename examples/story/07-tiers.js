@@ -10,7 +10,7 @@ const SMALL = 256 * 1024
 const MEDIUM = 1024 * 1024
 const USAGE = '[TRACE [EVENTS]]'
 const most = integerArgument(USAGE, { at: 3, standard: 60_000, least: 1, most: 10_000_000 })
-const words = traceOf(process.argv[2] ?? new URL('../../traces/jq.mtrc.gz', import.meta.url))
+const words = traceOf(process.argv[2] ?? new URL('../../tools/traces/jq.mtrc.gz', import.meta.url))
 
 let heap = new Heap({ limitBytes: 2 ** 30 })
 let before = heap.stats()

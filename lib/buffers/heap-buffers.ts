@@ -1,18 +1,19 @@
 import { constants } from 'node:buffer'
 import { types } from 'node:util'
-import type { Address, Allocator, HeapStats } from '../allocator.ts'
-import { checkAlignment, checkBoolean, checkCount, checkOptions, type OptionNames } from '../arguments.ts'
-import { type AllocatorError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
+import type { Address, Allocator } from '../base/allocator.ts'
+import { checkAlignment, checkBoolean, checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { type AllocatorError, outOfMemory, outOfRange, wrongType } from '../base/errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
-import { ObjectState } from '../memory/object-state.ts'
 import { Granule } from '../memory/page.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
+import { ObjectState } from '../tcmalloc/object-state.ts'
 import type { PassSlots } from '../tcmalloc/pass-slots.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 import { wrongAddress } from '../tcmalloc/wrong-address.ts'
 import { HeapView } from './heap-view.ts'
 import { IsolatedBuffers } from './isolated.ts'
 import type { LeakWatch, Watched } from './leak-watch.ts'
+import type { OwnerStats } from './owner-stats.ts'
 import { checkPassed, type PassedBlock, passedBlock, stalePass } from './passed-block.ts'
 
 /** What a block that is watched is longer by: its number, at the end of its usable bytes. */
@@ -68,22 +69,6 @@ interface Place {
   readonly offset: number
   readonly owner: object
   readonly key: number
-}
-
-/** What buffers with one tag come to. */
-export interface OwnerStats {
-  /** The tag; undefined for buffers that are watched and have none. */
-  tag: string | undefined
-  /** How many there are. */
-  buffers: number
-  /** What they hold, all together. */
-  bytes: number
-}
-
-/** A heap's figures, and whose its buffers are. */
-export interface DetailedStats extends HeapStats {
-  /** Buffers that this thread watches, and those of its pools, by tag. */
-  owners: OwnerStats[]
 }
 
 /** The heap whose blocks buffers are over. */

@@ -1,11 +1,11 @@
-import type { Address } from '../allocator.ts'
-import { AllocatorError } from '../errors.ts'
+import type { Address } from '../base/allocator.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Granule } from '../memory/page.ts'
 import { type IsolatedBlocks, NoBlock } from '../tcmalloc/isolated-blocks.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 import { notOurs } from '../tcmalloc/wrong-address.ts'
-import type { OwnerStats } from './heap-buffers.ts'
 import { HeapView } from './heap-view.ts'
+import type { OwnerStats } from './owner-stats.ts'
 
 /** So many tagged buffers of a thread, at least, before those are looked for that are gone. */
 const LEAST_PRUNED = 64

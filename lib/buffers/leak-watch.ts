@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
-import { checkChoice } from '../arguments.ts'
-import { emitWarning } from '../warning.ts'
+import { checkChoice } from '../base/arguments.ts'
+import { emitWarning } from '../base/warning.ts'
 import { callersIn, callStack } from './call-stack.ts'
 
 /** How many of the buffers are watched: none, one in 8192, or all. */

@@ -1,4 +1,4 @@
-import { type AllocatorError, staleHandle, wrongType } from '../errors.ts'
+import { type AllocatorError, staleHandle, wrongType } from '../base/errors.ts'
 
 /**
  * What `pass` of a heap or a pool gives, and `adopt` takes: a plain object that survives structured clone, to be sent by `postMessage`,

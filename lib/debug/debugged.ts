@@ -1,5 +1,5 @@
-import type { Address } from '../allocator.ts'
-import { checkViewLength } from '../arguments.ts'
+import type { Address } from '../base/allocator.ts'
+import { checkViewLength } from '../base/arguments.ts'
 import type { BufferOptions } from '../buffers/heap-buffers.ts'
 import type { Mapper } from '../os/mapper.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'

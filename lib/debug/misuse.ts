@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
+import { AllocatorError, type AllocatorErrorCode } from '../base/errors.ts'
+import { emitWarning } from '../base/warning.ts'
 import { callersIn } from '../buffers/call-stack.ts'
-import { AllocatorError, type AllocatorErrorCode } from '../errors.ts'
-import { emitWarning } from '../warning.ts'
 
 /** What debug mode has found wrong, as told to the diagnostics channel `spanheap:misuse`. */
 export interface MisuseReport {

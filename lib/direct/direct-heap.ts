@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import type { Address, Allocator, HeapStats } from '../allocator.ts'
+import type { Address, Allocator, HeapStats } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkCount,
@@ -7,14 +7,14 @@ import {
   checkOptions,
   checkViewLength,
   type OptionNames,
-} from '../arguments.ts'
-import { AllocatorError, closedError, outOfMemory, outOfRange } from '../errors.ts'
+} from '../base/arguments.ts'
+import { AllocatorError, closedError, outOfMemory, outOfRange } from '../base/errors.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
-import { defaultLimitBytes } from '../os/machine.ts'
 import type { SystemCall } from '../os/mapper.ts'
 import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts'
+import { defaultLimitBytes } from '../os/open-mapper.ts'
 import { residentBytesOf } from '../os/resident.ts'
-import { makePrintable, staysHere } from '../printed.ts'
 
 /** What the entry of one block takes in V8's map of blocks: the entry itself and the object that it names. */
 const BLOCK_METADATA_BYTES = 96

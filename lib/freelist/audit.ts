@@ -1,4 +1,4 @@
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
 import type { Collector } from './collector.ts'
 import type { ListAllocator } from './list-allocator.ts'
 

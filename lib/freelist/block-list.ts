@@ -1,4 +1,4 @@
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Granule, Page } from '../memory/page.ts'
 import type { HeapWords } from './heap-words.ts'
 import { Header, HeaderSize, State, Type } from './object-header.ts'

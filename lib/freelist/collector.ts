@@ -1,4 +1,4 @@
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Granule } from '../memory/page.ts'
 import { overwritten } from './block-list.ts'
 import type { ListAllocator } from './list-allocator.ts'

@@ -1,4 +1,4 @@
-import { type Address, type Allocator, closedStats, type HeapStats } from '../allocator.ts'
+import { type Address, type Allocator, closedStats, type HeapStats } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkChoice,
@@ -8,16 +8,16 @@ import {
   checkSupported,
   checkViewLength,
   type OptionNames,
-} from '../arguments.ts'
-import { AllocatorError, closedError, outOfMemory } from '../errors.ts'
+} from '../base/arguments.ts'
+import { AllocatorError, closedError, outOfMemory } from '../base/errors.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 import { BlockBytes } from '../memory/block-bytes.ts'
 import { Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
 import { checkHeapLimit } from '../memory/reservation.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
-import { openMapper } from '../os/machine.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
-import { makePrintable, staysHere } from '../printed.ts'
+import { openMapper } from '../os/open-mapper.ts'
 import { audit } from './audit.ts'
 import { Collector } from './collector.ts'
 import { checkGrowth, type Growth } from './growth.ts'

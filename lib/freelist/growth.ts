@@ -1,7 +1,6 @@
-import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../arguments.ts'
-import { outOfRange, wrongType } from '../errors.ts'
-import { MOST_HEAP_BYTES } from '../memory/page.ts'
-import { roundUp } from '../memory/tables.ts'
+import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
+import { MOST_HEAP_BYTES, roundUp } from '../memory/page.ts'
 
 /**
  * By how much the heap grows where no block fits. The more at a time, the fewer system calls: `exact` asks for what the

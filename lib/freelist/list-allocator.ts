@@ -1,6 +1,5 @@
-import { Granule, Page } from '../memory/page.ts'
+import { Granule, Page, roundUp } from '../memory/page.ts'
 import { type Limit, reserve } from '../memory/reservation.ts'
-import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { BlockList } from './block-list.ts'
 import { type GrowthPolicy, growthBytes } from './growth.ts'

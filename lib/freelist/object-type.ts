@@ -1,5 +1,5 @@
-import { checkCount, checkOptions, checkPointerOffsets, type OptionNames } from '../arguments.ts'
-import { outOfRange, wrongType } from '../errors.ts'
+import { checkCount, checkOptions, checkPointerOffsets, type OptionNames } from '../base/arguments.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
 import { MOST_HEAP_BYTES } from '../memory/page.ts'
 
 /** What an object is made of: so many bytes, and references of 8 bytes each at these offsets. */

@@ -1,6 +1,5 @@
-import { Granule, MOST_SYSTEM_PAGE_BYTES, Page } from '../memory/page.ts'
+import { Granule, MOST_SYSTEM_PAGE_BYTES, Page, roundUp } from '../memory/page.ts'
 import { reserveTables } from '../memory/reservation.ts'
-import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 
 /** Start bits grow by so much: what 128 MiB of heap need. */

@@ -1,4 +1,4 @@
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Page } from '../memory/page.ts'
 import type { ManualSpans } from './manual-spans.ts'
 import type { MCache } from './mcache.ts'

@@ -1,4 +1,4 @@
-import { type Address, type Allocator, closedStats, type HeapStats } from '../allocator.ts'
+import { type Address, type Allocator, closedStats, type HeapStats } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkCount,
@@ -7,16 +7,16 @@ import {
   checkSupported,
   checkViewLength,
   type OptionNames,
-} from '../arguments.ts'
-import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../errors.ts'
+} from '../base/arguments.ts'
+import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../base/errors.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32, Page } from '../memory/page.ts'
 import { checkHeapLimit } from '../memory/reservation.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
-import { openMapper } from '../os/machine.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
-import { makePrintable, staysHere } from '../printed.ts'
+import { openMapper } from '../os/open-mapper.ts'
 import type { CycleRecord, GoMemStats } from './mem-stats.ts'
 import { GoSmall } from './size-class.ts'
 import { Word8 } from './span.ts'

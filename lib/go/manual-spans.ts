@@ -1,5 +1,4 @@
-import { Granule, Page } from '../memory/page.ts'
-import { pagesFor } from '../memory/tables.ts'
+import { Granule, Page, pagesFor } from '../memory/page.ts'
 import type { MHeap } from './mheap.ts'
 import type { ObjectBits } from './object-bits.ts'
 import { type GoSizeClasses, SpanClass } from './size-class.ts'

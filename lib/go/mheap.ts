@@ -1,5 +1,4 @@
-import { leastSpanPages, Page } from '../memory/page.ts'
-import { roundUp } from '../memory/tables.ts'
+import { leastSpanPages, Page, roundUp } from '../memory/page.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import type { ObjectBits } from './object-bits.ts'
 import { type GoSizeClasses, SpanClass } from './size-class.ts'

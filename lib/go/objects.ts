@@ -1,6 +1,5 @@
-import type { Address } from '../allocator.ts'
-import { Granule, Page } from '../memory/page.ts'
-import { pagesFor } from '../memory/tables.ts'
+import type { Address } from '../base/allocator.ts'
+import { Granule, Page, pagesFor } from '../memory/page.ts'
 import { windowsOf } from '../memory/word-windows.ts'
 import type { Collector } from './collector.ts'
 import type { MCache } from './mcache.ts'

@@ -1,6 +1,5 @@
-import { MOST_SYSTEM_PAGE_BYTES } from '../memory/page.ts'
+import { MOST_SYSTEM_PAGE_BYTES, roundUp } from '../memory/page.ts'
 import { reserveTables } from '../memory/reservation.ts'
-import { roundUp } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 import { PageAlloc } from './page-alloc.ts'
 import { Bits, PageEntry, SpanEntry } from './span.ts'

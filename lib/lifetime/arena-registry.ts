@@ -1,9 +1,9 @@
-import { AllocatorError } from '../errors.ts'
-import { Locks } from '../memory/locks.ts'
-import { ObjectState } from '../memory/object-state.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Page } from '../memory/page.ts'
-import { Span, SpanEntry } from '../memory/span.ts'
+import { ObjectState } from '../tcmalloc/object-state.ts'
+import { Span, SpanEntry } from '../tcmalloc/span.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
+import { Locks } from '../threads/locks.ts'
 
 /** The registry's own words, in `TCMalloc.arenaWords`. */
 const enum Word {

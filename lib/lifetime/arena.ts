@@ -1,18 +1,18 @@
 import { constants } from 'node:buffer'
-import type { Address } from '../allocator.ts'
-import { checkChoice, checkCount, checkInteger, checkOptions, type OptionNames } from '../arguments.ts'
+import type { Address } from '../base/allocator.ts'
+import { checkChoice, checkCount, checkInteger, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { AllocatorError, invalidToken, outOfMemory, outOfRange, staleHandle, wrongType } from '../base/errors.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 import {
   type ArrayOf,
   arrayOver,
   checkArrayBytes,
   type HeapBuffers,
-  type OwnerStats,
   type TypedArrayConstructor,
 } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
-import { AllocatorError, invalidToken, outOfMemory, outOfRange, staleHandle, wrongType } from '../errors.ts'
+import type { OwnerStats } from '../buffers/owner-stats.ts'
 import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
-import { makePrintable, staysHere } from '../printed.ts'
 import type { ArenaPlace, LocalArena } from './arena-registry.ts'
 import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
 

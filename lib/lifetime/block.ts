@@ -1,6 +1,8 @@
 import { constants } from 'node:buffer'
-import type { Address } from '../allocator.ts'
-import { checkCount } from '../arguments.ts'
+import type { Address } from '../base/allocator.ts'
+import { checkCount } from '../base/arguments.ts'
+import { AllocatorError, outOfRange, staleHandle } from '../base/errors.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 import {
   type ArrayOf,
   arrayOver,
@@ -10,9 +12,7 @@ import {
   type TypedArrayConstructor,
 } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
-import { AllocatorError, outOfRange, staleHandle } from '../errors.ts'
 import { Granule } from '../memory/page.ts'
-import { makePrintable, staysHere } from '../printed.ts'
 import { checkIsOpen, type HostHeap } from './host-heap.ts'
 
 /** One for all: to make a symbol takes 100 ns. */

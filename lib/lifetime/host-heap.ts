@@ -1,8 +1,8 @@
-import type { Address, Allocator } from '../allocator.ts'
-import { closedError } from '../errors.ts'
-import type { ThreadSlots } from '../memory/thread-slots.ts'
+import type { Address, Allocator } from '../base/allocator.ts'
+import { closedError } from '../base/errors.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
-import { notAHeap } from '../token.ts'
+import { notAHeap } from '../tcmalloc/token.ts'
+import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { ArenaRegistry } from './arena-registry.ts'
 
 /** What blocks, handles and arenas need of a heap, which is made of them and so in a layer above. */

@@ -48,3 +48,13 @@ export const MOST_SYSTEM_PAGE_BYTES = 65536
 export function leastSpanPages(systemPageSize: number): number {
   return Math.max(1, systemPageSize >>> Page.Shift)
 }
+
+/** The least multiple of `unit` that is `value` or more. */
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}
+
+/** Pages in `bytes`, rounded up. */
+export function pagesFor(bytes: number): number {
+  return Math.ceil(bytes / 2 ** Page.Shift)
+}

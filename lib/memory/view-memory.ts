@@ -1,6 +1,6 @@
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
+import { warnOnce } from '../base/warning.ts'
 import type { Mapping } from '../os/mapper.ts'
-import { warnOnce } from '../warning.ts'
 
 const TAKEN =
   'a byte stream or ArrayBuffer.prototype.transfer has taken the ArrayBuffer of a heap’s buffers: those made before have length 0 now. Give it a copy, or an isolated buffer'

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath, URL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
 import type { SystemCall } from './mapper.ts'
 import { prebuiltPath } from './prebuilt.ts'
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { isArrayBuffer } from 'node:util/types'
 import { markAsUntransferable } from 'node:worker_threads'
-import type { SyscallCounts } from '../allocator.ts'
+import type { SyscallCounts } from '../base/allocator.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 
 /**

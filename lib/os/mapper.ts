@@ -1,4 +1,4 @@
-import type { SyscallCounts } from '../allocator.ts'
+import type { SyscallCounts } from '../base/allocator.ts'
 
 /** One system call as the ledger keeps it. */
 export interface SystemCall {

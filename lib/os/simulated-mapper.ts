@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
-import type { SyscallCounts } from '../allocator.ts'
-import { checkOptions, type OptionNames } from '../arguments.ts'
-import { makePrintable, staysHere } from '../printed.ts'
+import type { SyscallCounts } from '../base/allocator.ts'
+import { checkOptions, type OptionNames } from '../base/arguments.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 import { GrowableMapper } from './growable-mapper.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 

@@ -1,5 +1,5 @@
-import type { OptionNames } from '../arguments.ts'
-import { wrongType } from '../errors.ts'
+import type { OptionNames } from '../base/arguments.ts'
+import { wrongType } from '../base/errors.ts'
 
 /** What can be called off. */
 export interface Abortable {

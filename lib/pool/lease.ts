@@ -1,5 +1,5 @@
-import { AllocatorError } from '../errors.ts'
-import { makePrintable, staysHere } from '../printed.ts'
+import { AllocatorError } from '../base/errors.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
 
 /** What a lease needs of its pool. */
 export interface Lender<B> {

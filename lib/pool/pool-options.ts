@@ -1,9 +1,9 @@
 import { constants } from 'node:buffer'
-import { checkAlignment, checkChoice, checkInteger, checkOptions, type OptionNames } from '../arguments.ts'
+import { checkAlignment, checkChoice, checkInteger, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { wrongType } from '../base/errors.ts'
 import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
-import { wrongType } from '../errors.ts'
-import { Heap } from '../heap.ts'
-import { notAHeap } from '../token.ts'
+import { Heap } from '../heap/heap.ts'
+import { notAHeap } from '../tcmalloc/token.ts'
 import type { PoolShape } from './pool-slots.ts'
 
 /** Buffers that a pool may have at most, whatever it was told. */

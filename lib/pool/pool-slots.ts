@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto'
-import type { Heap } from '../heap.ts'
+import type { Heap } from '../heap/heap.ts'
 import { Granule } from '../memory/page.ts'
-import { Seats } from '../memory/seats.ts'
-import { inTagBits, Tag, type ThreadSlots } from '../memory/thread-slots.ts'
+import { Seats } from '../threads/seats.ts'
+import { inTagBits, Tag, type ThreadSlots } from '../threads/thread-slots.ts'
 
 /** "POOL", and the version of the words' layout. */
 const MAGIC = 0x504f_4f02

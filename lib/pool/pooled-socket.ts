@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import { type ConnectOpts, connect, type NetConnectOpts, Server, type ServerOpts, type Socket } from 'node:net'
-import { AllocatorError } from '../errors.ts'
+import { AllocatorError } from '../base/errors.ts'
 import type { Lease } from './lease.ts'
 
 /** Chunks that wait to be read before a socket is paused. */

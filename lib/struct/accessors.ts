@@ -1,14 +1,24 @@
 import { types } from 'node:util'
-import { outOfRange, wrongType } from '../errors.ts'
-import { hideFromCopies } from '../printed.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
+import { hideFromCopies } from '../base/printed.ts'
 import { checkBits, checkPointer, checkSafe, FITS, numberError, unsafe } from './checks.ts'
-import { alignmentAt, type Codec, codecOfField } from './codecs.ts'
+import { alignmentAt, type Codec } from './codec.ts'
+import { codecOfField } from './codecs.ts'
 import { type Access, type Body, bodyOf, never } from './emit.ts'
 import * as Insides from './insides.ts'
 import { NUMBERS } from './kinds.ts'
-import type { FieldLayout } from './layout.ts'
-import { CursorBase, checkedIndex, type Hold, type Part, RecordBase, readable, wrongIndex } from './record.ts'
-import type { AnyStruct } from './shapes.ts'
+import {
+  CursorBase,
+  checkedIndex,
+  type Hold,
+  type Part,
+  type RecordAccessors,
+  RecordBase,
+  readable,
+  wrongIndex,
+} from './record.ts'
+import type { AnyStruct } from './record-types.ts'
+import type { FieldLayout } from './shape.ts'
 import type { Views } from './views.ts'
 
 type Base = abstract new () => object
@@ -47,7 +57,7 @@ export interface FieldAccess {
 }
 
 /** How the records of a struct are read and written where their offsets are multiples of `alignment`. */
-export class StructAccessors {
+export class StructAccessors implements RecordAccessors {
   readonly struct: AnyStruct
   readonly alignment: number
   readonly size: number

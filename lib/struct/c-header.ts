@@ -1,6 +1,5 @@
 import { NUMBERS } from './kinds.ts'
-import type { FieldLayout, Layout } from './layout.ts'
-import type { Shape } from './types.ts'
+import type { FieldLayout, Shape, StructLayout } from './shape.ts'
 
 /** Keywords of C from C89 to C23 and of C++ to C++23, whose headers may include this one, and what gcc makes of them in GNU mode. */
 const KEYWORDS =
@@ -27,15 +26,15 @@ const LIMITS =
 const MOST_TOLD = 200
 
 /** The header of a struct: those that it contains come first. C11 and later can include it, and C++11 and later. */
-export function headerOf(layout: Layout): string {
-  const names = new Map<Layout, string>()
+export function headerOf(layout: StructLayout): string {
+  const names = new Map<StructLayout, string>()
   const parts: string[] = []
   declare(layout, names, parts)
   const headers = ['assert', 'stdalign', 'stdbool', 'stddef', 'stdint'].map((name) => `#include <${name}.h>`)
   return [...headers, '', ...parts, ''].join('\n')
 }
 
-function declare(layout: Layout, names: Map<Layout, string>, parts: string[]): string {
+function declare(layout: StructLayout, names: Map<StructLayout, string>, parts: string[]): string {
   const known = names.get(layout)
   if (known !== undefined) return known
   const name = nameInC(identifierOf(layout.name), new Set(names.values()))
@@ -69,7 +68,7 @@ function identifierOf(name: string): string {
 }
 
 /** The name in C of each field. Those that need no other one keep theirs. */
-function fieldNames({ fields }: Layout): Map<string, string> {
+function fieldNames({ fields }: StructLayout): Map<string, string> {
   const names = new Map(fields.filter(({ name }) => !isReserved(name)).map(({ name }) => [name, name]))
   const used = new Set(names.values())
   for (const { name } of fields) {
@@ -96,12 +95,12 @@ function isReserved(name: string): boolean {
   return WORDS.has(name) || /^_[_A-Z]/.test(name) || INTEGERS.test(name) || LIMITS.test(name)
 }
 
-function member({ shape }: FieldLayout, name: string, structName: (layout: Layout) => string): string {
+function member({ shape }: FieldLayout, name: string, structName: (layout: StructLayout) => string): string {
   let dimensions = ''
   let inner = shape
   while (inner.is === 'array') {
     dimensions += `[${inner.length}]`
-    inner = inner.element.shape
+    inner = inner.element
   }
   const own = inner.is === 'bytes' || inner.is === 'text' ? `[${inner.length}]` : ''
   const bits = inner.is === 'bits' ? ` : ${inner.width}` : ''

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
-import { outOfRange, wrongType } from '../errors.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 
 /**

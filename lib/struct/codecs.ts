@@ -1,42 +1,11 @@
-import { endianness } from 'node:os'
-import { outOfRange, wrongType } from '../errors.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
 import { checkBits, checkBytes, checkNumberOf, checkPointer, checkSafe, checkText } from './checks.ts'
+import { alignmentAt, type Codec, type Place } from './codec.ts'
 import { arrayCodec } from './field-array.ts'
-import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
-import { extentOf, type FieldLayout } from './layout.ts'
-import type { Endian, Shape } from './types.ts'
+import { isBig, isForeign, NUMBERS, type NumberKind } from './kinds.ts'
+import { extentOf } from './layout.ts'
+import type { FieldLayout, Shape } from './shape.ts'
 import type { Views } from './views.ts'
-
-/** The machine's own order of bytes. */
-const NATIVE: Endian = endianness() === 'LE' ? 'little' : 'big'
-
-/** How one type is read and written at an offset of views. Accessors are made from these where nothing faster is known. */
-export interface Codec {
-  read(views: Views, offset: number): unknown
-  write(views: Views, offset: number, value: unknown): void
-  /** As data that JSON can hold. */
-  plain(views: Views, offset: number): unknown
-}
-
-/** What a codec is to know of where it is used. */
-export interface Place {
-  /** What errors call it. */
-  readonly name: string
-  /** Offsets that it is used with are multiples of this power of two. */
-  readonly alignment: number
-  /** Whether writes are checked. */
-  readonly checked: boolean
-}
-
-/** Whether numbers of an order are stored in another than the machine's. */
-export function isForeign(endian: Endian | undefined): boolean {
-  return endian !== undefined && endian !== NATIVE
-}
-
-/** What an offset that is a multiple of `alignment` is still a multiple of, `offset` bytes on. */
-export function alignmentAt(alignment: number, offset: number): number {
-  return offset === 0 ? alignment : Math.min(alignment, 2 ** (31 - Math.clz32(offset & -offset)))
-}
 
 /** The codec of a field, for the offset of its struct plus its own. */
 export function codecOfField(field: FieldLayout, place: Place): Codec {
@@ -79,17 +48,14 @@ export function codecOf(shape: Shape, place: Place): Codec {
     case 'bits':
       throw new TypeError('a bit field has no codec of its own')
     case 'array':
-      return arrayCodec(codecOf(shape.element.shape, elementPlace(shape, place)), shape, name)
-    case 'struct': {
-      const { Part, unitShift, plain, assign } = shape.struct.accessors(place.alignment)
-      const read = (v: Views, o: number) => new Part(v, o >> unitShift, 0)
-      return { read, write: assign, plain }
-    }
+      return arrayCodec(codecOf(shape.element, elementPlace(shape, place)), shape, name)
+    case 'struct':
+      return shape.struct.codec(place.alignment)
   }
 }
 
 function elementPlace({ element }: Shape & { is: 'array' }, { name, alignment, checked }: Place): Place {
-  return { name: `an element of ${name}`, alignment: alignmentAt(alignment, extentOf(element.shape).size), checked }
+  return { name: `an element of ${name}`, alignment: alignmentAt(alignment, extentOf(element).size), checked }
 }
 
 interface RawNumber {

@@ -1,9 +1,8 @@
-import { makePrintable, staysHere } from '../printed.ts'
-import { isForeign } from './codecs.ts'
-import { NUMBERS, type NumberKind } from './kinds.ts'
-import type { FieldLayout } from './layout.ts'
+import { makePrintable, staysHere } from '../base/printed.ts'
+import type { NumberType } from './field-types.ts'
+import { isForeign, NUMBERS, type NumberKind } from './kinds.ts'
 import { indexError } from './record.ts'
-import type { NumberType } from './types.ts'
+import type { FieldLayout } from './shape.ts'
 import type { Views } from './views.ts'
 
 /** The typed array of each kind of number. */

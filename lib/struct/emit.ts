@@ -1,7 +1,6 @@
 import type { FITS } from './checks.ts'
-import { isForeign } from './codecs.ts'
-import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
-import type { FieldLayout } from './layout.ts'
+import { isBig, isForeign, NUMBERS, type NumberKind } from './kinds.ts'
+import type { FieldLayout } from './shape.ts'
 
 /** The bodies of a getter and a setter; the setter's value is `x`. What they use beside `this` is in {@link HELPERS}. */
 export interface Body {

@@ -1,12 +1,13 @@
 import { inspect } from 'node:util'
-import { checkCount } from '../arguments.ts'
-import { outOfRange, wrongType } from '../errors.ts'
-import { hideFromCopies, printed } from '../printed.ts'
-import type { Codec } from './codecs.ts'
+import { checkCount } from '../base/arguments.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
+import { hideFromCopies, printed } from '../base/printed.ts'
+import type { Codec } from './codec.ts'
+import type { FieldArray } from './field-types.ts'
 import * as Insides from './insides.ts'
 import { extentOf } from './layout.ts'
 import { contentsOf, type Part } from './record.ts'
-import type { FieldArray, Shape } from './types.ts'
+import type { Shape } from './shape.ts'
 import type { Views } from './views.ts'
 
 /** What an array in a record is made of. */
@@ -96,7 +97,7 @@ function plainAll({ element, length, stride }: ArrayTraits, views: Views, offset
 
 /** The codec of an array in a record. */
 export function arrayCodec(element: Codec, shape: Shape & { is: 'array' }, name: string): Codec {
-  const traits = { element, length: shape.length, stride: extentOf(shape.element.shape).size, name }
+  const traits = { element, length: shape.length, stride: extentOf(shape.element).size, name }
   return {
     read: (views, offset) => new RecordArray(traits, views, offset),
     write: (views, offset, value) => assignAll(traits, views, offset, value),

@@ -1,31 +1,13 @@
 export { type ArrayByKind, Column, type ValuesOf } from './column.ts'
-export type { NumberKind } from './kinds.ts'
-export type { BitRange, FieldLayout, Layout, Padding } from './layout.ts'
-export type {
-  AnyRecord,
-  AnyStruct,
-  ColumnsCursor,
-  Fields,
-  FieldValues,
-  ReadOf,
-  RecordMethods,
-  StructCursor,
-  StructRecord,
-  Values,
-  WriteOf,
-} from './shapes.ts'
-export { type Struct, type StructOptions, struct } from './struct.ts'
-export type { StructArray } from './struct-array.ts'
-export type { ColumnOf, StructColumns } from './struct-columns.ts'
 export {
   array,
   be,
   bits,
   bool,
   bytes,
-  type Endian,
   enumeration,
   type FieldArray,
+  type Fields,
   type FieldType,
   type FieldTypes,
   f32,
@@ -44,4 +26,22 @@ export {
   u16,
   u32,
   u64,
-} from './types.ts'
+} from './field-types.ts'
+export type { Endian, NumberKind } from './kinds.ts'
+export type { Layout } from './layout.ts'
+export type {
+  AnyRecord,
+  AnyStruct,
+  ColumnsCursor,
+  FieldValues,
+  ReadOf,
+  RecordMethods,
+  StructCursor,
+  StructRecord,
+  Values,
+  WriteOf,
+} from './record-types.ts'
+export type { BitRange, FieldLayout, Padding, RecordType, StructLayout } from './shape.ts'
+export { type Struct, type StructOptions, struct } from './struct.ts'
+export type { StructArray } from './struct-array.ts'
+export type { ColumnOf, StructColumns } from './struct-columns.ts'

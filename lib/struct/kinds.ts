@@ -1,3 +1,5 @@
+import { endianness } from 'node:os'
+
 /** A struct's most bytes: a record that starts in the first half of a window of 2 GiB then ends in it. */
 export const MOST_STRUCT_BYTES = 2 ** 30
 /** The most bytes of an array of records: its typed arrays then have indices below 2^31. */
@@ -33,4 +35,15 @@ export const NUMBERS: Readonly<Record<NumberKind, NumberTraits>> = {
 /** Whether numbers of a kind are bigints. */
 export function isBig(kind: NumberKind): boolean {
   return kind === 'i64' || kind === 'u64'
+}
+
+/** The order of a number's bytes. */
+export type Endian = 'little' | 'big'
+
+/** The machine's own order of bytes. */
+const NATIVE: Endian = endianness() === 'LE' ? 'little' : 'big'
+
+/** Whether numbers of an order are stored in another than the machine's. */
+export function isForeign(endian: Endian | undefined): boolean {
+  return endian !== undefined && endian !== NATIVE
 }

@@ -1,5 +1,4 @@
-import type { FieldLayout, Layout } from './layout.ts'
-import type { Shape } from './types.ts'
+import type { FieldLayout, Shape, StructLayout } from './shape.ts'
 
 /** A type in a few words. */
 export function describeShape(shape: Shape): string {
@@ -19,14 +18,14 @@ export function describeShape(shape: Shape): string {
     case 'bits':
       return `${shape.kind} : ${shape.width}`
     case 'array':
-      return `${describeShape(shape.element.shape)}[${shape.length}]`
+      return `${describeShape(shape.element)}[${shape.length}]`
     case 'struct':
       return shape.struct.name
   }
 }
 
 /** A table of offsets, sizes and types. */
-export function tableOf(layout: Layout): string {
+export function tableOf(layout: StructLayout): string {
   const rows = [
     ...layout.fields.map((field) => ({ at: field.offset, cells: [place(field), extent(field), describe(field)] })),
     ...layout.padding.map(({ offset, size }) => ({ at: offset, cells: [String(offset), String(size), '(padding)'] })),

@@ -1,45 +1,13 @@
 import { inspect } from 'node:util'
-import { outOfRange, wrongType } from '../errors.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
 import { headerOf } from './c-header.ts'
-import { MOST_STRUCT_BYTES, NUMBERS } from './kinds.ts'
+import { type Fields, shapeOf, withDefaultOrder } from './field-types.ts'
+import { type Endian, MOST_STRUCT_BYTES, NUMBERS } from './kinds.ts'
 import { tableOf } from './layout-text.ts'
-import type { AnyStruct, Fields } from './shapes.ts'
-import { type Endian, type Shape, shapeOf, withDefaultOrder } from './types.ts'
-
-/** Where a bit field is. */
-export interface BitRange {
-  /** Its first bit in the byte at the field's offset, from the lowest on: 0 to 7. */
-  readonly first: number
-  /** How many bits. */
-  readonly width: number
-}
-
-/** Where a field is. */
-export interface FieldLayout {
-  /** The name of the property. */
-  readonly name: string
-  /** What it holds. */
-  readonly shape: Shape
-  /** Bytes from the start of the struct; of a bit field, the byte that its first bit is in. */
-  readonly offset: number
-  /** Bytes; of a bit field, those that it has bits in. */
-  readonly size: number
-  /** What gcc aligns the type to, outside a packed struct. */
-  readonly alignment: number
-  /** Of a bit field: its bits. */
-  readonly bits?: BitRange
-}
-
-/** Bytes that no field has. */
-export interface Padding {
-  /** Bytes from the start of the struct. */
-  readonly offset: number
-  /** How many bytes. */
-  readonly size: number
-}
+import type { FieldLayout, Padding, Shape, StructLayout } from './shape.ts'
 
 /** How a struct lies in memory: as gcc lays it out on x86-64 (System V ABI). */
-export class Layout {
+export class Layout implements StructLayout {
   /** The struct's name. */
   readonly name: string
   /** Bytes, a multiple of the alignment. */
@@ -104,11 +72,11 @@ export function extentOf(shape: Shape): { size: number; alignment: number } {
     case 'pointer':
       return { size: 8, alignment: 8 }
     case 'array': {
-      const { size, alignment } = extentOf(shape.element.shape)
+      const { size, alignment } = extentOf(shape.element)
       return { size: size * shape.length, alignment }
     }
     case 'struct': {
-      const { size, alignment } = (shape.struct as AnyStruct).layout()
+      const { size, alignment } = shape.struct.layout()
       return { size, alignment }
     }
   }

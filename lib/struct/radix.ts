@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { isForeign } from './codecs.ts'
+import { isForeign } from './kinds.ts'
 
 /** Digits of half a key, low ones first: a table of counts then takes 8 KiB and stays in the cache. */
 const DIGITS = [

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
-import { AllocatorError, invalidValue, outOfRange, wrongType } from '../errors.ts'
-import { hideFromCopies, printed } from '../printed.ts'
-import type { StructAccessors } from './accessors.ts'
+import { AllocatorError, invalidValue, outOfRange, wrongType } from '../base/errors.ts'
+import { hideFromCopies, printed } from '../base/printed.ts'
 import * as Insides from './insides.ts'
-import type { AnyStruct } from './shapes.ts'
+import type { AnyStruct } from './record-types.ts'
+import type { RecordType } from './shape.ts'
 import { FREED, type Views } from './views.ts'
 
 /** What a record is to its block. */
@@ -15,6 +15,18 @@ export const enum Hold {
   Start = 1,
   /** It starts the block, and owns it. */
   Own = 2,
+}
+
+/** How the records of a struct are shown and written: what they ask of the accessors that their class was made by. */
+export interface RecordAccessors {
+  readonly struct: AnyStruct
+  readonly fields: ReadonlyMap<string, unknown>
+  /** A record as plain data. */
+  plain(views: Views, offset: number): Record<string, unknown>
+  /** The same for what shows it: a field that can't be read says why. */
+  shown(views: Views, offset: number): Record<string, unknown>
+  /** Writes the fields that are given. */
+  assign(views: Views, offset: number, values: unknown): void
 }
 
 /** A part of a record that was read: it is made once, and then put where the record is. */
@@ -34,7 +46,7 @@ export const NoField: object = new Proxy(Object.prototype, {
 export abstract class FieldsBase {
   abstract [Insides.views](): Views
   abstract [Insides.offset](): number
-  abstract [Insides.accessors](): StructAccessors
+  abstract [Insides.accessors](): RecordAccessors
 
   get address(): number {
     const views = this[Insides.views]()
@@ -105,7 +117,7 @@ export function contentsOf(name: string, views: Views, facts: () => unknown): st
 }
 
 /** The struct that a pointer leads to. */
-function targetOf(struct: AnyStruct, target: string | (() => AnyStruct)): AnyStruct {
+function targetOf(struct: AnyStruct, target: string | (() => RecordType)): RecordType {
   if (typeof target === 'function') return target()
   if (target !== struct.name)
     throw outOfRange('a pointer by name', `to ${struct.name} itself; give others by a function`, target)

@@ -1,7 +1,7 @@
-import { outOfRange } from '../errors.ts'
+import { outOfRange } from '../base/errors.ts'
 import type { Column } from './column.ts'
-import type { FieldLayout } from './layout.ts'
 import { keysOfBigints, keysOfNumbers, radixOrder } from './radix.ts'
+import type { FieldLayout } from './shape.ts'
 import type { Views } from './views.ts'
 
 type Key = number | bigint | string | boolean

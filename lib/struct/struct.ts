@@ -1,14 +1,17 @@
 import { inspect } from 'node:util'
-import { checkBoolean, checkChoice, checkCount, checkOptions, type OptionNames } from '../arguments.ts'
-import { outOfRange, wrongType } from '../errors.ts'
-import type { Heap } from '../heap.ts'
+import { checkBoolean, checkChoice, checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { outOfRange, wrongType } from '../base/errors.ts'
+import type { Heap } from '../heap/heap.ts'
 import { StructAccessors } from './accessors.ts'
+import type { Codec } from './codec.ts'
+import type { Fields, FieldTypes } from './field-types.ts'
+import type { Endian } from './kinds.ts'
 import { checkFields, type Layout, layOut } from './layout.ts'
 import { Hold } from './record.ts'
-import type { AnyStruct, Fields, FieldValues, RecordMethods, StructRecord, Values } from './shapes.ts'
+import type { AnyStruct, FieldValues, RecordMethods, StructRecord, Values } from './record-types.ts'
+import type { Shape } from './shape.ts'
 import { allocateArray, arrayBytes, arrayOver, checkHeap, type StructArray } from './struct-array.ts'
 import { ColumnsTraits, StructColumns } from './struct-columns.ts'
-import type { Endian, FieldTypes, Shape } from './types.ts'
 import { blockViews, windowAt } from './views.ts'
 
 /** How a struct is laid out. */
@@ -107,7 +110,12 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   }
 
   /** @internal */
-  accessors(alignment: number): StructAccessors {
+  codec(alignment: number): Codec {
+    const { Part, unitShift, plain, assign } = this.accessors(alignment)
+    return { read: (views, offset) => new Part(views, offset >> unitShift, Hold.Part), write: assign, plain }
+  }
+
+  private accessors(alignment: number): StructAccessors {
     const useful = Math.min(alignment, this.#laidOut.alignment)
     let accessors = this.#byAlignment.get(useful)
     if (accessors === undefined) {

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { closedError, staleHandle } from '../errors.ts'
-import type { Heap } from '../heap.ts'
+import { closedError, staleHandle } from '../base/errors.ts'
+import type { Heap } from '../heap/heap.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'
 
 /** A window starts at a multiple of this, and is twice as long: so what starts in its first half ends in it. */

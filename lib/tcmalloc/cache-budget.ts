@@ -1,8 +1,8 @@
-import type { Locks } from '../memory/locks.ts'
-import type { Tables } from '../memory/tables.ts'
-import { SlotState } from '../memory/thread-slots.ts'
+import type { Locks } from '../threads/locks.ts'
+import { SlotState } from '../threads/thread-slots.ts'
 import { Control, HeapWord, Lock } from './control.ts'
-import { Cache } from './thread-cache.ts'
+import { Cache } from './slot-area.ts'
+import type { Tables } from './tables.ts'
 
 /** What a cache takes of the common budget, or of another cache's, at a time (gperftools' kStealAmount). */
 const STEP_BYTES = 64 * 1024

@@ -1,11 +1,11 @@
-import { fillStates, isCached, ObjectState, slotOfState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
-import { Location, locationOf, Span, SpanEntry } from '../memory/span.ts'
-import type { Tables } from '../memory/tables.ts'
 import { Control, HeapWord } from './control.ts'
+import { fillStates, isCached, ObjectState, slotOfState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
-import { Cache } from './thread-cache.ts'
+import { Cache } from './slot-area.ts'
+import { Location, locationOf, Span, SpanEntry } from './span.ts'
+import type { Tables } from './tables.ts'
 
 /** Spans with free objects are kept in this many lists by how full they are (google/tcmalloc's kNumLists). */
 const OCCUPANCY_LISTS = 8

@@ -1,9 +1,10 @@
-import { ObjectState } from '../memory/object-state.ts'
 import { Granule } from '../memory/page.ts'
-import type { Tables } from '../memory/tables.ts'
 import type { Isolation, Mapping } from '../os/mapper.ts'
 import { HeapWord } from './control.ts'
-import { Cache, type ThreadCache } from './thread-cache.ts'
+import { ObjectState } from './object-state.ts'
+import { Cache } from './slot-area.ts'
+import type { Tables } from './tables.ts'
+import type { ThreadCache } from './thread-cache.ts'
 
 /** So many blocks are freed on a slow path at most, which takes it some 50 microseconds: a worker may leave many thousands. */
 const MOST_AT_ONCE = 256

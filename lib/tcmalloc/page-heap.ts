@@ -1,13 +1,13 @@
-import { AllocatorError } from '../errors.ts'
-import type { Locks } from '../memory/locks.ts'
-import { ObjectState } from '../memory/object-state.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { leastSpanPages, MOST_HEAP_BYTES, Page } from '../memory/page.ts'
-import { Location, locationOf, Span, SpanEntry, slotOf } from '../memory/span.ts'
-import type { Tables } from '../memory/tables.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
+import type { Locks } from '../threads/locks.ts'
 import { Control, HeapWord, Lock } from './control.ts'
+import { ObjectState } from './object-state.ts'
+import { Location, locationOf, Span, SpanEntry, slotOf } from './span.ts'
 import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
 import { Child } from './span-tree.ts'
+import type { Tables } from './tables.ts'
 
 /** The heap grows by at least this much: 1 MiB (gperftools' kMinSystemAlloc). */
 const LEAST_GROWTH_PAGES = 128

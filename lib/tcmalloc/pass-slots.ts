@@ -1,12 +1,12 @@
-import { AllocatorError } from '../errors.ts'
-import { ObjectState } from '../memory/object-state.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Granule } from '../memory/page.ts'
-import { PassSlot, PassState, PassWord } from '../memory/pass-slot.ts'
 import { tablesRefused } from '../memory/reservation.ts'
-import type { Tables } from '../memory/tables.ts'
-import { inTagBits } from '../memory/thread-slots.ts'
+import { inTagBits } from '../threads/thread-slots.ts'
 import { HeapWord } from './control.ts'
-import { Cache } from './thread-cache.ts'
+import { ObjectState } from './object-state.ts'
+import { PassSlot, PassState, PassWord } from './pass-slot.ts'
+import { Cache } from './slot-area.ts'
+import type { Tables } from './tables.ts'
 
 /** So many slots are looked at for a free one before one is taken that was never used: under a microsecond. */
 const LOOKS = 64

@@ -1,8 +1,8 @@
-import { Locks } from '../memory/locks.ts'
-import { ObjectState } from '../memory/object-state.ts'
 import { Granule } from '../memory/page.ts'
-import type { ThreadSlots } from '../memory/thread-slots.ts'
 import type { Mapping } from '../os/mapper.ts'
+import { Locks } from '../threads/locks.ts'
+import type { ThreadSlots } from '../threads/thread-slots.ts'
+import { ObjectState } from './object-state.ts'
 
 /** The words of the quarantine. All but Granules are read and written under the lock. */
 const enum Word {

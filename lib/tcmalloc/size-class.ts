@@ -14,7 +14,7 @@ export const enum Small {
 }
 
 /** An object of less would have no state of its own. */
-export const LEAST_OBJECT_BYTES = Granule.Bytes
+export const LEAST_OBJECT_BYTES: number = Granule.Bytes
 
 /** A transfer between a thread cache and the central cache moves at most this many bytes, or two objects. */
 const BATCH_BYTES = 64 * 1024

@@ -1,9 +1,9 @@
-import { ObjectState } from '../memory/object-state.ts'
 import { Page } from '../memory/page.ts'
-import { Location, Span, SpanEntry } from '../memory/span.ts'
-import type { Tables } from '../memory/tables.ts'
+import { ObjectState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
-import { Cache } from './thread-cache.ts'
+import { Cache } from './slot-area.ts'
+import { Location, Span, SpanEntry } from './span.ts'
+import type { Tables } from './tables.ts'
 
 /** What a slot keeps, 4 MiB at most. */
 const enum Kept {

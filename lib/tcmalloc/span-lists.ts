@@ -1,4 +1,4 @@
-import { Span, SpanEntry } from '../memory/span.ts'
+import { Span, SpanEntry } from './span.ts'
 import { SpanTree } from './span-tree.ts'
 
 /**

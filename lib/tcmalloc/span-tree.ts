@@ -1,4 +1,4 @@
-import { Span, SpanEntry } from '../memory/span.ts'
+import { Span, SpanEntry } from './span.ts'
 
 /** The words of a free span's entry that name the subtrees of what comes before it and behind it. */
 export const enum Child {

@@ -1,62 +1,21 @@
-import type { Locks } from '../memory/locks.ts'
-import { ObjectState, slotState } from '../memory/object-state.ts'
 import { Granule, Page } from '../memory/page.ts'
-import type { Tables } from '../memory/tables.ts'
+import type { Locks } from '../threads/locks.ts'
 import type { CacheBudget } from './cache-budget.ts'
 import { Lock } from './control.ts'
+import { ObjectState, slotState } from './object-state.ts'
 import type { SizeClassTable } from './size-class.ts'
+import { Cache, isOpen } from './slot-area.ts'
 import { SpanCache } from './span-cache.ts'
-import { StackLayout } from './stack-layout.ts'
+import type { StackLayout } from './stack-layout.ts'
+import type { Tables } from './tables.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
-/** A stack holds at most this many batches, and at most 4 MiB: a slot's stacks then take 347 KiB when all are full. */
-const MOST_BATCHES = 64
-const MOST_STACK_BYTES = 4 * 2 ** 20
 /** A trip to the central cache moves a quarter of what the stack may hold, or a batch where that is more. */
 const TRIP_SHIFT = 2
 /** So often may a stack that has grown beyond a batch overflow before it must shrink (kMaxOverages). */
 const MOST_OVERAGES = 3
 /** A cache that has used up its budget looks for idle stacks once in so many trips to the central cache. */
 const TRIPS_BETWEEN_SCAVENGES = 64
-
-/** The words of a slot's area. Its owner writes them; others read them, and write only what is said so. */
-export const enum Cache {
-  // Per class, of which there are 127 at most: from word 0 on the index of the top entry, and from these on:
-  Limit = 128, // the index that the top may not pass
-  LowWater = 256, // the length at the last scavenge; Missed if the stack was found empty since
-  Overages = 384,
-  // Once:
-  ClaimedBytes = 512, // of all limits together
-  BudgetBytes = 513, // what they may come to; written under the lock Budget, by others too
-  Trips = 514, // that wanted a limit raised, since the last scavenge
-  Busy = 515, // 1 while the owner is on a slow path: found 1 at the start of one, it was struck in the one before
-  HandedOut = 516, // granules that came from other tiers less those that went back, stacks included
-  // The span cache's:
-  SpanRoom = 517, // bytes that its spans may come to; claimed as a limit is
-  NextSpan = 518, // whose turn it is to go back where all places are taken, from 0
-  NextLength = 519, // which of the lengths is overwritten next, from 0
-  Spans = 520, // the pages where the kept spans start, 0 where there is none; four words
-  Lengths = 524, // in pages, those of which a span was freed lately and not kept; four words
-  /** Per class, the span from which the slot takes; see CentralCache. Written under the lock of the class. */
-  OwnSpan = 528,
-  /** The granule of an isolated block that the owner is about to free, or 0. The shim writes it as it takes the block from its list. */
-  Taken = 656,
-  /** The granule of an object that is on no stack, while it is given back. A full stack has no place behind its top: there the next one begins. */
-  Surrendered = 657,
-  Stacks = 658,
-  /** A low-water mark below 0: there were too few. */
-  Missed = -1,
-}
-
-/** Where the stacks are in a slot's area. */
-export function threadCacheLayout(classes: SizeClassTable): StackLayout {
-  return new StackLayout(classes, Cache.Stacks, MOST_BATCHES, MOST_STACK_BYTES)
-}
-
-/** Whether a slot's area holds a cache: one that was readied, and not closed since. */
-export function isOpen(area: Int32Array): boolean {
-  return area[Cache.Limit]! < 0
-}
 
 /**
  * The thread cache: per class a stack of free objects that belong to one thread slot. Only that thread touches it, so the

@@ -1,9 +1,9 @@
-import { ObjectState } from '../memory/object-state.ts'
-import type { Tables } from '../memory/tables.ts'
 import type { CentralCache } from './central-cache.ts'
 import { Control } from './control.ts'
+import { ObjectState } from './object-state.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { StackLayout } from './stack-layout.ts'
+import type { Tables } from './tables.ts'
 
 /** TCMalloc keeps up to 64 batches per class between the thread caches and the spans, and at most 1 MiB. */
 const MOST_BATCHES = 64

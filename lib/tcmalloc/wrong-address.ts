@@ -1,6 +1,6 @@
-import { AllocatorError } from '../errors.ts'
-import { isFree, isHandedOut, ObjectState } from '../memory/object-state.ts'
+import { AllocatorError } from '../base/errors.ts'
 import { Granule, Page } from '../memory/page.ts'
+import { isFree, isHandedOut, ObjectState } from './object-state.ts'
 import type { TCMalloc } from './tcmalloc.ts'
 
 /** The error for an address where a live block was expected: what it is instead. */

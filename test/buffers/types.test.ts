@@ -1,6 +1,6 @@
 import { isArrayBuffer, isSharedArrayBuffer } from 'node:util/types'
 import test from 'ava'
-import { Heap } from '../../lib/heap.ts'
+import { Heap } from '../../lib/heap/heap.ts'
 import { BufferPool } from '../../lib/pool/buffer-pool.ts'
 
 class Samples extends Float32Array {

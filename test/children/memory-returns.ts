@@ -1,7 +1,7 @@
 // Fills a heap with so many bytes of small and large blocks, writes to all of them, frees them and releases what is free;
 // reports how much was resident, of the objects and of the tables apart, at each step: `memory-returns.js BYTES`.
 import { Heap } from '../../lib/index.ts'
-import { openMapper } from '../../lib/os/machine.ts'
+import { openMapper } from '../../lib/os/open-mapper.ts'
 import { type AddressRange, residentBytesOf } from '../../lib/os/resident.ts'
 
 /** Resident bytes. */

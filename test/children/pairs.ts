@@ -1,5 +1,5 @@
 /** Prints how many garbage collections ten million pairs of malloc and free bring on, or as many small objects. */
-import { Heap } from '../../lib/heap.ts'
+import { Heap } from '../../lib/heap/heap.ts'
 import { collectionsDuring } from '../support/collections.ts'
 
 const PAIRS = 10_000_000

@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { Heap } from '../../lib/index.ts'
-import { Locks } from '../../lib/memory/locks.ts'
 import { Control, Lock } from '../../lib/tcmalloc/control.ts'
+import { Locks } from '../../lib/threads/locks.ts'
 import { childScript } from '../support/child.ts'
 
 const WORKERS = 4

@@ -1,10 +1,10 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Granule } from '../../lib/memory/page.ts'
-import { SlotState, ThreadSlots } from '../../lib/memory/thread-slots.ts'
 import type { Mapping } from '../../lib/os/mapper.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { POISON, QUARANTINE_WORDS, Quarantine } from '../../lib/tcmalloc/quarantine.ts'
+import { SlotState, ThreadSlots } from '../../lib/threads/thread-slots.ts'
 
 const MIB = 2 ** 20
 /** Blocks of these tests are all so long, in bytes, one behind the other. */

@@ -83,7 +83,7 @@ test('what is in no language that a test knows isn’t there, and what isn’t r
 })
 
 test('each error code has a section of its own, in the order of the code', (t) => {
-  const source = readFileSync(join(ROOT, 'lib/errors.ts'), 'utf8')
+  const source = readFileSync(join(ROOT, 'lib/base/errors.ts'), 'utf8')
   const codes = [...source.matchAll(/^ {2}\| '(ERR_\w+)'$/gm)].map(([, code]) => code!)
   t.true(codes.length > 15)
   const guide = readFileSync(join(ROOT, 'docs/troubleshooting.md'), 'utf8')

@@ -2,10 +2,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT, run } from '../support/child.ts'
 
-const { scripts, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-  scripts: Record<string, string>
-  bin: Record<string, string>
-}
+const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+/** The command `spanheap` of the package spanheap-tools. */
+const COMMAND = 'dist/tools/cli/main.js'
 /** What npm does without a script. */
 const OF_NPM = ['ci', 'install', 'rebuild', 'pack']
 /** Files that stand for the reader's own. */
@@ -34,7 +33,7 @@ async function faultOfCommand([program, ...args]: string[]): Promise<string | un
     case 'node':
       return faultOfNode(args)
     case 'npx':
-      if (args[0]! in bin) return faultOfSpanheap(args.slice(1))
+      if (args[0] === 'spanheap') return faultOfSpanheap(args.slice(1))
       return existsSync(join(ROOT, 'node_modules/.bin', args[0]!)) ? missing(args.filter(isPath)) : `no ${args[0]}`
     default:
       return `${program} isn't known`
@@ -54,7 +53,7 @@ async function faultOfNpm([command, ...args]: string[]): Promise<string | undefi
 async function faultOfNode(args: string[]): Promise<string | undefined> {
   const at = args.findIndex((arg) => !arg.startsWith('-'))
   const script = args[at]!
-  if (script === 'dist/lib/cli/main.js') return faultOfSpanheap(args.slice(at + 1))
+  if (script === COMMAND) return faultOfSpanheap(args.slice(at + 1))
   const fault = missing([script])
   if (fault !== undefined) return fault
   const source = readFileSync(join(ROOT, script), 'utf8')
@@ -67,7 +66,7 @@ async function faultOfNode(args: string[]): Promise<string | undefined> {
 async function faultOfSpanheap([command, ...args]: string[]): Promise<string | undefined> {
   if (command === '…' || command === undefined) return undefined
   if (!helps.has(command)) {
-    const text = run(process.execPath, [join(ROOT, bin.spanheap!), command, '--help']).then(({ stdout }) => stdout)
+    const text = run(process.execPath, [join(ROOT, COMMAND), command, '--help']).then(({ stdout }) => stdout)
     helps.set(command, text)
   }
   const help = await helps.get(command)!

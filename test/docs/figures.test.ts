@@ -5,12 +5,12 @@ import test, { type ExecutionContext } from 'ava'
 import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
 import { BufferPool, Heap } from '../../lib/index.ts'
 import { Page } from '../../lib/memory/page.ts'
-import { SpanEntry } from '../../lib/memory/span.ts'
-import { openMapper } from '../../lib/os/machine.ts'
+import { openMapper } from '../../lib/os/open-mapper.ts'
 import { checkPoolOptions, POOL_OPTIONS } from '../../lib/pool/pool-options.ts'
 import { generateSizeClasses } from '../../lib/tcmalloc/size-class.ts'
+import { SpanEntry } from '../../lib/tcmalloc/span.ts'
 import { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
-import { readTrace } from '../../lib/trace/trace.ts'
+import { readTrace } from '../../tools/trace/trace.ts'
 import { ROOT, run } from '../support/child.ts'
 
 const KIB = 2 ** 10
@@ -71,7 +71,7 @@ test('the table of traces is right', (t) => {
   const rows = rowsOf('docs/traces.md', '| file | what ran |')
   t.is(rows.length, 6)
   for (const [file, , ...figures] of rows) {
-    const trace = readTrace(join(ROOT, 'traces', file!.replaceAll('`', '')))
+    const trace = readTrace(join(ROOT, 'tools/traces', file!.replaceAll('`', '')))
     let asked = 0
     let live = 0
     const byThread = new Array<number>(trace.threads).fill(0)
@@ -97,7 +97,7 @@ test('the story’s replays make the calls that it says', async (t) => {
   for (const [, command, mmap, other, count] of lines) {
     const { stdout, stderr } = await run(
       process.execPath,
-      ['dist/lib/cli/main.js', ...command!.split(' '), '--json'],
+      ['dist/tools/cli/main.js', ...command!.split(' '), '--json'],
       120
     )
     t.is(stderr, '')

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { AllocatorError } from '../../lib/errors.ts'
+import { AllocatorError } from '../../lib/base/errors.ts'
 import {
   FreeListHeap,
   type FreeListHeapOptions,

@@ -1,8 +1,8 @@
 import test from 'ava'
-import type { Address } from '../../lib/allocator.ts'
-import type { AllocatorError } from '../../lib/errors.ts'
+import type { Address } from '../../lib/base/allocator.ts'
+import type { AllocatorError } from '../../lib/base/errors.ts'
 import { GoHeap } from '../../lib/go/index.ts'
-import { openMapper } from '../../lib/os/machine.ts'
+import { openMapper } from '../../lib/os/open-mapper.ts'
 import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
 import {
   clearsWhatWasNotTakenBack,

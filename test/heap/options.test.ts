@@ -1,7 +1,7 @@
 import test from 'ava'
 import { DirectHeap } from '../../lib/direct/direct-heap.ts'
-import { Heap } from '../../lib/heap.ts'
-import type { HeapOptions } from '../../lib/heap-options.ts'
+import { Heap } from '../../lib/heap/heap.ts'
+import type { HeapOptions } from '../../lib/heap/heap-options.ts'
 import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
 
 const MIB = 2 ** 20

@@ -1,10 +1,10 @@
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import test from 'ava'
 import { BufferPool, Channel, Heap, type PassedBlock } from '../../lib/index.ts'
-import { PassSlot, PassState, PassWord } from '../../lib/memory/pass-slot.ts'
-import type { Tables } from '../../lib/memory/tables.ts'
 import { HeapWord } from '../../lib/tcmalloc/control.ts'
+import { PassSlot, PassState, PassWord } from '../../lib/tcmalloc/pass-slot.ts'
 import type { PassSlots } from '../../lib/tcmalloc/pass-slots.ts'
+import type { Tables } from '../../lib/tcmalloc/tables.ts'
 
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 

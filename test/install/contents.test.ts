@@ -7,16 +7,19 @@ import { Installation } from '../support/installation.ts'
 const installation = new Installation()
 let tarball: string
 let files: string[]
+let tools: string[]
+
+async function listed(packed: string): Promise<string[]> {
+  const { stdout } = await run('tar', ['-tzf', packed])
+  const names = stdout.trim().split('\n')
+  return names.map((name) => name.replace(/^package\//, '')).sort()
+}
 
 test.before(async (t) => {
-  t.timeout(120_000)
+  t.timeout(180_000)
   tarball = await installation.pack({ prebuilt: true })
-  const listed = await run('tar', ['-tzf', tarball])
-  files = listed.stdout
-    .trim()
-    .split('\n')
-    .map((name) => name.replace(/^package\//, ''))
-    .sort()
+  files = await listed(tarball)
+  tools = await listed(await installation.packTools())
 })
 
 test.after.always(() => installation.remove())
@@ -31,18 +34,11 @@ const compiled = (source: string) => `dist/${source.replace(/ts$/, 'js')}`
 const types = (source: string) => source.replace(/\.(c?)ts$/, '.d.$1ts')
 
 test('the package holds what is needed, and nothing else', (t) => {
-  const library = inFolder('lib')
-  const ofTheCommandOnly = /^lib\/(trace|record|advise|cli)\//
+  const library = inFolder('lib').filter((source) => source.endsWith('ts'))
   const expected = [
     ...library.map(compiled),
-    ...library.filter((source) => !ofTheCommandOnly.test(source)).map((source) => `dist/${types(source)}`),
-    ...inFolder('bench')
-      .filter((name) => /^bench\/(?!report\/).*\.ts$/.test(name))
-      .map(compiled),
-    'dist/bench/report/charts.js',
-    'bench/README.md',
-    'bench/report/style.css',
-    ...['bench/native', 'native', 'recorder', 'traces', 'docs', 'examples'].flatMap(inFolder),
+    ...library.map((source) => `dist/${types(source)}`),
+    ...['native', 'docs', 'examples'].flatMap(inFolder),
     'binding.gyp',
     'scripts/install.mjs',
     'package.json',
@@ -58,6 +54,21 @@ test('the package holds what is needed, and nothing else', (t) => {
     files.filter((name) => !prebuilt.includes(name)),
     expected
   )
+})
+
+test('the package of tools holds what is needed, and nothing else', (t) => {
+  const sources = inFolder('tools').map((name) => name.slice('tools/'.length))
+  const expected = [
+    ...sources.filter((name) => /^(?!test\/|dist\/|bench\/report\/).*\.c?ts$/.test(name)).map(compiled),
+    ...sources.filter((name) => /^(bench\/native|record\/recorder|traces)\//.test(name)),
+    'bench/README.md',
+    'bench/report/style.css',
+    'dist/bench/report/charts.js',
+    'README.md',
+    'LICENSE',
+    'package.json',
+  ].sort()
+  t.deepEqual(tools, expected)
 })
 
 test('no file that is packed refers to a source map, since none is', (t) => {

@@ -12,7 +12,8 @@ let installed: string
 test.before(async (t) => {
   t.timeout(240_000)
   installed = installation.project('installed')
-  const { status, stderr } = await installation.install(installed, await installation.pack({ prebuilt: true }))
+  const tarballs = [await installation.pack({ prebuilt: true }), await installation.packTools()]
+  const { status, stderr } = await installation.install(installed, tarballs)
   if (status !== 0) throw new Error(stderr)
 })
 
@@ -32,9 +33,11 @@ const NATIVE = { status: 0, stdout: 'native', stderr: '' }
 
 test('with a prebuilt binary that fits, nothing is built, and nothing but runtime dependencies comes along', (t) => {
   t.false(existsSync(join(installed, 'node_modules/spanheap/build')))
-  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   const there = readdirSync(join(installed, 'node_modules'))
-  for (const name of Object.keys(dependencies)) t.true(there.includes(name), name)
+  for (const manifest of ['package.json', 'tools/package.json']) {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, manifest), 'utf8'))
+    for (const name of Object.keys(dependencies)) t.true(there.includes(name), name)
+  }
   t.false(there.includes('esbuild') || there.includes('typescript'))
 })
 
@@ -144,7 +147,7 @@ test('under c8', async (t) => {
   t.deepEqual(covered, [join(project, 'main.mjs')])
 })
 
-test('the command, without what only developers have', async (t) => {
+test('the command of spanheap-tools, without what only developers have', async (t) => {
   t.timeout(180_000)
   const project = projectWith('command', {
     'app.mjs': 'for (let i = 0; i < 1000; i++) Buffer.alloc(1000 + i)',
@@ -155,7 +158,7 @@ test('the command, without what only developers have', async (t) => {
     return ended.stdout
   }
   const few = ['--events', '2000', '--rounds', '1']
-  t.regex(await spanheap('compare', 'node_modules/spanheap/traces/sqlite.mtrc.gz', ...few), /sqlite/)
+  t.regex(await spanheap('compare', 'sqlite', ...few), /sqlite/)
   await spanheap('record', '-o', 'app.mtrc.gz', '--', 'node', 'app.mjs')
   t.regex(await spanheap('replay', 'app.mtrc.gz', '--allocator', 'tcmalloc', ...few), /\d/)
   t.regex(await spanheap('advise', 'app.mtrc.gz', ...few), /\d/)

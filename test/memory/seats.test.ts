@@ -1,6 +1,6 @@
 import test from 'ava'
-import { Seats } from '../../lib/memory/seats.ts'
-import { SlotState, ThreadSlots } from '../../lib/memory/thread-slots.ts'
+import { Seats } from '../../lib/threads/seats.ts'
+import { SlotState, ThreadSlots } from '../../lib/threads/thread-slots.ts'
 
 /** Three seats behind a word of something else, for threads of which the first `live` live. */
 function open(live: number) {

@@ -5,7 +5,7 @@ import type { AddressInfo, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ArrayOf, TypedArrayConstructor } from '../../lib/buffers/heap-buffers.ts'
-import { Heap } from '../../lib/heap.ts'
+import { Heap } from '../../lib/heap/heap.ts'
 
 /** The versions of Node that the table shows. */
 export const VERSIONS = [20, 22, 24, 26] as const

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Heap } from '../../lib/heap.ts'
+import { Heap } from '../../lib/heap/heap.ts'
 import {
   closeMemories,
   expectBytes,

@@ -3,7 +3,7 @@ import { tmpdir, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { cgroupMemoryLimit } from '../../lib/os/cgroup.ts'
-import { machineMemory } from '../../lib/os/machine.ts'
+import { machineMemory } from '../../lib/os/open-mapper.ts'
 
 const MIB = 2 ** 20
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import test, { type ExecutionContext } from 'ava'
 import { AllocatorError, Heap } from '../../lib/index.ts'
-import { openMapper } from '../../lib/os/machine.ts'
+import { openMapper } from '../../lib/os/open-mapper.ts'
 import { SimulatedMapper, type SimulatedSystem } from '../../lib/testing/index.ts'
 import { collectGarbage } from '../support/garbage.ts'
 import { HeapModel, type Occupancy, occupancyFor } from '../support/model.ts'

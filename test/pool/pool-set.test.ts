@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Heap } from '../../lib/heap.ts'
+import { Heap } from '../../lib/heap/heap.ts'
 import { PoolSet } from '../../lib/pool/pool-set.ts'
 
 test('a buffer comes from the smallest pool that has room for it, and goes back there', (t) => {

@@ -42,10 +42,10 @@ async function linesFound(file: string, text: string): Promise<number[]> {
 
 test('no file of the library asks for a built-in by instanceof', async (t) => {
   t.deepEqual(await linesFound('lib/example.ts', BUILT_INS), [7, 8, 9, 10])
-  t.deepEqual(await linesFound('bench/example.ts', BUILT_INS), [])
+  t.deepEqual(await linesFound('tools/bench/example.ts', BUILT_INS), [])
 })
 
 test('no file of the library takes a global that an environment for tests replaces', async (t) => {
   t.deepEqual(await linesFound('lib/pool/example.ts', GLOBALS), [3, 4])
-  t.deepEqual(await linesFound('lib/record/preload/example.cts', GLOBALS), [])
+  t.deepEqual(await linesFound('tools/record/preload/example.cts', GLOBALS), [])
 })

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
 import type { FieldLayout, Fields, Struct } from '../../lib/struct/index.ts'
-import type { Shape } from '../../lib/struct/types.ts'
+import type { Shape } from '../../lib/struct/shape.ts'
 import { ROOT, run } from '../support/child.ts'
 import { Random } from '../support/random.ts'
 import { randomStruct } from '../support/random-struct.ts'
@@ -40,7 +40,7 @@ function valueFor(random: Random, shape: Shape): unknown {
     case 'enumeration':
       return random.pick([...shape.names.keys()])
     case 'array':
-      return Array.from({ length: shape.length }, () => valueFor(random, shape.element.shape))
+      return Array.from({ length: shape.length }, () => valueFor(random, shape.element))
     case 'struct':
       return Object.fromEntries(shape.struct.layout().fields.map((f) => [f.name, valueFor(random, f.shape)]))
   }
@@ -79,7 +79,7 @@ function modelRead(view: DataView, at: number, shape: Shape, bits?: FieldLayout[
       return DECODER.decode(end === -1 ? bytes : bytes.subarray(0, end))
     }
     case 'array': {
-      const { shape: element } = shape.element
+      const { element } = shape
       const size = sizeOf(element)
       return Array.from({ length: shape.length }, (_, i) => modelRead(view, at + i * size, element))
     }
@@ -98,7 +98,7 @@ function numberAt(view: DataView, at: number, kind: string, little: boolean): nu
 }
 
 function sizeOf(shape: Shape): number {
-  if (shape.is === 'array') return shape.length * sizeOf(shape.element.shape)
+  if (shape.is === 'array') return shape.length * sizeOf(shape.element)
   if (shape.is === 'struct') return shape.struct.layout().size
   if (shape.is === 'bytes' || shape.is === 'text') return shape.length
   if (shape.is === 'bool') return 1
@@ -116,8 +116,7 @@ function valuesOf(record: unknown, fields: readonly FieldLayout[]): Holder {
 
 function plainOf(value: unknown, shape: Shape): unknown {
   if (shape.is === 'bytes') return [...(value as Uint8Array)]
-  if (shape.is === 'array')
-    return [...(value as Iterable<unknown>)].map((element) => plainOf(element, shape.element.shape))
+  if (shape.is === 'array') return [...(value as Iterable<unknown>)].map((element) => plainOf(element, shape.element))
   if (shape.is === 'struct') return valuesOf(value, shape.struct.layout().fields)
   return value
 }

@@ -1,4 +1,4 @@
-import { CollectionCounter } from '../../bench/collections.ts'
+import { CollectionCounter } from '../../tools/bench/framework/collections.ts'
 
 /** How many garbage collections something brings on in this thread; steps of marking and callbacks of what was weak count too. */
 export async function collectionsDuring(work: () => void): Promise<number> {

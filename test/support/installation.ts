@@ -44,6 +44,25 @@ export class Installation {
     return join(copy, packed.stdout.trim())
   }
 
+  /** The same of the package of tools. Its types are those of the library that is compiled here. */
+  async packTools(): Promise<string> {
+    const copy = join(this.folder, 'tools')
+    const own = join(ROOT, 'tools')
+    cpSync(own, copy, { recursive: true, filter: (from) => !['dist', 'test'].includes(relative(own, from)) })
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const dist = join(copy, 'dist')
+    await this.succeed(process.execPath, [tsc, '-p', own, '--outDir', dist], own)
+    await this.succeed(process.execPath, ['bench/report/bundle.mjs', join(dist, 'bench/report/charts.js')], own)
+    const packed = await this.npm(copy, 'pack', '--ignore-scripts', '--silent')
+    if (packed.status !== 0) throw new Error(packed.stderr)
+    return join(copy, packed.stdout.trim())
+  }
+
+  private async succeed(command: string, args: readonly string[], cwd: string): Promise<void> {
+    const { status, stdout, stderr } = await run(command, args, INSTALL_SECONDS, { cwd })
+    if (status !== 0) throw new Error(stdout + stderr)
+  }
+
   /** A project with nothing in it but a package.json. */
   project(name: string): string {
     const folder = join(this.folder, name)
@@ -52,9 +71,9 @@ export class Installation {
     return folder
   }
 
-  /** Runs `npm install` of a tarball where there is no compiler. */
-  install(project: string, tarball: string, ...flags: string[]): Promise<Ended> {
-    return this.npm(project, 'install', tarball, '--prefer-offline', '--no-audit', '--no-fund', ...flags)
+  /** Runs `npm install` of tarballs where there is no compiler. */
+  install(project: string, tarballs: string | readonly string[], ...flags: string[]): Promise<Ended> {
+    return this.npm(project, 'install', ...[tarballs].flat(), '--prefer-offline', '--no-audit', '--no-fund', ...flags)
   }
 
   /** Runs Node in a project. */
@@ -76,7 +95,7 @@ function isPackedFrom(path: string): boolean {
   // Maps are left of a measurement of coverage: what is compiled for packing has none.
   if (NOT_COPIED.includes(path) || path.endsWith('.map')) return false
   // Nor is anything packed of the tests, which make folders beside their own, and take them away again.
-  if (/^dist\/(?!(lib|bench)(\/|$))/.test(path)) return false
+  if (/^dist\/(?!lib(\/|$))/.test(path)) return false
   const compiled = /^dist\/(.*?)(?:\.d)?\.(c?)(?:js|ts)$/.exec(path)
   return compiled === null || existsSync(join(ROOT, `${compiled[1]}.${compiled[2]}ts`))
 }

@@ -1,7 +1,4 @@
-import type { Locks } from '../../lib/memory/locks.ts'
 import { leastSpanPages, Page } from '../../lib/memory/page.ts'
-import { Location, Span, SpanEntry } from '../../lib/memory/span.ts'
-import { Tables } from '../../lib/memory/tables.ts'
 import type { Mapping } from '../../lib/os/mapper.ts'
 import { SimulatedMapper, type SimulatedSystem } from '../../lib/os/simulated-mapper.ts'
 import { CacheBudget } from '../../lib/tcmalloc/cache-budget.ts'
@@ -10,8 +7,12 @@ import { Control } from '../../lib/tcmalloc/control.ts'
 import { PageHeap } from '../../lib/tcmalloc/page-heap.ts'
 import { Repair } from '../../lib/tcmalloc/repair.ts'
 import { SizeClassTable } from '../../lib/tcmalloc/size-class.ts'
-import { ThreadCache, threadCacheLayout } from '../../lib/tcmalloc/thread-cache.ts'
+import { threadCacheLayout } from '../../lib/tcmalloc/slot-area.ts'
+import { Location, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
+import { Tables } from '../../lib/tcmalloc/tables.ts'
+import { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { TransferCache, transferLayout } from '../../lib/tcmalloc/transfer-cache.ts'
+import type { Locks } from '../../lib/threads/locks.ts'
 
 export interface TiersOptions {
   limitPages?: number

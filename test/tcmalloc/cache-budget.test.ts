@@ -1,5 +1,5 @@
 import test from 'ava'
-import { ObjectState } from '../../lib/memory/object-state.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import type { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { classOf, openTiers, type Tiers } from '../support/simulated-tiers.ts'
 

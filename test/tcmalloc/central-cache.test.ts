@@ -1,10 +1,10 @@
 import test from 'ava'
-import { ObjectState, slotState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
-import { Location, Span } from '../../lib/memory/span.ts'
 import { ownedBy } from '../../lib/tcmalloc/central-cache.ts'
 import { HeapWord } from '../../lib/tcmalloc/control.ts'
-import { Cache } from '../../lib/tcmalloc/thread-cache.ts'
+import { ObjectState, slotState } from '../../lib/tcmalloc/object-state.ts'
+import { Cache } from '../../lib/tcmalloc/slot-area.ts'
+import { Location, Span } from '../../lib/tcmalloc/span.ts'
 import { classOf, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
 const SLOT = ObjectState.FirstSlot

@@ -1,7 +1,7 @@
 import test from 'ava'
-import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
-import { Location, Span, SpanEntry } from '../../lib/memory/span.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
+import { Location, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
 import { Random } from '../support/random.ts'
 import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 

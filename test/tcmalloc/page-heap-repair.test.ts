@@ -1,10 +1,10 @@
 import test from 'ava'
-import type { Locks } from '../../lib/memory/locks.ts'
-import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
-import { Location, locationOf, Span, SpanEntry } from '../../lib/memory/span.ts'
 import { Control } from '../../lib/tcmalloc/control.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from '../../lib/tcmalloc/page-heap.ts'
+import { Location, locationOf, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
+import type { Locks } from '../../lib/threads/locks.ts'
 import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
 const OTHER_SLOT = 7

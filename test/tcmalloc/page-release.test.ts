@@ -1,7 +1,7 @@
 import test from 'ava'
 import { Page } from '../../lib/memory/page.ts'
-import { Span } from '../../lib/memory/span.ts'
 import { Lock } from '../../lib/tcmalloc/control.ts'
+import { Span } from '../../lib/tcmalloc/span.ts'
 import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
 const RELEASED_PER_WAIT = 1000

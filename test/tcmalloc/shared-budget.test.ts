@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
 import { Page } from '../../lib/memory/page.ts'
-import { openMapper } from '../../lib/os/machine.ts'
+import { openMapper } from '../../lib/os/open-mapper.ts'
 import { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
 
 const MIB = 2 ** 20

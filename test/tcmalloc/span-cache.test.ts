@@ -1,11 +1,12 @@
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
-import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
-import { Location, Span, SpanEntry } from '../../lib/memory/span.ts'
-import type { ThreadSlots } from '../../lib/memory/thread-slots.ts'
-import { Cache, type ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
+import { Cache } from '../../lib/tcmalloc/slot-area.ts'
+import { Location, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
+import type { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
+import type { ThreadSlots } from '../../lib/threads/thread-slots.ts'
 import { openTiers, type Tiers } from '../support/simulated-tiers.ts'
 
 const KIB = 1024

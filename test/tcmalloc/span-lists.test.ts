@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Span, SpanEntry } from '../../lib/memory/span.ts'
+import { Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
 import { MOST_EXACT_PAGES, SPAN_LISTS_WORDS, SpanLists } from '../../lib/tcmalloc/span-lists.ts'
 import { Child } from '../../lib/tcmalloc/span-tree.ts'
 

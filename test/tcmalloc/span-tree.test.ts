@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Span, SpanEntry } from '../../lib/memory/span.ts'
+import { Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
 import { Child, SpanTree } from '../../lib/tcmalloc/span-tree.ts'
 import { Random } from '../support/random.ts'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
-import { ObjectState } from '../../lib/memory/object-state.ts'
 import { Page } from '../../lib/memory/page.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import type { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { classOf, flushTransfers, openTiers, type Tiers } from '../support/simulated-tiers.ts'
 

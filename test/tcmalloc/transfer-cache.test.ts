@@ -1,5 +1,5 @@
 import test from 'ava'
-import { ObjectState } from '../../lib/memory/object-state.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { classOf, flushTransfers, openTiers, type Tiers } from '../support/simulated-tiers.ts'
 
 const [SLOT_A, SLOT_B] = [ObjectState.FirstSlot, ObjectState.FirstSlot + 1]

@@ -1,0 +1,122 @@
+import { checkBoolean, checkInteger, checkNumber, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { staysHere } from '../base/printed.ts'
+import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
+import { checkHeapLimit } from '../memory/reservation.ts'
+import type { Mapper } from '../os/mapper.ts'
+import type { LedgerOptions } from '../os/native-mapper.ts'
+import { openMapper } from '../os/open-mapper.ts'
+import { TCMalloc } from '../tcmalloc/tcmalloc.ts'
+
+/** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
+const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
+/** What gperftools clips that budget to. */
+const MOST_CACHE_BYTES = 2 ** 30
+
+/** How a {@link Heap} is made. */
+export interface HeapOptions {
+  /**
+   * The most bytes that the heap may map for objects, up to 32 GiB. By default three quarters of the machine's memory, or of the tightest limit
+   * of the process's cgroups: of that, all heaps of the process that are made without a limit have so much memory together.
+   */
+  limitBytes?: number
+  /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
+  threadCache?: boolean
+  /** What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. */
+  cacheBytes?: number
+  /** How eagerly freed pages go back to the system by themselves: 1 by default, 10 ten times as fast, 0 never. */
+  releaseRate?: number
+  /** What is kept of system calls, beside the counts in `stats()`. */
+  ledger?: LedgerOptions
+  /**
+   * Without the addon, whether `share` is to work: the memory is a growable SharedArrayBuffer then, which some APIs refuse. With the addon
+   * every heap can be shared.
+   */
+  shared?: boolean
+  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  mapper?: Mapper
+  /**
+   * Which buffers of `allocBuffer` and `allocArray` are watched: what is collected without having been freed is told, with the
+   * stack of its allocation, to the diagnostics channel `spanheap:leak`, or as a warning where nobody listens. `off`, `sampled` (one in
+   * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (some 30 microseconds for each).
+   */
+  leaks?: LeakLevel
+  /**
+   * Debug mode, for tests: what is written past the end of a block or after its free is found, told to the diagnostics channel
+   * `spanheap:misuse` with the stacks of the allocation and of the free, and thrown from the next call that can. Buffers have ArrayBuffers
+   * of their own, of length 0 after their free, and a pool gives a new object at each acquire. It takes microseconds a call. By default
+   * it is on if the environment has `SPANHEAP_DEBUG=1`. All threads of a heap have the mode that it was made with.
+   */
+  debug?: boolean
+}
+
+/** How a thread attaches to a heap. */
+export type AttachOptions = Pick<HeapOptions, 'mapper' | 'leaks'>
+
+const HEAP_OPTIONS: OptionNames<HeapOptions> = {
+  limitBytes: true,
+  threadCache: true,
+  cacheBytes: true,
+  releaseRate: true,
+  leaks: true,
+  debug: true,
+  shared: true,
+  ledger: true,
+  mapper: true,
+}
+const ATTACH_OPTIONS: OptionNames<AttachOptions> = { leaks: true, mapper: true }
+
+/** What a heap is in one thread, of its own making or another's. */
+export class Attachment {
+  readonly mapper: Mapper
+  readonly tiers: TCMalloc
+  readonly watch: LeakWatch
+
+  constructor(mapper: Mapper, tiers: TCMalloc, watch: LeakWatch) {
+    this.mapper = mapper
+    this.tiers = tiers
+    this.watch = watch
+  }
+}
+
+/** Checks options, and makes a new heap of them. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+function createTiers(options: HeapOptions): Attachment {
+  checkOptions(options, HEAP_OPTIONS)
+  const limit = checkHeapLimit(options.limitBytes)
+  const shared = checkBoolean('shared', options.shared, false)
+  const debug = checkBoolean('debug', options.debug, process.env.SPANHEAP_DEBUG === '1')
+  const threadCache = checkBoolean('threadCache', options.threadCache, true)
+  const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
+  const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
+  const watch = new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
+  const mapper = options.mapper ?? openMapper(options.ledger ?? {})
+  const tiers = TCMalloc.create(mapper, {
+    ...limit,
+    shared,
+    cacheBytes: threadCache ? cacheBytes : 0,
+    releaseRate,
+    debug,
+  })
+  return new Attachment(mapper, tiers, watch)
+}
+
+/**
+ * Runs before a heap's fields are set: each of them once, where it is declared, since V8 takes a field that is stored once for a constant.
+ * (So no field there can be one that isn't private: the compiler would then store all of them twice.)
+ */
+export class Opening {
+  /** @internal What the heap that is being made is made of; nobody else keeps it. */
+  static made: Attachment | undefined
+  /** @internal */
+  readonly notCloneable: symbol
+
+  constructor(options: HeapOptions | Attachment) {
+    this.notCloneable = staysHere('a Heap', ': use share(), and Heap.attach() in the other one')
+    Opening.made = options instanceof Attachment ? options : createTiers(options)
+  }
+}
+
+/** How a thread that attaches to a heap watches its buffers. */
+export function checkWatch(options: AttachOptions): LeakWatch {
+  checkOptions(options, ATTACH_OPTIONS)
+  return new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
+}

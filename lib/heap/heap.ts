@@ -1,0 +1,601 @@
+import { isSharedArrayBuffer } from 'node:util/types'
+import { type Address, type Allocator, closedStats, type HeapStats } from '../base/allocator.ts'
+import {
+  checkAlignment,
+  checkBoolean,
+  checkCount,
+  checkOptions,
+  checkSupported,
+  checkViewLength,
+} from '../base/arguments.ts'
+import { AllocatorError, closedError, outOfMemory, wrongType } from '../base/errors.ts'
+import { makePrintable } from '../base/printed.ts'
+import { type ArrayOf, type BufferOptions, HeapBuffers, type TypedArrayConstructor } from '../buffers/heap-buffers.ts'
+import { HeapView } from '../buffers/heap-view.ts'
+import { Operations } from '../buffers/in-flight.ts'
+import type { DetailedStats } from '../buffers/owner-stats.ts'
+import type { PassedBlock } from '../buffers/passed-block.ts'
+import type { DebugBlocks } from '../debug/debug-blocks.ts'
+import { DebugMemory } from '../debug/debug-memory.ts'
+import { debugged, type FrontedHeap } from '../debug/debugged.ts'
+import { type Finding, tell } from '../debug/misuse.ts'
+import { type Arena, type ArenaOptions, openArena } from '../lifetime/arena.ts'
+import { ArenaRegistry } from '../lifetime/arena-registry.ts'
+import { allocateBlock, type Block } from '../lifetime/block.ts'
+import { HandleTable, type HandleTableOptions } from '../lifetime/handle-table.ts'
+import { BlockBytes, Loop } from '../memory/block-bytes.ts'
+import { Address32, Granule, isNatural32 } from '../memory/page.ts'
+import { ViewMemory } from '../memory/view-memory.ts'
+import type { SystemCall } from '../os/mapper.ts'
+import { doorNamed } from '../os/open-mapper.ts'
+import { isHandedOut, ObjectState } from '../tcmalloc/object-state.ts'
+import { Small } from '../tcmalloc/size-class.ts'
+import { TCMalloc } from '../tcmalloc/tcmalloc.ts'
+import { COPY, checkToken, type HeapToken, TOKEN_VERSION, whyUnknown } from '../tcmalloc/token.ts'
+import { givenBack, isolated, notYours, wrongAddress } from '../tcmalloc/wrong-address.ts'
+import type { ThreadSlots } from '../threads/thread-slots.ts'
+import { Attachment, type AttachOptions, checkWatch, type HeapOptions, Opening } from './heap-options.ts'
+
+const STATS_OPTIONS = { detail: true } as const
+
+/** The calls that have a slow path. */
+const enum Call {
+  Malloc,
+  Free,
+  Calloc,
+  Realloc,
+  AlignedAlloc,
+}
+
+/**
+ * TCMalloc's design: small blocks (up to 256 KiB) from a cache of this thread's own, which a central cache fills from spans
+ * of pages; medium (to 1 MiB) and large ones are spans of their own. Every call is checked, always.
+ */
+export class Heap extends Opening implements Allocator {
+  #finalStats: HeapStats | undefined
+  #isClosed = false
+  readonly #mapper = Opening.made!.mapper
+  readonly #tiers = Opening.made!.tiers
+  readonly #watch = Opening.made!.watch
+  // What the usual path reads; the same objects as the tiers'.
+  readonly #cache = this.#tiers.cache
+  readonly #classBySize = this.#tiers.classBySize
+  /** The first address behind the heap. */
+  readonly #endAddress = this.#tiers.endAddress
+  readonly #buffer = this.#tiers.mapping.buffer as SharedArrayBuffer
+  readonly #memory: ViewMemory =
+    this.#tiers.quarantine === undefined ? new ViewMemory(this.#tiers.mapping) : new DebugMemory(this.#tiers.mapping)
+  readonly #bytes = new BlockBytes(this.#tiers.mapping.unshared())
+  readonly #buffers = new HeapBuffers(this, this.#tiers, this.#watch)
+  readonly #arenas = new ArenaRegistry(this.#tiers)
+  readonly #operations = new Operations(() => {
+    if (!this.isOpen) this.close()
+  })
+  readonly #debug =
+    this.#tiers.quarantine &&
+    debugged(this as unknown as FrontedHeap, this.#tiers, this.#mapper, (...how) => this.#buffers.allocate(...how))
+
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  constructor(options?: HeapOptions)
+  /** @internal One more thread of a heap that exists. */
+  constructor(options: Attachment)
+  constructor(options: HeapOptions | Attachment = {}) {
+    super(options)
+    Opening.made = undefined
+  }
+
+  /**
+   * All of the heap's address space, for Atomics and for code that one trusts: a write beyond the pages that have grown ends the process. A
+   * block's address is its offset here. Buffers and views of the heap are over an ordinary ArrayBuffer of the same memory. Without the
+   * addon it is a growable SharedArrayBuffer, or a resizable ArrayBuffer where the heap isn't made with the option `shared`.
+   */
+  get buffer(): SharedArrayBuffer {
+    return this.#buffer
+  }
+
+  /** @internal What views are over. */
+  get memory(): ViewMemory {
+    return this.#memory
+  }
+
+  /** @internal In debug mode: what stands in front of the calls that move blocks. */
+  get debug(): DebugBlocks | undefined {
+    return this.#debug
+  }
+
+  /** @internal */
+  get bytes(): BlockBytes {
+    return this.#bytes
+  }
+
+  /** @internal */
+  get arenas(): ArenaRegistry {
+    return this.#arenas
+  }
+
+  /**
+   * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it;
+   * the memory goes with the last close. A thread that ends without it is cleared up behind by the others.
+   * @param token what `share` gave, in this process
+   * @param options what this thread's buffers are watched by; `mapper` is for tests that attach in the thread in which a system is
+   * simulated: that one
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` (no token, of another version, or of a heap that is closed),
+   * `ERR_HEAP_TOO_MANY_WORKERS`, `ERR_HEAP_UNSUPPORTED` (this thread can't load the addon that the heap was made with)
+   */
+  static attach(token: HeapToken, options: AttachOptions = {}): Heap {
+    checkToken(token)
+    const watch = checkWatch(options)
+    const mapper = options.mapper ?? doorNamed(token.system)
+    if (mapper === undefined)
+      throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a heap over ${token.system} memory can't be attached here`)
+    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token, whyUnknown(token)), watch))
+  }
+
+  /**
+   * A token by which other threads of this process attach: for `workerData` or `postMessage`. It holds the heap's addresses,
+   * and so does whoever holds it.
+   * @throws AllocatorError `ERR_HEAP_NOT_SHARED` without the addon, of a heap that wasn't made with the option `shared`
+   */
+  share(): HeapToken {
+    this.checkOpen()
+    if (!isSharedArrayBuffer(this.#buffer))
+      throw new AllocatorError(
+        'ERR_HEAP_NOT_SHARED',
+        'without the addon, only a heap made with { shared: true } can be shared'
+      )
+    return { spanheap: TOKEN_VERSION, system: this.#mapper.name, copy: COPY, ...this.#tiers.share() }
+  }
+
+  /** Gives what this thread has cached back to the others. For a thread that will be idle: a worker that waits for work, say. */
+  threadIdle(): void {
+    this.checkOpen()
+    this.#tiers.idle()
+  }
+
+  /** @internal The thread slot by which this thread holds locks, and how to tell whether others live. */
+  thread(): { slots: ThreadSlots; slot: number; tag: number } {
+    this.checkOpen()
+    return this.#tiers.thread()
+  }
+
+  /**
+   * A Buffer of exactly `size` bytes over a block of its own, until `freeBuffer`. Its contents are undefined, as those of
+   * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: code that gets hold of it sees and changes everything.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also where Node can't have such a long Buffer
+   */
+  allocBuffer(size: number, options?: BufferOptions): Buffer<ArrayBuffer> {
+    if (isNatural32(size) && options === undefined && this.#watch.untilWatched > 0) {
+      const memory = this.#memory.current
+      const granule =
+        size <= Small.MostBytes
+          ? this.#cache.pop(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+          : this.#tiers.takeKept(size)
+      if (granule !== 0) {
+        this.#watch.untilWatched--
+        const address = granule * Granule.Bytes
+        const isLow = granule <= Address32.MostGranule
+        return HeapView.buffer(isLow ? memory : this.#memory.over(address, size), address, size, this, granule)
+      }
+    }
+    return this.#buffers.allocate(size, options)
+  }
+
+  /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeArray`. */
+  allocArray<Class extends TypedArrayConstructor>(
+    type: Class,
+    length: number,
+    options: BufferOptions = {}
+  ): ArrayOf<Class> {
+    return this.#buffers.allocateArray(type, length, options) as ArrayOf<Class>
+  }
+
+  /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
+  alloc(size: number, options?: BufferOptions): Block {
+    return allocateBlock(this, this.#buffers, size, options)
+  }
+
+  /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  arena(options: ArenaOptions = {}): Arena {
+    return openArena(this, this.#buffers, options)
+  }
+
+  /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  handles(options?: HandleTableOptions): HandleTable {
+    return new HandleTable(this, options)
+  }
+
+  /**
+   * Takes back the block that a view starts with: any view, in any thread that has the heap open. Other views of it see what comes next
+   * in its place. To free a Buffer from `allocBuffer` again is an error even when its block is another's by then.
+   * @throws AllocatorError `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_INVALID_ADDRESS` (a part of a block that doesn't start with it, a
+   * pool's buffer, or no memory of this heap)
+   */
+  freeBuffer(view: ArrayBufferView): void {
+    const key = typeof view === 'object' && view !== null ? HeapView.keyOf(view, this) : 0
+    if (key > 0) {
+      if (!this.#cache.push(key)) this.slow(Call.Free, key * Granule.Bytes)
+      HeapView.giveBack(view)
+    } else if (key === 0) {
+      this.freeOther(view)
+    } else {
+      this.checkOpen()
+      throw givenBack(-key * Granule.Bytes)
+    }
+  }
+
+  /**
+   * Gives up the block that a view starts with: it is nobody's until somebody adopts it, and only that can be done with it. The value is small
+   * and plain, and stands for exactly the view's bytes: send it by `postMessage`, `workerData`, or any other way to a thread that has this
+   * heap open. In `stats().passedBytes` until then.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` (no live block of the heap starts there, or one that only a pool, an arena or a table
+   * may free, or that was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` where 2^20 blocks wait to be adopted
+   */
+  pass(view: ArrayBufferView): PassedBlock {
+    return this.#buffers.pass(view, this.passableGranule(view))
+  }
+
+  /**
+   * Takes a block that was passed, once, in any thread that has this heap open. Whoever has passed it may take it back, if nobody else
+   * has adopted it. It is this thread's from now on, to be freed by `freeBuffer`. A block that was watched for a leak (see the option
+   * `leaks`) is watched in this thread.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was adopted already, or another heap's value, or none that `pass` gave; TypeError
+   * `ERR_INVALID_ARG_TYPE` where it isn't an object
+   */
+  adopt(passed: PassedBlock): Buffer<ArrayBuffer> {
+    this.checkOpen()
+    return this.#buffers.adopt(passed)
+  }
+
+  /** The same as {@link Heap.freeBuffer}. */
+  freeArray(view: ArrayBufferView): void {
+    this.freeBuffer(view)
+  }
+
+  /**
+   * The address of the block that a view starts with; of any view of this heap's memory, one of `buffer` too.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` where the block is free
+   */
+  addressOf(view: ArrayBufferView): Address {
+    if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
+    this.checkOpen()
+    const offset = this.offsetOf(view)
+    return offset < 0 ? this.#buffers.isolated.addressOf(view) : this.liveGranule(offset) * Granule.Bytes
+  }
+
+  /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
+  bufferAt(address: Address, length?: number): Buffer<ArrayBuffer> {
+    const bytes = checkViewLength(length, this.usableSize(address))
+    const granule = address / Granule.Bytes
+    const { buffer, byteOffset } = this.#memory.at(address, bytes)
+    return HeapView.buffer(buffer, byteOffset, bytes, this, granule)
+  }
+
+  /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
+  unwatch(view: ArrayBufferView): void {
+    this.#buffers.release(this.addressOf(view) / Granule.Bytes)
+  }
+
+  /** @internal The granule of the block that a view starts with, if its owner may free it, and so give it up. @throws as `pass` */
+  passableGranule(view: ArrayBufferView): number {
+    const key = ArrayBuffer.isView(view) && this.isOpen ? HeapView.keyOf(view, this) : 0
+    if (key < 0) throw givenBack(-key * Granule.Bytes)
+    return this.unpooledGranule(this.addressOf(view))
+  }
+
+  /** @internal Whether an address is that of a pool's block. */
+  isPooled(address: Address): boolean {
+    return this.#tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
+  }
+
+  /** @internal Runs a few loads and stores, and nothing else, that other threads don't come in between with theirs. */
+  exclusively<T>(work: () => T): T {
+    this.checkOpen()
+    return this.#tiers.exclusively(work)
+  }
+
+  /** @internal Whether this thread may still use it. */
+  get isOpen(): boolean {
+    return this.#finalStats === undefined
+  }
+
+  /**
+   * @internal Where in this heap's memory a view begins that is over what views here are over, or over `buffer`, as it is here or came from
+   * another thread; -1 for any other.
+   */
+  offsetOf(view: ArrayBufferView): number {
+    const offset = this.#memory.addressOf(view)
+    if (offset >= 0) return offset
+    const { buffer } = view
+    return buffer === this.#buffer || this.#tiers.mapping.isUnder(buffer) ? view.byteOffset : -1
+  }
+
+  /** @internal Whether a token is this heap's. */
+  isOf(token: HeapToken): boolean {
+    return this.#tiers.isOf(token)
+  }
+
+  /** @internal Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */
+  discard(address: Address): void {
+    if (this.#debug === undefined) this.free(address)
+    else this.#debug.discard(address)
+  }
+
+  /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
+  setPooled(address: Address, pooled: boolean): void {
+    const granule = this.liveGranule(address)
+    this.#buffers.release(granule)
+    this.#tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
+  }
+
+  /**
+   * @internal An operation of the system's begins that reads or writes blocks. Until the returned function is called, a close doesn't take
+   * the memory away, and this thread counts as one that lives.
+   */
+  beginOperation(): () => void {
+    return this.#operations.begin()
+  }
+
+  /** @internal Where those say what they hold who keep buffers of this heap, or take them over. */
+  get owners(): Omit<HeapBuffers, 'place' | 'pass' | 'adopt'> {
+    return this.#buffers
+  }
+
+  malloc(size: number): Address {
+    if (typeof size === 'number' && size >>> 0 === size && size <= Small.MostBytes) {
+      const granule = this.#cache.pop(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+      // One comparison for both: it is an object, and its address a small integer.
+      if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
+      if (granule !== 0) return granule * Granule.Bytes
+    }
+    // The plus tells V8 that it is a number: where the caller wants an integer, none of the three goes through a double.
+    return +this.slow(Call.Malloc, size)
+  }
+
+  free(address: Address): void {
+    // One comparison for all: a small integer, not negative, a multiple of 16. Its granule has a state, whatever the limit.
+    if (typeof address === 'number' && (address & Address32.Right) === address) {
+      if (this.#cache.push(address >>> Granule.Shift)) return
+    }
+    this.slow(Call.Free, address)
+  }
+
+  calloc(count: number, size: number): Address {
+    if (isNatural32(count) && isNatural32(size) && count * size <= Loop.MostCleared) {
+      const bytes = count * size
+      const granule = this.#cache.pop(this.#classBySize[(bytes + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+      if ((granule - 1) >>> 0 < Address32.MostGranule) {
+        this.#bytes.zeroShort(granule << Granule.Shift, bytes)
+        return granule << Granule.Shift
+      }
+      this.#cache.push(granule) // it is above 2 GiB, or none
+    }
+    return +this.slow(Call.Calloc, count, size)
+  }
+
+  realloc(address: Address, size: number): Address {
+    if (
+      typeof address === 'number' &&
+      (address & Address32.Right) === address &&
+      typeof size === 'number' &&
+      size >>> 0 === size &&
+      size <= Small.MostBytes
+    ) {
+      const cache = this.#cache
+      const granule = address >>> Granule.Shift
+      const usable = cache.smallBytes(granule)
+      if (usable >= size && usable > 0) {
+        if (usable <= size * 2 || usable === Granule.Bytes) return address
+      } else if (usable > 0 && usable <= Loop.MostCopied) {
+        const moved = cache.pop(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+        if ((moved - 1) >>> 0 < Address32.MostGranule) {
+          this.#bytes.copyGranules(moved, granule, usable)
+          if (!cache.push(granule)) this.#tiers.free(granule)
+          return moved << Granule.Shift
+        }
+        cache.push(moved) // it is above 2 GiB, or none
+      }
+    }
+    return +this.slow(Call.Realloc, address, size)
+  }
+
+  alignedAlloc(alignment: number, size: number): Address {
+    return this.slow(Call.AlignedAlloc, alignment, size)
+  }
+
+  usableSize(address: Address): number {
+    return this.#tiers.usableBytes(this.liveGranule(address))
+  }
+
+  view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
+    const bytes = checkViewLength(length, this.usableSize(address))
+    return new Uint8Array(this.#memory.over(address, bytes), address, bytes)
+  }
+
+  stats(options?: { detail?: false }): HeapStats
+  /** With `detail`, also what is watched and pooled in this thread, by tag. */
+  stats(options: { detail: true }): DetailedStats
+  stats(options: { detail?: boolean } = {}): HeapStats | DetailedStats {
+    checkOptions(options, STATS_OPTIONS)
+    const stats = this.#finalStats ?? this.currentStats()
+    if (!checkBoolean('detail', options.detail, false)) return stats
+    return { ...stats, owners: this.#finalStats === undefined ? this.#buffers.ownerStats() : [] }
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): HeapStats {
+    return this.stats()
+  }
+
+  audit(): void {
+    this.checkOpen()
+    this.#tiers.audit()
+    throwFirst(this.#debug?.inspect())
+  }
+
+  /**
+   * The caller's thread cache is given back first, since one cached object keeps a span from becoming free; in debug mode and without a
+   * number, what is in quarantine too.
+   */
+  releaseFreeMemory(bytes?: number): number {
+    if (bytes !== undefined) checkCount('bytes', bytes)
+    this.checkOpen()
+    this.#arenas.sweep()
+    return this.#tiers.release(bytes)
+  }
+
+  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  systemCalls(): SystemCall[] {
+    return this.#mapper.ring()
+  }
+
+  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
+  residentBytes(): number | null {
+    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
+  }
+
+  close(): void {
+    if (this.isOpen) this.#buffers.closeOwners()
+    if (this.#isClosed) return
+    if (this.#finalStats === undefined) {
+      this.#arenas.close()
+      // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
+      // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
+      this.#finalStats = closedStats(this.currentStats())
+      for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
+        Object.defineProperty(this, name, { value: () => this.checkOpen() })
+      this.#buffers.closeOwners() // what is out is nothing to wait for any more
+    }
+    if (this.#operations.areUnderWay) return // the last one's end calls this again
+    const found = this.#debug?.inspect()
+    const last = this.#tiers.close()
+    this.#isClosed = true
+    this.#finalStats.syscalls = this.#mapper.syscalls()
+    if (last) this.#mapper.flush()
+    throwFirst(found)
+  }
+
+  /** `close`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  private currentStats(): HeapStats {
+    this.#arenas.settle()
+    return { ...this.#tiers.stats(), syscalls: this.#mapper.syscalls(), system: this.#mapper.name }
+  }
+
+  /**
+   * What isn't usual, of all five calls: an empty or a full stack, blocks that are large or above 2 GiB, wrong arguments, a
+   * closed heap. One function, and so one of more than 460 bytes of bytecode, which V8 inlines nowhere: as functions of their own
+   * they were inlined into malloc and free wherever these are called, and left no room for malloc and free themselves (V8 stops at
+   * 920 bytes a function). That made a replay 30 % slower, now and then with one heap, always with two.
+   */
+  private slow(call: Call, first: number, second = 0): number {
+    switch (call) {
+      case Call.Malloc: {
+        checkCount('size', first)
+        this.checkOpen()
+        const granule =
+          first <= Small.MostBytes
+            ? this.#tiers.allocateSmall(this.#classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+            : this.#tiers.allocateLarge(first, undefined)
+        return granule === 0 ? this.refused(call, first, second, first) : granule * Granule.Bytes
+      }
+      case Call.Free: {
+        if (typeof first === 'number' && first > Address32.Most && first < this.#endAddress) {
+          const granule = (first / Granule.Bytes) | 0 // above 2 GiB, a small integer again
+          if (granule * Granule.Bytes === first && this.#cache.push(granule)) return 0
+        }
+        if (!this.#tiers.free(this.ownGranule(first))) throw wrongAddress(this.#tiers, first)
+        return 0
+      }
+      case Call.Calloc: {
+        const bytes = checkCount('count', first) * checkCount('size', second)
+        this.checkOpen()
+        if (bytes <= Small.MostBytes) {
+          const address = this.malloc(bytes)
+          this.#bytes.zero(address, bytes)
+          return address
+        }
+        const granule = this.#tiers.allocateLarge(bytes, this.#bytes)
+        return granule === 0 ? this.refused(call, first, second, bytes) : granule * Granule.Bytes
+      }
+      case Call.Realloc: {
+        if (first === 0) return this.malloc(second)
+        checkCount('address', first)
+        checkCount('size', second)
+        // Watched until it is sure that the block is another one: where there is no memory for it, all stays as it was.
+        const granule = this.unpooledGranule(first)
+        if (this.#tiers.resize(granule, second)) {
+          this.#buffers.release(granule)
+          return first
+        }
+        const moved = this.malloc(second)
+        this.#bytes.copy(moved, first, Math.min(second, this.#tiers.usableBytes(granule)))
+        this.free(first)
+        return moved
+      }
+      case Call.AlignedAlloc: {
+        checkAlignment(first)
+        checkCount('size', second)
+        this.checkOpen()
+        if (first <= Granule.Bytes) return this.malloc(second)
+        checkSupported(first, this.#mapper.maxAlignment, second)
+        const granule = this.#tiers.allocateAligned(first, second)
+        return granule === 0 ? this.refused(call, first, second, second) : granule * Granule.Bytes
+      }
+    }
+  }
+
+  /** There was no memory for `bytes`: once more, if there is any of arenas whose threads have died. */
+  private refused(call: Call, first: number, second: number, bytes: number, errno = this.#tiers.lastErrno): number {
+    if (this.#arenas.sweep() > 0) return this.slow(call, first, second)
+    throw outOfMemory(bytes, errno)
+  }
+
+  /** @internal The granule of a live block. @throws the error for what the address is instead */
+  liveGranule(address: Address): number {
+    checkCount('address', address)
+    this.checkOpen()
+    const granule = address / Granule.Bytes
+    if (Number.isInteger(granule) && isHandedOut(this.#tiers.stateOf(granule))) return granule
+    throw wrongAddress(this.#tiers, address)
+  }
+
+  /** @internal The same of a block that its owner may free. Nobody watches it any more. */
+  ownGranule(address: Address): number {
+    const granule = this.unpooledGranule(address)
+    // Who is too late here would free what is another's by now.
+    if (this.#tiers.stateOf(granule) === ObjectState.Watched && !this.#buffers.release(granule))
+      throw wrongAddress(this.#tiers, address)
+    return granule
+  }
+
+  /** @internal The granule of a live block that isn't a pool's. */
+  unpooledGranule(address: Address): number {
+    const granule = this.liveGranule(address)
+    const state = this.#tiers.stateOf(granule)
+    if (state === ObjectState.Pooled || state === ObjectState.Chunk) throw notYours(address)
+    if (state === ObjectState.Isolated) throw isolated(address)
+    return granule
+  }
+
+  /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */
+  private freeOther(view: ArrayBufferView): void {
+    this.checkOpen()
+    if (ArrayBuffer.isView(view) && this.offsetOf(view) < 0) this.#buffers.isolated.free(view)
+    else this.free(this.addressOf(view))
+  }
+
+  private checkOpen(): void {
+    if (this.#finalStats !== undefined) throw closedError()
+  }
+}
+
+makePrintable(Heap, 'Heap')
+
+/** What debug mode has found is told, in a call that is there to throw the first from. */
+function throwFirst(found: readonly Finding[] = []): void {
+  const [first] = found.map(tell)
+  if (first !== undefined) throw first
+}

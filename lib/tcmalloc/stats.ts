@@ -1,0 +1,126 @@
+import type { HeapStats } from '../base/allocator.ts'
+import { Granule, Page } from '../memory/page.ts'
+import { SlotState } from '../threads/thread-slots.ts'
+import type { CentralCache } from './central-cache.ts'
+import { Control, HeapWord } from './control.ts'
+import type { PageHeap } from './page-heap.ts'
+import type { PassSlots } from './pass-slots.ts'
+import type { Quarantine } from './quarantine.ts'
+import { isOpen } from './slot-area.ts'
+import { SpanEntry } from './span.ts'
+import type { Tables } from './tables.ts'
+import type { ThreadCache } from './thread-cache.ts'
+import type { TransferCache } from './transfer-cache.ts'
+
+// Words of the control section: the highest seen so far.
+const PEAK_USED_PAGES = Control.Peaks
+const PEAK_LIVE_GRANULES = Control.Peaks + 1
+
+/** What the figures are read from. */
+export interface CountedTiers {
+  tables: Tables
+  pageHeap: PageHeap
+  central: CentralCache
+  transfer: TransferCache
+  /** In debug mode. */
+  quarantine(): Quarantine | undefined
+  passes: PassSlots
+  /** The cache in any slot's area. */
+  cacheOf(slot: number): ThreadCache
+}
+
+/** The statistics of a heap, of all its threads. What is live is what is left of the pages when all else is counted. */
+export class Figures {
+  private readonly tiers: CountedTiers
+  private readonly reservedBytes: number
+  private readonly controlBytes: number
+
+  constructor(tiers: CountedTiers, reservedBytes: number, controlBytes: number) {
+    this.tiers = tiers
+    this.reservedBytes = reservedBytes
+    this.controlBytes = controlBytes
+  }
+
+  /** All of them. REQUIRES: the caller holds all classes and the page heap, for reading. */
+  read(): Omit<HeapStats, 'syscalls' | 'system'> {
+    const { pageHeap } = this.tiers
+    const open = this.openSlots()
+    const threadCacheBytes = this.threadCacheBytes(open)
+    const centralCacheBytes = this.centralBytes()
+    const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
+    const pageHeapReleasedBytes = pageHeap.releasedPages * Page.Bytes
+    const mappedBytes = pageHeap.mappedPages * Page.Bytes
+    const liveBytes = mappedBytes - threadCacheBytes - centralCacheBytes - pageHeapFreeBytes - pageHeapReleasedBytes
+    this.notePeakLive(liveBytes)
+    return {
+      liveBytes,
+      mappedBytes,
+      reservedBytes: this.reservedBytes,
+      threadCacheBytes,
+      centralCacheBytes,
+      pageHeapFreeBytes,
+      pageHeapReleasedBytes,
+      metadataBytes: this.metadataBytes(open),
+      peakLiveBytes: (this.tiers.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
+      peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
+      passedBytes: Math.min(liveBytes, this.tiers.passes.bytes()),
+      threads: open.length,
+      deadThreadsBytes: Math.min(
+        liveBytes,
+        Math.max(0, this.tiers.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes
+      ),
+    }
+  }
+
+  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
+  openSlots(): number[] {
+    const { tables } = this.tiers
+    const open: number[] = []
+    for (let slot = 0; slot < tables.control[HeapWord.SlotsUsed]!; slot++) {
+      if (tables.slots.state(slot) !== SlotState.Free && isOpen(tables.slotArea(slot))) open.push(slot)
+    }
+    return open
+  }
+
+  private threadCacheBytes(open: readonly number[]): number {
+    return open.reduce((sum, slot) => sum + this.tiers.cacheOf(slot).bytes(), 0)
+  }
+
+  private centralBytes(): number {
+    const { central, transfer, quarantine } = this.tiers
+    return central.bytes() + transfer.bytes() + (quarantine()?.bytes ?? 0)
+  }
+
+  /** A slow path has run: when more pages are in use than ever before, what is live may be a new peak. */
+  notePeaks(): void {
+    const { control } = this.tiers.tables
+    const { pageHeap } = this.tiers
+    // Another thread may be in the middle of its counting: so they are looked at again with the page heap held.
+    if (this.usedPages() <= control[PEAK_USED_PAGES]! || !pageHeap.hold()) return
+    const used = this.usedPages()
+    if (used > control[PEAK_USED_PAGES]!) {
+      control[PEAK_USED_PAGES] = used
+      this.notePeakLive(used * Page.Bytes - this.threadCacheBytes(this.openSlots()) - this.centralBytes())
+    }
+    pageHeap.letGo()
+  }
+
+  private usedPages(): number {
+    const { mappedPages, normalPages, releasedPages } = this.tiers.pageHeap
+    return mappedPages - normalPages - releasedPages
+  }
+
+  private notePeakLive(bytes: number): void {
+    const granules = bytes / Granule.Bytes
+    const { control } = this.tiers.tables
+    if (granules > control[PEAK_LIVE_GRANULES]! >>> 0) control[PEAK_LIVE_GRANULES] = granules
+  }
+
+  /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
+  private metadataBytes(open: readonly number[]): number {
+    const { endPage } = this.tiers.pageHeap
+    const perPage = Page.Granules + SpanEntry.Bytes + 2
+    const touched = open.reduce((sum, slot) => sum + this.tiers.cacheOf(slot).touchedBytes(), 0)
+    return this.controlBytes + this.tiers.passes.touchedBytes() + endPage * perPage + touched
+  }
+}
