@@ -33,6 +33,7 @@ test('who listens is told of both', async (t) => {
 test('a stack is told whatever the program makes of stacks', async (t) => {
   for (const program of [
     'plain',
+    'frozen Error',
     'prepareStackTrace gives an array',
     'prepareStackTrace throws',
     'no limit of frames',

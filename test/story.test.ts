@@ -54,7 +54,7 @@ const DERIVED: [said: RegExp, numbers: () => (number | string)[]][] = [
   ],
   [
     /Each of the (\d+) calls takes a lock and gives it back: (\d+) atomic operations/,
-    () => [2 * cellsOf('06-one-lock', /of \d+ pairs/)[0]!, cellsOf('06-one-lock', /false.*operations/)[0]!],
+    () => [2 * cellsOf('06-one-lock', /of \d+ pairs/)[0]!, cellsOf('06-one-lock', /cacheBytes +0 .*operations/)[1]!],
   ],
   [
     /Of ([\d ]+) calls of a real program (\d+) % needed nothing but the thread cache, and (\d+) needed the system/,

@@ -50,15 +50,15 @@ async function runOnce(options, threads, count) {
 async function main() {
   const count = integerArgument('PAIRS', { standard: 200_000, least: 1, most: 100_000_000 })
   console.log(`malloc(${BYTES}) and free; Atomics operations of 1000 pairs, and the time of a pair`)
-  for (const threadCache of [true, false]) {
-    const heap = new Heap({ limitBytes: 2 ** 28, threadCache })
+  for (const cacheBytes of [32 * 2 ** 20, 0]) {
+    const heap = new Heap({ limitBytes: 2 ** 28, cacheBytes })
     pairs(heap, 100)
     const atomics = countAtomics(() => pairs(heap, 1000))
     heap.close()
-    const one = await timed({ threadCache }, 1, count)
-    const two = await timed({ threadCache }, 2, count)
+    const one = await timed({ cacheBytes }, 1, count)
+    const two = await timed({ cacheBytes }, 2, count)
     console.log(
-      `  threadCache ${String(threadCache).padEnd(5)}  ${String(atomics).padStart(5)} operations, ` +
+      `  cacheBytes ${String(cacheBytes).padStart(8)}  ${String(atomics).padStart(5)} operations, ` +
         `${one.toFixed(0).padStart(5)} ns on one thread, ${two.toFixed(0).padStart(5)} ns on each of two`
     )
   }

@@ -56,7 +56,7 @@ for (const size of [1, 100, 1025, SMALL, SMALL + 1, MEDIUM, MEDIUM + 1]) {
 }
 
 console.log('8 KiB / 16 B: blocks of 16 bytes from the first to the next span')
-const alone = new Heap({ limitBytes: 2 ** 28, threadCache: false })
+const alone = new Heap({ limitBytes: 2 ** 28, cacheBytes: 0 })
 const spans = new Set()
 let blocks = 0
 for (; spans.size < 3; blocks++) spans.add(Math.floor(alone.malloc(16) / 8192))

@@ -19,9 +19,10 @@ export interface HeapOptions {
    * of the process's cgroups: of that, all heaps of the process that are made without a limit have so much memory together.
    */
   limitBytes?: number
-  /** False sends every call to the caches that all threads share: slower, but nothing is free where another can't have it. */
-  threadCache?: boolean
-  /** What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. */
+  /**
+   * What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. With 0 every call goes to the caches that all threads
+   * share: slower, but nothing is free where another can't have it.
+   */
   cacheBytes?: number
   /** How eagerly freed pages go back to the system by themselves: 1 by default, 10 ten times as fast, 0 never. */
   releaseRate?: number
@@ -54,7 +55,6 @@ export type AttachOptions = Pick<HeapOptions, 'mapper' | 'leaks'>
 
 const HEAP_OPTIONS: OptionNames<HeapOptions> = {
   limitBytes: true,
-  threadCache: true,
   cacheBytes: true,
   releaseRate: true,
   leaks: true,
@@ -84,7 +84,6 @@ function createTiers(options: HeapOptions): Attachment {
   const limit = checkHeapLimit(options.limitBytes)
   const shared = checkBoolean('shared', options.shared, false)
   const debug = checkBoolean('debug', options.debug, process.env.SPANHEAP_DEBUG === '1')
-  const threadCache = checkBoolean('threadCache', options.threadCache, true)
   const cacheBytes = checkInteger('cacheBytes', options.cacheBytes, 0, MOST_CACHE_BYTES, DEFAULT_CACHE_BYTES)
   const releaseRate = checkNumber('releaseRate', options.releaseRate, 0, 10000, 1)
   const watch = new LeakWatch(checkLeakLevel(options.leaks, defaultLeakLevel()))
@@ -92,7 +91,7 @@ function createTiers(options: HeapOptions): Attachment {
   const tiers = TCMalloc.create(mapper, {
     ...limit,
     shared,
-    cacheBytes: threadCache ? cacheBytes : 0,
+    cacheBytes,
     releaseRate,
     debug,
   })

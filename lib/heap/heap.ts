@@ -180,7 +180,7 @@ export class Heap extends Opening implements Allocator {
     return this.#buffers.allocate(size, options)
   }
 
-  /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeArray`. */
+  /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeBuffer`. */
   allocArray<Class extends TypedArrayConstructor>(
     type: Class,
     length: number,
@@ -190,7 +190,7 @@ export class Heap extends Opening implements Allocator {
   }
 
   /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
-  alloc(size: number, options?: BufferOptions): Block {
+  block(size: number, options?: BufferOptions): Block {
     return allocateBlock(this, this.#buffers, size, options)
   }
 
@@ -244,11 +244,6 @@ export class Heap extends Opening implements Allocator {
   adopt(passed: PassedBlock): Buffer<ArrayBuffer> {
     this.checkOpen()
     return this.#buffers.adopt(passed)
-  }
-
-  /** The same as {@link Heap.freeBuffer}. */
-  freeArray(view: ArrayBufferView): void {
-    this.freeBuffer(view)
   }
 
   /**

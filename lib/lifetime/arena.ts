@@ -139,7 +139,7 @@ export class Arena implements Disposable, LocalArena {
    * The address of `size` bytes more; aligned to 16, or to a power of two up to 4096. Their contents are undefined.
    * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` once the arena has ended, `ERR_HEAP_OUT_OF_MEMORY`
    */
-  alloc(size: number, alignment?: number): Address {
+  malloc(size: number, alignment?: number): Address {
     if (alignment === undefined && typeof size === 'number' && (size | 0) === size && size >= 0) {
       const top = this.#top
       // Of no bytes too it is another address than the next one's.
@@ -156,14 +156,14 @@ export class Arena implements Disposable, LocalArena {
   allocBuffer(size: number): Buffer<ArrayBuffer> {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
-    const address = this.alloc(size)
+    const address = this.malloc(size)
     return HeapView.buffer(this.#heap.memory.over(address, size), address, size, this, 1)
   }
 
   /** A typed array of `length` elements, of any class. @throws as `alloc` */
   allocArray<Class extends TypedArrayConstructor>(type: Class, length: number): ArrayOf<Class> {
     const bytes = checkArrayBytes(type, length)
-    const address = this.alloc(bytes)
+    const address = this.malloc(bytes)
     const top = this.#top
     try {
       return arrayOver(this.#heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>

@@ -21,7 +21,7 @@ const STAYS = staysHere('a Block', ': send its address, for heap.bufferAt() ther
 let made = 0
 
 /**
- * A block of a heap that ends with the scope that it is declared in: `using block = heap.alloc(1000)`. Once it was freed, every use
+ * A block of a heap that ends with the scope that it is declared in: `using block = heap.block(1000)`. Once it was freed, every use
  * of it throws `ERR_HEAP_STALE_HANDLE`.
  *
  * Views that it has given out can't be taken back: they read and write whatever is in its place by then.

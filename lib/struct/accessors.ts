@@ -79,7 +79,7 @@ export class StructAccessors implements RecordAccessors {
     this.size = layout.size
     this.unitShift = Math.log2(alignment)
     const access = (field: FieldLayout) => {
-      const place = { name: field.name, alignment: alignmentAt(alignment, field.offset), checked: struct.isChecked }
+      const place = { name: field.name, alignment: alignmentAt(alignment, field.offset) }
       return { field, codec: codecOfField(field, place) }
     }
     this.fields = new Map(layout.fields.map((field) => [field.name, access(field)]))
@@ -161,7 +161,7 @@ export class StructAccessors implements RecordAccessors {
       isPart: isPart(field),
       at: `${start} + ${field.offset}`,
       offset: (place: Place) => code.offset(place) + field.offset,
-      body: bodyOf(field, this.alignment, this.struct.isChecked, access),
+      body: bodyOf(field, this.alignment, access),
     }))
     const made = makeClass(base, code, members)
     Object.defineProperty(made.prototype, Insides.accessors, { value: () => this })

@@ -14,8 +14,6 @@ export interface Place {
   readonly name: string
   /** Offsets that it is used with are multiples of this power of two. */
   readonly alignment: number
-  /** Whether writes are checked. */
-  readonly checked: boolean
 }
 
 /** What an offset that is a multiple of `alignment` is still a multiple of, `offset` bytes on. */

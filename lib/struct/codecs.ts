@@ -15,14 +15,13 @@ export function codecOfField(field: FieldLayout, place: Place): Codec {
 
 /** The codec of a type. */
 export function codecOf(shape: Shape, place: Place): Codec {
-  const { name, checked } = place
+  const { name } = place
   switch (shape.is) {
     case 'number': {
       const { kind } = shape
       const raw = rawNumber(kind, isForeign(shape.endian), place.alignment)
       if (shape.safe) return safeCodec(kind, raw, place)
       const plain = isBig(kind) ? (v: Views, o: number) => String(raw.read(v, o)) : raw.read
-      if (!checked) return { ...raw, plain }
       const write = (v: Views, o: number, value: unknown) => {
         checkNumberOf(name, kind, value)
         raw.write(v, o, value as number)
@@ -32,7 +31,7 @@ export function codecOf(shape: Shape, place: Place): Codec {
     case 'bool': {
       const read = (v: Views, o: number) => v.bytes[o] !== 0
       const write = (v: Views, o: number, value: unknown) => {
-        if (checked && typeof value !== 'boolean') throw wrongType(name, 'a boolean', value)
+        if (typeof value !== 'boolean') throw wrongType(name, 'a boolean', value)
         v.bytes[o] = value ? 1 : 0
       }
       return { read, write, plain: read }
@@ -54,8 +53,8 @@ export function codecOf(shape: Shape, place: Place): Codec {
   }
 }
 
-function elementPlace({ element }: Shape & { is: 'array' }, { name, alignment, checked }: Place): Place {
-  return { name: `an element of ${name}`, alignment: alignmentAt(alignment, extentOf(element).size), checked }
+function elementPlace({ element }: Shape & { is: 'array' }, { name, alignment }: Place): Place {
+  return { name: `an element of ${name}`, alignment: alignmentAt(alignment, extentOf(element).size) }
 }
 
 interface RawNumber {
@@ -105,11 +104,11 @@ function rawNumber(kind: NumberKind, foreign: boolean, alignment: number): RawNu
   }
 }
 
-/** An integer of 64 bits as a number. Checked at reads also where writes aren't: what doesn't fit would be another number. */
-function safeCodec(kind: NumberKind, raw: RawNumber, { name, checked }: Place, check?: typeof checkPointer): Codec {
+/** An integer of 64 bits as a number. Checked at reads too: what doesn't fit would be another number. */
+function safeCodec(kind: NumberKind, raw: RawNumber, { name }: Place, check?: typeof checkPointer): Codec {
   const read = (v: Views, o: number) => checkSafe(name, kind, Number(raw.read(v, o)))
   const write = (v: Views, o: number, value: unknown) => {
-    if (check !== undefined && checked) check(name, value)
+    if (check !== undefined) check(name, value)
     else checkSafe(name, kind, value)
     raw.write(v, o, BigInt(value as number))
   }
@@ -171,7 +170,7 @@ function noName(name: string, value: number): never {
 }
 
 /** Bits of an integer, which may begin in any bit of a byte and end 8 bytes on. */
-function bitsCodec(kind: NumberKind, first: number, width: number, { name, checked }: Place): Codec {
+function bitsCodec(kind: NumberKind, first: number, width: number, { name }: Place): Codec {
   const size = Math.ceil((first + width) / 8)
   const shift = BigInt(first)
   const big = isBig(kind)
@@ -186,9 +185,9 @@ function bitsCodec(kind: NumberKind, first: number, width: number, { name, check
     return big ? value : Number(value)
   }
   const write = ({ bytes }: Views, o: number, value: unknown) => {
-    if (checked) checkBits(name, kind, width, value)
+    checkBits(name, kind, width, value)
     const mask = (2n ** BigInt(width) - 1n) << shift
-    const bits = BigInt.asUintN(width, typeof value === 'bigint' ? value : BigInt(Math.trunc(Number(value)) || 0))
+    const bits = BigInt.asUintN(width, BigInt(value as number | bigint))
     let all = (bytesAt(bytes, o) & ~mask) | (bits << shift)
     for (let i = 0; i < size; i++, all >>= 8n) bytes[o + i] = Number(all & 255n)
   }

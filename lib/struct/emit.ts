@@ -55,30 +55,30 @@ function isNo(type: string, wrong = ''): string {
  * Code for a field that is plain loads and stores of typed arrays; undefined where it takes a codec: text, bytes, parts, and what
  * is not aligned or in the other order.
  */
-export function bodyOf(field: FieldLayout, alignment: number, checked: boolean, access: Access): Body | undefined {
+export function bodyOf(field: FieldLayout, alignment: number, access: Access): Body | undefined {
   const { shape, offset } = field
   const name = JSON.stringify(field.name)
   if ('endian' in shape && isForeign(shape.endian)) return undefined
   switch (shape.is) {
     case 'bool': {
       const index = access('u8', offset)
-      const check = checked ? `if (${isNo('boolean')}) throw wrongType(${name}, 'a boolean', x); ` : ''
+      const check = `if (${isNo('boolean')}) throw wrongType(${name}, 'a boolean', x); `
       return { get: `return ${load('u8', index)} !== 0`, set: `${check}${store('u8', index, 'x ? 1 : 0')}` }
     }
     case 'number': {
       const { kind } = shape
       if (!isAligned(kind, offset, alignment)) return undefined
-      if (shape.safe) return wideBody(name, kind, offset, access, checked ? 'checkSafe' : undefined)
+      if (shape.safe) return wideBody(name, kind, offset, access, 'checkSafe')
       const index = access(kind, offset)
       const type = isBig(kind) ? 'bigint' : 'number'
-      const check = checked ? `if (${isNo(type, WRONG[kind])}) throw numberError(${name}, '${kind}', x); ` : ''
+      const check = `if (${isNo(type, WRONG[kind])}) throw numberError(${name}, '${kind}', x); `
       return { get: `return ${load(kind, index)}`, set: check + store(kind, index, 'x') }
     }
     case 'pointer':
       if (!isAligned('u64', offset, alignment)) return undefined
-      return wideBody(name, 'u64', offset, access, checked ? 'checkPointer' : undefined)
+      return wideBody(name, 'u64', offset, access, 'checkPointer')
     case 'bits':
-      return bitsBody(name, field, alignment, checked, access)
+      return bitsBody(name, field, alignment, access)
     default:
       return undefined
   }
@@ -95,16 +95,14 @@ function wideBody(
   kind: NumberKind,
   offset: number,
   access: Access,
-  check: string | undefined
+  check: 'checkSafe' | 'checkPointer'
 ): Body | undefined {
   if (isForeign('little')) return undefined
   const low = access('u32', offset)
   const half = kind === 'u64' ? 'u32' : 'i32'
   const high = `this.#v.${half}[${access(half, offset + 4)}]`
-  const checks =
-    check === undefined
-      ? ''
-      : `if (${isNo('number', `!Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}`)}) ${check}(${name}, '${kind}', x); `
+  const wrong = `!Number.isSafeInteger(x)${kind === 'u64' ? ' || x < 0' : ''}`
+  const checks = `if (${isNo('number', wrong)}) ${check}(${name}, '${kind}', x); `
   return {
     get: `const y = ${high} * 4294967296 + ${load('u32', low)}; if (${never('y > 9007199254740991 || y < -9007199254740991')}) throw unsafe(${name}, '${kind}', y); return y`,
     set: `${checks}const y = x >>> 0; ${store('u32', low, 'y')}; ${high} = (x - y) / 4294967296`,
@@ -112,13 +110,7 @@ function wideBody(
 }
 
 /** A bit field of up to 32 bits that is inside of one aligned element. */
-function bitsBody(
-  name: string,
-  field: FieldLayout,
-  alignment: number,
-  checked: boolean,
-  access: Access
-): Body | undefined {
+function bitsBody(name: string, field: FieldLayout, alignment: number, access: Access): Body | undefined {
   const { offset, bits, shape } = field
   if (bits === undefined || shape.is !== 'bits' || isBig(shape.kind) || isForeign('little')) return undefined
   const { first, width } = bits
@@ -141,7 +133,7 @@ function bitsBody(
       : width === 32
         ? 'x >>> 0 !== x'
         : `(x & ${mask}) !== x`
-    const check = checked ? `if (${isNo('number', wrong)}) checkBits(${name}, '${shape.kind}', ${width}, x); ` : ''
+    const check = `if (${isNo('number', wrong)}) checkBits(${name}, '${shape.kind}', ${width}, x); `
     return {
       get: `return ${value}`,
       set: check + store(unit, index, `z & ${~(mask << shift)} | (x & ${mask}) << ${shift}`),

@@ -88,6 +88,4 @@ export interface AnyStruct extends FieldType, RecordType {
   readonly fields: Fields
   /** Where each field is. */
   layout(): Layout
-  /** Whether writes are checked. */
-  readonly isChecked: boolean
 }

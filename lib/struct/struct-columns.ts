@@ -60,7 +60,7 @@ export class ColumnsTraits {
     const bits = original.bits === undefined ? {} : { bits: { first: 0, width: original.bits.width } }
     const { name, shape, alignment } = original
     const field = { name, shape, alignment, offset: 0, size: stride, ...bits }
-    const place = { name, alignment: alignmentAt(LINE_BYTES, stride), checked: this.struct.isChecked }
+    const place = { name, alignment: alignmentAt(LINE_BYTES, stride) }
     return { field, codec: codecOfField(field, place), stride }
   }
 
@@ -81,7 +81,7 @@ export class ColumnsTraits {
         isPart: isPart(field),
         at: `${start} + Math.imul(this.#i, ${stride})`,
         offset: ({ index, third }) => (third as CursorPlace).starts[i]! + index * stride,
-        body: bodyOf(field, alignmentAt(LINE_BYTES, stride), this.struct.isChecked, access),
+        body: bodyOf(field, alignmentAt(LINE_BYTES, stride), access),
       }
     })
     const starts = columns.map((_, i) => [`b${i}`, `w.starts[${i}]`])

@@ -32,7 +32,6 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   readonly name: Name
   /** Its fields, in the order in which they are in memory; frozen. */
   readonly fields: F
-  readonly isChecked: boolean
   /** That it is a struct, for whoever has it as a field. */
   readonly shape: Shape
   /** For the compiler only; not there at run time. */
@@ -42,7 +41,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   #columnsTraits: ColumnsTraits | undefined
 
   /** @internal Use {@link struct}. */
-  constructor(fields: F, options: StructOptions<Name>, isChecked: boolean) {
+  constructor(fields: F, options: StructOptions<Name>) {
     checkFields(fields)
     checkOptions(options, STRUCT_OPTIONS)
     const { name = 'Struct' as Name, endian } = options
@@ -50,7 +49,6 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     const order = checkChoice('endian', endian, ['native', 'little', 'big'], 'native')
     this.name = name
     this.fields = Object.freeze({ ...fields })
-    this.isChecked = isChecked
     this.shape = { is: 'struct', struct: this }
     this.#laidOut = layOut(
       name,
@@ -163,27 +161,10 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   }
 }
 
-function checkedStruct<const F extends Fields, const Name extends string = string>(
-  fields: F,
-  options: StructOptions<Name> = {}
-): Struct<F, Name> {
-  return new Struct(fields, options, true)
-}
-
-/**
- * The same, but numbers, booleans, bit fields and pointers are written as they come: a value out of range is cut to its low bits, as
- * a typed array does it, and NaN is 0. It saves a few instructions a write, and what it costs is found much later. Text, bytes,
- * names, parts and bounds are still checked.
- */
-function uncheckedStruct<const F extends Fields, const Name extends string = string>(
-  fields: F,
-  options: StructOptions<Name> = {}
-): Struct<F, Name> {
-  return new Struct(fields, options, false)
-}
-
 /** Declares a struct: its fields in the order in which they are in memory, laid out as a C compiler does it. */
-export const struct: typeof checkedStruct & {
-  /** The same, but numbers, booleans, bit fields and pointers are written as they come. */
-  readonly unchecked: typeof uncheckedStruct
-} = Object.assign(checkedStruct, { unchecked: uncheckedStruct })
+export function struct<const F extends Fields, const Name extends string = string>(
+  fields: F,
+  options: StructOptions<Name> = {}
+): Struct<F, Name> {
+  return new Struct(fields, options)
+}

@@ -98,7 +98,7 @@ test('zero clears what was used before, without and with an alignment', (t) => {
       heap.freeBuffer(cleared)
       const array = heap.allocArray(Uint8Array, size, { ...options, zero: true })
       t.true(array.every((byte) => byte === 0))
-      heap.freeArray(array)
+      heap.freeBuffer(array)
     }
   }
   heap.audit()
@@ -113,7 +113,7 @@ test('every alignment up to 64 MiB holds', (t) => {
     const array = heap.allocArray(Float64Array, 3, { alignment, tag: 'aligned' })
     t.is(array.byteOffset % alignment, 0)
     heap.freeBuffer(buffer)
-    heap.freeArray(array)
+    heap.freeBuffer(array)
   }
   t.is(heap.stats().liveBytes, 0)
 })
@@ -127,8 +127,8 @@ test("typed arrays of all classes, and of a program's own", (t) => {
       t.is(array.constructor, type)
       t.is(heap.addressOf(array), array.byteOffset)
       t.deepEqual(array, new (type as typeof Int32Array)(length))
-      heap.freeArray(array)
-      t.throws(() => heap.freeArray(array), { code: 'ERR_HEAP_DOUBLE_FREE' })
+      heap.freeBuffer(array)
+      t.throws(() => heap.freeBuffer(array), { code: 'ERR_HEAP_DOUBLE_FREE' })
     }
   }
   const samples = heap.allocArray(Samples, 4)
@@ -214,7 +214,7 @@ test('buffers below, across and above 2 GiB are whole', (t) => {
   }
   const array = heap.allocArray(BigInt64Array, 20_000)
   t.is(array.fill(-1n).at(-1), -1n)
-  heap.freeArray(array)
+  heap.freeBuffer(array)
   t.deepEqual(heap.stats({ detail: true }).owners, [])
 })
 

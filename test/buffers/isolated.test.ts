@@ -50,7 +50,7 @@ test('an isolated array is one of any class', (t) => {
     t.is(array.constructor, type)
     t.is(array.buffer.byteLength, 100 * type.BYTES_PER_ELEMENT)
     t.deepEqual(array, new type(100))
-    heap.freeArray(array)
+    heap.freeBuffer(array)
     t.is(array.length, 0)
   }
   const failing = (): number => {
@@ -83,7 +83,7 @@ test('only freeBuffer frees it, by any view that starts with it, once', async (t
     t.throws(() => heap.freeBuffer(part), invalid)
     t.throws(() => heap.addressOf(part), invalid)
   }
-  t.throws(() => heap.alloc(100, ISOLATED), { code: 'ERR_HEAP_UNSUPPORTED' })
+  t.throws(() => heap.block(100, ISOLATED), { code: 'ERR_HEAP_UNSUPPORTED' })
   heap.audit()
   t.true(buffer.every((byte) => byte === 1))
   heap.unwatch(buffer) // nobody does
@@ -92,7 +92,7 @@ test('only freeBuffer frees it, by any view that starts with it, once', async (t
     (buffer) => heap.freeBuffer(buffer),
     (buffer) => heap.freeBuffer(buffer.subarray(0, 0)),
     (buffer) => heap.freeBuffer(new DataView(buffer.buffer)),
-    (buffer) => heap.freeArray(new Float64Array(buffer.buffer, 0, 1)),
+    (buffer) => heap.freeBuffer(new Float64Array(buffer.buffer, 0, 1)),
   ]
   for (const by of free) {
     const freed = make()

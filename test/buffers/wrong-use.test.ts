@@ -20,7 +20,7 @@ test('a Buffer is freed once, also when its block is another’s by then', (t) =
       )
       const others = Array.from({ length: 70 }, () => heap.allocBuffer(size > 100 ? 100_000 : size))
       t.throws(() => heap.freeBuffer(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
-      t.throws(() => heap.freeArray(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
+      t.throws(() => heap.freeBuffer(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
       for (const other of others) heap.freeBuffer(other)
     }
   }
@@ -57,7 +57,7 @@ test('a part that doesn’t start its block, and memory of others, are refused',
     new Uint8Array(other.buffer, buffer.byteOffset, 10),
   ]
   for (const view of views) {
-    for (const call of ['freeBuffer', 'freeArray', 'addressOf', 'unwatch'] as const)
+    for (const call of ['freeBuffer', 'freeBuffer', 'addressOf', 'unwatch'] as const)
       t.throws(() => heap[call](view), { code: 'ERR_HEAP_INVALID_ADDRESS' }, `${call} of ${view.byteOffset}`)
   }
   heap.freeBuffer(buffer.subarray(0, 5))
@@ -74,7 +74,7 @@ test('arguments of the wrong type or out of range are told by code', (t) => {
   const isRange = (run: () => unknown, what: string) =>
     t.throws(run, { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' }, what)
   for (const value of WRONG) {
-    for (const call of ['freeBuffer', 'freeArray', 'addressOf', 'unwatch'])
+    for (const call of ['freeBuffer', 'freeBuffer', 'addressOf', 'unwatch'])
       isType(() => loose[call]!(value), `${call} of ${typeof value}`)
     isType(() => loose.allocArray!(value, 4), `allocArray of ${typeof value}`)
     if (typeof value !== 'number') {
@@ -128,7 +128,7 @@ test('after close every call says so', (t) => {
     () => heap.freeBuffer(buffer),
     () => heap.freeBuffer(freed),
     () => heap.freeBuffer(watched),
-    () => heap.freeArray(array),
+    () => heap.freeBuffer(array),
     () => heap.addressOf(buffer),
     () => heap.bufferAt(address),
     () => heap.unwatch(watched),
@@ -157,7 +157,7 @@ test('a Buffer goes to another thread by its address: it is freed there, or one 
     heap.freeBuffer(result)
     t.throws(() => heap.freeBuffer(result), { code: 'ERR_HEAP_DOUBLE_FREE' })
     const { result: other } = (await call('allocBuffer', 64)) as { result: number }
-    heap.freeArray(new DataView(heap.buffer, other, 8))
+    heap.freeBuffer(new DataView(heap.buffer, other, 8))
   }
   t.deepEqual(heap.stats({ detail: true }).owners, [])
   t.is(heap.stats().liveBytes, 0)

@@ -105,7 +105,7 @@ const tasks: Record<string, () => Promise<void>> = {
     const addresses = (() => {
       heap.freeBuffer(heap.allocBuffer(100))
       heap.free(heap.addressOf(heap.allocBuffer(100)))
-      heap.freeArray(heap.allocArray(Int8Array, 100).subarray(0, 1))
+      heap.freeBuffer(heap.allocArray(Int8Array, 100).subarray(0, 1))
       heap.free(heap.realloc(heap.addressOf(heap.allocBuffer(100)), 100_000))
       heap.realloc(heap.addressOf(heap.allocBuffer(300_000)), 310_000) // where it stands
       heap.unwatch(heap.allocBuffer(100))

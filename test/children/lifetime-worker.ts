@@ -30,14 +30,14 @@ switch (task) {
   case 'arenas': {
     // One that ends with this thread, with a child, and one that doesn't.
     const own = heap.arena({ owner: 'worker' })
-    for (let i = 0; i < 10_000; i++) own.alloc(1000)
-    own.arena().alloc(100_000)
+    for (let i = 0; i < 10_000; i++) own.malloc(1000)
+    own.arena().malloc(100_000)
     const anybodys = heap.arena()
-    anybodys.alloc(100)
+    anybodys.malloc(100)
     port.postMessage({ own: own.share(), anybodys: anybodys.share() })
     port.on('message', () => {
       try {
-        own.alloc(1)
+        own.malloc(1)
       } catch (error) {
         port.postMessage((error as AllocatorError).code)
       }
@@ -50,9 +50,9 @@ switch (task) {
     for (;;) {
       using arena = heap.arena({ owner: 'worker' })
       const child = arena.arena()
-      for (let i = next() % 50; i > 0; i--) (i % 4 === 0 ? child : arena).alloc(next() % 20_000)
+      for (let i = next() % 50; i > 0; i--) (i % 4 === 0 ? child : arena).malloc(next() % 20_000)
       const mark = arena.mark()
-      for (let i = next() % 50; i > 0; i--) arena.alloc(next() % 20_000)
+      for (let i = next() % 50; i > 0; i--) arena.malloc(next() % 20_000)
       arena.rewind(mark)
       if (next() % 2 === 0) child.dispose()
     }

@@ -63,10 +63,10 @@ test.serial('tagged and watched buffers, arrays and blocks are found wrong as ot
   heap.freeBuffer(buffer)
   const array = heap.allocArray(Float64Array, 3)
   write(heap, heap.addressOf(array) + 24)
-  t.throws(() => heap.freeArray(array), { code: 'ERR_HEAP_CORRUPT' })
-  heap.freeArray(array)
+  t.throws(() => heap.freeBuffer(array), { code: 'ERR_HEAP_CORRUPT' })
+  heap.freeBuffer(array)
   t.is(array.length, 0)
-  const block = heap.alloc(10)
+  const block = heap.block(10)
   const { bytes } = block
   write(heap, block.address + 10)
   t.throws(() => block.free(), { code: 'ERR_HEAP_CORRUPT' })

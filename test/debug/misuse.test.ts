@@ -171,7 +171,7 @@ for (const { name, open } of SYSTEMS) {
   test.serial(`${name}: memory of the quarantine is there when nothing else is`, (t) => {
     const heap = open({ limitBytes: 8 * MIB })
     for (let i = 0; i < 50; i++) heap.free(heap.malloc(2 * MIB))
-    for (let i = 0; i < 50; i++) heap.arena().alloc(100_000)
+    for (let i = 0; i < 50; i++) heap.arena().malloc(100_000)
     const big = heap.malloc(2 * MIB)
     heap.free(big)
     write(heap, big + 5)

@@ -127,7 +127,7 @@ test('what limitBytes reserves, and growth asks for, is what the document on tun
     using heap = new Heap({ limitBytes: 2 ** 28 })
     const [amount, unit] = bytes!.split(' ')
     const arena = heap.arena({ chunkBytes: Number(amount) * (unit === 'MiB' ? MIB : KIB) })
-    arena.alloc(64)
+    arena.malloc(64)
     t.is(`${heap.stats().liveBytes / KIB} KiB`, kept, bytes)
     arena.dispose()
   }

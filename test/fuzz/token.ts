@@ -37,7 +37,7 @@ class Stage {
     const closed = new Heap({ limitBytes: 8 * MIB })
     const closedToken = closed.share()
     closed.close()
-    this.arena.alloc(100)
+    this.arena.malloc(100)
     const endedToken = this.ended.share()
     this.ended.dispose()
     this.tokens = [this.heap.share(), this.twin.share(), this.other.share(), closedToken]

@@ -10,7 +10,7 @@ const LIMIT_BYTES = 2 ** 29
 
 const heaps: { name: string; options: () => HeapOptions; maxAlignment: number }[] = [
   { name: 'native', options: () => ({}), maxAlignment: MOST_ALIGNMENT },
-  { name: 'without thread cache', options: () => ({ threadCache: false }), maxAlignment: MOST_ALIGNMENT },
+  { name: 'without thread cache', options: () => ({ cacheBytes: 0 }), maxAlignment: MOST_ALIGNMENT },
   { name: 'growable', options: () => ({ mapper: new GrowableMapper() }), maxAlignment: 4096 },
   ...[4096, 16384, 65536].map((systemPageSize) => ({
     name: `simulated, pages of ${systemPageSize}`,

@@ -9,7 +9,6 @@ const MIB = 2 ** 20
 const WRONG_TYPES: Readonly<Record<string, readonly unknown[]>> = {
   shared: [1, null, {}, 'yes', Symbol('shared')],
   limitBytes: ['64', null, {}, true, 64n, Symbol('64')],
-  threadCache: ['yes', 1, null, {}, 1n],
   cacheBytes: ['64', null, {}, true, 64n],
   releaseRate: ['1', null, {}, true, 1n],
 }
@@ -59,7 +58,7 @@ test('options that are no object are a TypeError', (t) => {
 })
 
 test('undefined options are the defaults', (t) => {
-  const heap = new Heap({ shared: undefined, limitBytes: undefined, threadCache: undefined } as unknown as HeapOptions)
+  const heap = new Heap({ shared: undefined, limitBytes: undefined, cacheBytes: undefined } as unknown as HeapOptions)
   t.true(heap.buffer instanceof SharedArrayBuffer)
   t.true(heap.buffer.byteLength > MIB)
   heap.close()
@@ -77,7 +76,7 @@ test('a heap of one page has just that page to give', (t) => {
 })
 
 test('without a thread cache nothing is ever in it', (t) => {
-  for (const options of [{ threadCache: false }, { cacheBytes: 0 }]) {
+  for (const options of [{ cacheBytes: 0 }, { cacheBytes: 0 }]) {
     const heap = new Heap({ limitBytes: 64 * MIB, ...options })
     for (let i = 0; i < 2000; i++) {
       heap.free(heap.malloc(i))

@@ -22,7 +22,7 @@ const CALLS: Record<string, [call: (options: Options) => unknown, wrong: object,
   'Heap.attach': [(options) => Heap.attach(heap.share(), options), { limitBytes: 1 }, undefined],
   'heap.allocBuffer': [(options) => heap.allocBuffer(10, options), { zeroed: true }, 'zero'],
   'heap.allocArray': [(options) => heap.allocArray(Int8Array, 10, options), { align: 16 }, 'alignment'],
-  'heap.alloc': [(options) => heap.alloc(10, options), { zeros: true }, 'zero'],
+  'heap.alloc': [(options) => heap.block(10, options), { zeros: true }, 'zero'],
   'heap.arena': [(options) => heap.arena(options), { limitByte: 1 }, 'limitBytes'],
   'arena.arena': [(options) => heap.arena().arena(options), { label: '' }, undefined],
   'heap.handles': [(options) => heap.handles(options), { maxx: 3 }, 'max'],
@@ -88,7 +88,7 @@ test('what a limit refuses says which limit that is, and what to do', (t) => {
     /^2097152 bytes don't fit in the heap's limit: free .*, or .* limitBytes$/
   )
   t.regex(
-    told(() => small.arena({ limitBytes: 100 }).alloc(200)),
+    told(() => small.arena({ limitBytes: 100 }).malloc(200)),
     /^200 bytes don't fit in the arena's limit: free/
   )
   t.regex(

@@ -34,7 +34,7 @@ test('random operations on a tree of arenas: what is allocated keeps its bytes a
         else if (what === 2) {
           one.arena.dispose()
           const ended = all([one])
-          for (const { arena } of ended) t.throws(() => arena.alloc(1), { code: 'ERR_HEAP_STALE_HANDLE' })
+          for (const { arena } of ended) t.throws(() => arena.malloc(1), { code: 'ERR_HEAP_STALE_HANDLE' })
           for (const siblings of [roots, ...arenas.map(({ children }) => children)]) {
             if (siblings.includes(one)) siblings.splice(siblings.indexOf(one), 1)
           }
@@ -47,7 +47,7 @@ test('random operations on a tree of arenas: what is allocated keeps its bytes a
           one.marks.length = Math.min(one.marks.length, at + 1)
         } else {
           stamp = (stamp % 255) + 1
-          const address = what < 8 ? one.arena.alloc(size, 2 ** align) : one.arena.alloc(size)
+          const address = what < 8 ? one.arena.malloc(size, 2 ** align) : one.arena.malloc(size)
           if (address % Math.max(16, what < 8 ? 2 ** align : 16) !== 0) throw new Error(`${address} isn't aligned`)
           bytes.fill(stamp, address, address + size)
           one.live.push({ address, size, stamp })

@@ -10,13 +10,13 @@ test('allocations follow one another, aligned, and end together', (t) => {
   const heap = new Heap({ limitBytes: 256 * MIB })
   {
     using arena = heap.arena()
-    const first = arena.alloc(1)
+    const first = arena.malloc(1)
     t.is(first % 16, 0)
-    t.is(arena.alloc(17), first + 16)
-    t.is(arena.alloc(0), first + 48)
-    t.is(arena.alloc(16), first + 64)
-    t.is(arena.alloc(8, 4096) % 4096, 0)
-    t.is(arena.alloc(8, 1) % 16, 0)
+    t.is(arena.malloc(17), first + 16)
+    t.is(arena.malloc(0), first + 48)
+    t.is(arena.malloc(16), first + 64)
+    t.is(arena.malloc(8, 4096) % 4096, 0)
+    t.is(arena.malloc(8, 1) % 16, 0)
     const buffer = arena.allocBuffer(100)
     t.true(Buffer.isBuffer(buffer))
     t.is(buffer.length, 100)
@@ -35,7 +35,7 @@ test('chunks double up to a MiB, and what is longer has one of its own', (t) => 
   const sizes: number[] = []
   let before = 0
   for (let i = 0; i < 4 * 2 ** 17; i += 64) {
-    arena.alloc(1024)
+    arena.malloc(1024)
     const { liveBytes } = heap.stats()
     if (liveBytes > before) sizes.push(liveBytes - before)
     before = liveBytes
@@ -44,7 +44,7 @@ test('chunks double up to a MiB, and what is longer has one of its own', (t) => 
     sizes.slice(0, 6),
     [1, 2, 4, 8, 16, 16].map((times) => times * 65536)
   )
-  arena.alloc(5 * MIB)
+  arena.malloc(5 * MIB)
   t.is(heap.stats().liveBytes, before + 5 * MIB)
   arena.dispose()
   t.is(heap.stats().liveBytes, 0)
@@ -53,8 +53,8 @@ test('chunks double up to a MiB, and what is longer has one of its own', (t) => 
 test('nothing in it can be freed alone, nor its chunks', (t) => {
   const heap = new Heap()
   using arena = heap.arena()
-  const chunk = arena.alloc(10)
-  const inner = arena.alloc(10)
+  const chunk = arena.malloc(10)
+  const inner = arena.malloc(10)
   const buffer = arena.allocBuffer(10)
   for (const call of [
     () => heap.free(chunk),
@@ -71,12 +71,12 @@ test('after its end it allocates nothing, also where its slot is another arenaâ€
   const heap = new Heap()
   const arena = heap.arena()
   const mark = arena.mark()
-  arena.alloc(10)
+  arena.malloc(10)
   arena.dispose()
   const other = heap.arena()
   for (const call of [
-    () => arena.alloc(10),
-    () => arena.alloc(10, 64),
+    () => arena.malloc(10),
+    () => arena.malloc(10, 64),
     () => arena.allocBuffer(10),
     () => arena.allocArray(Int8Array, 10),
     () => arena.arena(),
@@ -96,16 +96,16 @@ test('after its end it allocates nothing, also where its slot is another arenaâ€
 test('an arena of an arena ends with it', (t) => {
   const heap = new Heap()
   const parent = heap.arena()
-  parent.alloc(100)
+  parent.malloc(100)
   const children = [1, 2, 3].map(() => parent.arena())
   const grandchild = children[1]!.arena()
-  for (const arena of [...children, grandchild]) arena.alloc(100)
+  for (const arena of [...children, grandchild]) arena.malloc(100)
   children[2]!.dispose()
   children[2]!.dispose()
-  t.is(parent.alloc(100) > 0, true)
+  t.is(parent.malloc(100) > 0, true)
   t.is(heap.stats().liveBytes, 4 * 65536)
   parent.dispose()
-  for (const arena of [...children, grandchild]) t.throws(() => arena.alloc(1), STALE)
+  for (const arena of [...children, grandchild]) t.throws(() => arena.malloc(1), STALE)
   t.is(heap.stats().liveBytes, 0)
   grandchild.dispose()
   heap.audit()
@@ -117,36 +117,36 @@ test('back to a mark', (t) => {
   const start = arena.mark()
   t.is(start, 0)
   arena.rewind(0)
-  const first = arena.alloc(100)
+  const first = arena.malloc(100)
   const mark = arena.mark()
-  const second = arena.alloc(100)
-  for (let i = 0; i < 100; i++) arena.alloc(50_000)
+  const second = arena.malloc(100)
+  for (let i = 0; i < 100; i++) arena.malloc(50_000)
   const held = heap.stats().liveBytes
   arena.rewind(mark)
   t.true(heap.stats().liveBytes < held)
   t.is(arena.mark(), mark)
-  t.is(arena.alloc(100), second)
+  t.is(arena.malloc(100), second)
   t.throws(() => arena.rewind(arena.mark() + 16), OUT_OF_RANGE)
   arena.rewind(start)
-  t.is(arena.alloc(1), first)
+  t.is(arena.malloc(1), first)
   heap.audit()
 })
 
 test('a limit counts what is handed out', (t) => {
   const heap = new Heap()
   using arena = heap.arena({ limitBytes: 100_000 })
-  arena.alloc(60_000)
-  t.throws(() => arena.alloc(60_000), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  arena.malloc(60_000)
+  t.throws(() => arena.malloc(60_000), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
   const mark = arena.mark()
-  arena.alloc(40_000)
-  t.throws(() => arena.alloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  arena.malloc(40_000)
+  t.throws(() => arena.malloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
   arena.rewind(mark)
-  arena.alloc(39_984)
-  arena.alloc(16)
-  t.throws(() => arena.alloc(0), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  arena.malloc(39_984)
+  arena.malloc(16)
+  t.throws(() => arena.malloc(0), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
   using little = heap.arena({ limitBytes: 20 })
-  little.alloc(16)
-  t.throws(() => little.alloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  little.malloc(16)
+  t.throws(() => little.malloc(1), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
 })
 
 test('by tag, in the statistics', (t) => {
@@ -154,7 +154,7 @@ test('by tag, in the statistics', (t) => {
   const arena = heap.arena({ tag: 'request' })
   const owners = () => heap.stats({ detail: true }).owners
   t.deepEqual(owners(), [{ tag: 'request', buffers: 0, bytes: 0 }])
-  arena.alloc(10)
+  arena.malloc(10)
   t.deepEqual(owners(), [{ tag: 'request', buffers: 1, bytes: 65536 }])
   t.is(arena.tag, 'request')
   arena.dispose()
@@ -166,7 +166,7 @@ test('what ends with its parent, or by another, is kept nowhere', (t) => {
   const { local } = heap.arenas as unknown as { local: Set<Arena> }
   for (let i = 0; i < 2000; i++) {
     const arena = heap.arena()
-    arena.arena({ tag: 'child' }).alloc(1)
+    arena.arena({ tag: 'child' }).malloc(1)
     arena.dispose()
     if (local.size > 66) t.fail(`${local.size} arenas are kept`)
   }
@@ -180,15 +180,15 @@ test('what ends with its parent, or by another, is kept nowhere', (t) => {
 test('opened by a token it can be ended, and not allocated from', (t) => {
   const heap = new Heap()
   const arena = heap.arena()
-  arena.alloc(100)
+  arena.malloc(100)
   const token = structuredClone(arena.share())
   const other = Arena.attach(heap, token)
-  t.throws(() => other.alloc(1), { code: 'ERR_HEAP_UNSUPPORTED' })
+  t.throws(() => other.malloc(1), { code: 'ERR_HEAP_UNSUPPORTED' })
   t.throws(() => other.arena(), { code: 'ERR_HEAP_UNSUPPORTED' })
   t.throws(() => other.mark(), { code: 'ERR_HEAP_UNSUPPORTED' })
   t.deepEqual(other.share(), token)
   other.dispose()
-  t.throws(() => arena.alloc(1), STALE)
+  t.throws(() => arena.malloc(1), STALE)
   t.throws(() => Arena.attach(heap, token), STALE)
   t.is(heap.stats().liveBytes, 0)
   arena.dispose()
@@ -218,28 +218,28 @@ test('wrong arguments', (t) => {
     t.throws(() => make({ owner: 'me' as never }), OUT_OF_RANGE)
   }
   for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) {
-    t.throws(() => arena.alloc(size), OUT_OF_RANGE)
+    t.throws(() => arena.malloc(size), OUT_OF_RANGE)
     t.throws(() => arena.allocBuffer(size), OUT_OF_RANGE)
     t.throws(() => arena.allocArray(Int8Array, size), OUT_OF_RANGE)
     t.throws(() => arena.rewind(size), OUT_OF_RANGE)
   }
   for (const size of ['1', undefined, null]) {
-    t.throws(() => arena.alloc(size as never), WRONG_TYPE)
+    t.throws(() => arena.malloc(size as never), WRONG_TYPE)
     t.throws(() => arena.rewind(size as never), WRONG_TYPE)
   }
-  for (const alignment of [0, 3, 8192, -16]) t.throws(() => arena.alloc(1, alignment), OUT_OF_RANGE)
-  t.throws(() => arena.alloc(1, '16' as never), WRONG_TYPE)
+  for (const alignment of [0, 3, 8192, -16]) t.throws(() => arena.malloc(1, alignment), OUT_OF_RANGE)
+  t.throws(() => arena.malloc(1, '16' as never), WRONG_TYPE)
   t.throws(() => arena.allocArray(Object as never, 1), WRONG_TYPE)
   t.throws(() => arena.rewind(8), OUT_OF_RANGE)
-  t.throws(() => arena.alloc(2 ** 40), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.throws(() => arena.malloc(2 ** 40), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
 })
 
 test('after the heap was closed', (t) => {
   const heap = new Heap()
   const arena = heap.arena()
-  arena.alloc(10)
+  arena.malloc(10)
   heap.close()
-  for (const call of [() => arena.alloc(10), () => arena.mark(), () => arena.arena(), () => heap.arena()])
+  for (const call of [() => arena.malloc(10), () => arena.mark(), () => arena.arena(), () => heap.arena()])
     t.throws(call, { code: 'ERR_HEAP_CLOSED' })
   t.false(arena.isOpen)
   arena.dispose()
@@ -250,12 +250,12 @@ test('closed in one thread, and open in another: that threadâ€™s own arenas end,
   const attached = Heap.attach(heap.share())
   const own = attached.arena({ owner: 'worker' })
   const anybodys = attached.arena()
-  own.alloc(10)
-  anybodys.alloc(10)
+  own.malloc(10)
+  anybodys.malloc(10)
   const token = anybodys.share()
   attached.close()
   t.is(heap.stats().liveBytes, 65536)
-  t.throws(() => anybodys.alloc(10), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => anybodys.malloc(10), { code: 'ERR_HEAP_CLOSED' })
   Arena.attach(heap, token).dispose()
   t.is(heap.stats().liveBytes, 0)
   heap.audit()
@@ -272,7 +272,7 @@ test('so many may be open at once', (t) => {
   )
   parent.dispose()
   using again = heap.arena()
-  again.alloc(1)
+  again.malloc(1)
   heap.audit()
 })
 
@@ -289,7 +289,7 @@ test('a class that makes no typed array takes nothing of an arena', (t) => {
     t.is(arena.mark(), before)
     class Greedy {
       static readonly BYTES_PER_ELEMENT = 1
-      readonly address = arena.alloc(16)
+      readonly address = arena.malloc(16)
     }
     t.throws(() => arena.allocArray(Greedy as never, bytes), { code: 'ERR_INVALID_ARG_TYPE' })
     t.true(arena.mark() > before, 'what it has allocated stays')

@@ -13,10 +13,10 @@ const start = (heap: Heap, task: string, data: object = {}) =>
 test('an arena is ended by another worker', async (t) => {
   const heap = new Heap()
   const arena = heap.arena()
-  for (let i = 0; i < 10_000; i++) arena.alloc(1000)
+  for (let i = 0; i < 10_000; i++) arena.malloc(1000)
   const worker = start(heap, 'dispose', { arena: arena.share() })
   await once(worker, 'message')
-  t.throws(() => arena.alloc(1), { code: 'ERR_HEAP_STALE_HANDLE' })
+  t.throws(() => arena.malloc(1), { code: 'ERR_HEAP_STALE_HANDLE' })
   await worker.terminate()
   heap.threadIdle()
   t.is(heap.stats().liveBytes, 0)
@@ -68,7 +68,7 @@ test.serial('killed at any moment between arenas: all of their memory comes back
     const until = performance.now() + (kill % 10)
     while (performance.now() < until) {
       using arena = heap.arena()
-      arena.alloc(100_000)
+      arena.malloc(100_000)
     }
     await worker.terminate()
     // Also what the worker was just about to get, or to give back.

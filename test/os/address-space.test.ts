@@ -16,7 +16,7 @@ const limited = (kilobytes: number, ...args: string[]) =>
     ...args,
   ])
 
-for (const kilobytes of [1_800_000, 1_900_000, 2_048_000, 4_096_000, 8_192_000, 32_000_000]) {
+for (const kilobytes of [1_600_000, 1_800_000, 1_900_000, 2_048_000, 4_096_000, 8_192_000, 32_000_000]) {
   test(`of ${kilobytes} KiB of addresses two heaps take a part, and each can be used`, async (t) => {
     const { reserved, taken } = reportOf<{ reserved: number[]; taken: number }>(await limited(kilobytes, 'open', '2'))
     t.is(reserved.length, 2)

@@ -208,3 +208,11 @@ test('pages that the system refuses to take back stay in the heap, and go with t
   heap.audit()
   heap.close()
 })
+
+for (const [call, what] of ['its addresses', 'its tables’ addresses', 'its first tables'].entries()) {
+  test.serial(`a heap that is refused ${what} once is made without a guard, and has all of its limit`, (t) => {
+    const heap = new Heap({ limitBytes: 64 * MIB, mapper: new WatchedMapper(openMapper({}), call + 1) })
+    t.notThrows(() => heap.free(heap.malloc(40 * MIB)))
+    heap.close()
+  })
+}

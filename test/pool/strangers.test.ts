@@ -60,7 +60,6 @@ const allBut = (...names: Name[]) => ALL.filter((name) => !names.includes(name))
 
 const heapCalls = (outcomes: Partial<Record<Name, unknown>>) => ({
   'heap.freeBuffer': outcomes,
-  'heap.freeArray': outcomes,
 })
 const OURS = allBut('part', 'elsewhere')
 

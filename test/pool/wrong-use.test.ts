@@ -77,7 +77,7 @@ test('the heap of a pool frees and moves none of its buffers', (t) => {
     const address = heap.addressOf(buffer)
     for (const call of [
       () => heap.freeBuffer(buffer),
-      () => heap.freeArray(buffer.subarray(0)),
+      () => heap.freeBuffer(buffer.subarray(0)),
       () => heap.free(address),
       () => heap.realloc(address, 50),
       () => heap.realloc(address, 100_000),

@@ -57,7 +57,7 @@ const KINDS: Record<string, Kind> = {
   Channel: { make: () => new Channel(heap, { capacity: 4 }), end: close },
   Arena: { make: () => heap.arena(), end: (arena: { dispose(): void }) => arena.dispose() },
   HandleTable: { make: () => heap.handles(), end: close },
-  Block: { make: () => heap.alloc(10), end: free },
+  Block: { make: () => heap.block(10), end: free },
   Lease: { make: () => leasing.lease(), end: (lease: { release(): void }) => lease.release() },
   Mutator: { make: () => list.mutator(), end: (made: { dispose(): void }) => made.dispose() },
   Handle: { make: () => mutator.allocate(cell), end: (handle: { dispose(): void }) => handle.dispose() },
@@ -209,7 +209,7 @@ test('a record is equal to one of the same fields, and the error for another sho
 })
 
 test('blocks and leases of two heaps are not equal, wherever they are', (t) => {
-  const makers = [() => new Heap().alloc(10), () => new BufferPool({ size: 10 }).lease()]
+  const makers = [() => new Heap().block(10), () => new BufferPool({ size: 10 }).lease()]
   for (const make of makers) t.throws(() => assert.deepStrictEqual(make(), make()), { name: 'AssertionError' })
 })
 

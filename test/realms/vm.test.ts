@@ -22,9 +22,9 @@ test("arrays are of another realm's classes, and of classes that extend these", 
     const array = heap.allocArray(type, 4, { zero: true }) as Float64Array
     t.true(array instanceof type)
     t.deepEqual([...array], [0, 0, 0, 0])
-    heap.freeArray(array)
+    heap.freeBuffer(array)
   }
-  using block = heap.alloc(32)
+  using block = heap.block(32)
   t.true(block.as(Numbers) instanceof Numbers)
   using arena = heap.arena()
   t.true(arena.allocArray(Numbers, 4) instanceof Numbers)

@@ -199,7 +199,7 @@ export const SCENARIOS: readonly Scenario[] = [
       const later = [300_000, 100, 2 * MIB].map((size) => world.own(world.do(() => arena.allocBuffer(size))))
       for (const view of later) world.disown(view)
       world.do(() => arena.rewind(mark))
-      const address = world.do(() => arena.alloc(100_000, 4096))
+      const address = world.do(() => arena.malloc(100_000, 4096))
       if (address % 4096 !== 0) throw new Error('not aligned')
       for (const view of bytes) world.disown(view)
       arena.dispose()
@@ -212,7 +212,7 @@ export const SCENARIOS: readonly Scenario[] = [
       const { heap } = world
       world.observe(() => heap.stats({ detail: true }).owners)
       const blocks = [10, 5000, 400_000, 2 * MIB].map((size) =>
-        world.do(() => heap.alloc(size, { zero: true, tag: 'a' }))
+        world.do(() => heap.block(size, { zero: true, tag: 'a' }))
       )
       for (const block of blocks) world.own(block.bytes, block)
       const buffers = [10, 5000, 400_000].map((size) =>

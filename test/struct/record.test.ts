@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
-import { f32, f64, i8, i32, pointer, struct, text, u8, u32 } from '../../lib/struct/index.ts'
+import { f32, i8, i32, pointer, struct, text, u8, u32 } from '../../lib/struct/index.ts'
 import { childScript, run } from '../support/child.ts'
 import { Order, Point } from '../support/order.ts'
 
@@ -88,14 +88,6 @@ test('declarations that can’t be are refused', (t) => {
     t.throws(() => struct(fields), { code: 'ERR_OUT_OF_RANGE' }, JSON.stringify(Object.keys(fields)))
   t.throws(() => struct({ a: 7 as never }), { code: 'ERR_INVALID_ARG_TYPE' })
   t.throws(() => struct({ a: u8 }, { endian: 'middle' as never }), { code: 'ERR_OUT_OF_RANGE' })
-})
-
-test('unchecked writes keep the low bits', (t) => {
-  using heap = new Heap()
-  const record = struct.unchecked({ a: i8, b: f64 }).alloc(heap)
-  record.a = 200
-  record.b = 7
-  t.deepEqual([record.a, record.b], [-56, 7])
 })
 
 test('what was freed or closed throws at every use', (t) => {

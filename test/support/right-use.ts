@@ -32,7 +32,7 @@ export function rightUse(heap: Heap, pool: BufferPool, random: Random, steps: nu
         break
       }
       case 4: {
-        const block = heap.alloc(length)
+        const block = heap.block(length)
         block.bytes.fill(value)
         ends.push(() => block.free())
         break

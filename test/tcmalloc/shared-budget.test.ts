@@ -2,14 +2,19 @@ import test, { type ExecutionContext } from 'ava'
 import { Page } from '../../lib/memory/page.ts'
 import { openMapper } from '../../lib/os/open-mapper.ts'
 import { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
+import { collectGarbage } from '../support/garbage.ts'
 
 const MIB = 2 ** 20
 const BUDGET = 16 * MIB
 
+function create(isDefault: boolean): TCMalloc {
+  const options = { limitBytes: BUDGET, isDefault, shared: false, cacheBytes: 0, releaseRate: 0, debug: false }
+  return TCMalloc.create(openMapper({}), options)
+}
+
 /** A heap that nobody has given a limit, on a machine that has 16 MiB to give. */
 function open(t: ExecutionContext, isDefault = true): TCMalloc {
-  const options = { limitBytes: BUDGET, isDefault, shared: false, cacheBytes: 0, releaseRate: 0, debug: false }
-  const tiers = TCMalloc.create(openMapper({}), options)
+  const tiers = create(isDefault)
   t.teardown(() => tiers.close())
   return tiers
 }
@@ -46,6 +51,12 @@ test.serial('a heap that is closed gives its part back', (t) => {
   t.is(second.allocateLarge(MIB, undefined), 0)
   first.close()
   t.is(fill(second).length, 16)
+})
+
+test.serial('so does one that is dropped without a close, once it is collected', async (t) => {
+  ;(() => t.is(fill(create(true)).length, 16))()
+  await collectGarbage()
+  t.is(fill(open(t)).length, 16)
 })
 
 test.serial('at the budget a heap gives free pages of its own back before it refuses', (t) => {

@@ -234,7 +234,7 @@ test('kept blocks are in the figures as what is in thread caches', (t) => {
   heap.audit()
 })
 
-test('threadCache: false keeps no large block either', (t) => {
+test('cacheBytes: 0 keeps no large block either', (t) => {
   const { heap } = open({ cacheBytes: 0 })
   keep(heap, MIB)
   t.is(heap.stats().threadCacheBytes, 0)

@@ -261,10 +261,10 @@ const CASES: Case[] = [
     name: 'an arena and an arena of it',
     step: (heap) => {
       const arena = heap.arena({ owner: 'worker' })
-      arena.alloc(100)
+      arena.malloc(100)
       const mark = arena.mark()
-      arena.alloc(100_000)
-      arena.arena().alloc(50_000)
+      arena.malloc(100_000)
+      arena.arena().malloc(50_000)
       arena.rewind(mark)
       arena.dispose()
       heap.stats()

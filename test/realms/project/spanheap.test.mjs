@@ -48,7 +48,7 @@ const MAKERS = {
   direct: () => new DirectHeap(),
   mapper: () => new SimulatedMapper(),
   token: () => new Heap().share(),
-  block: () => new Heap().alloc(10),
+  block: () => new Heap().block(10),
   array: () => numbers(),
   column: () => numbers().column('n'),
 }
@@ -185,15 +185,15 @@ describe(place.join(', '), () => {
         expect(Object.getPrototypeOf(numbers)).toBe(classes.Float64Array.prototype)
         numbers[3] = 1.5
         expect([...numbers]).toEqual([0, 0, 0, 1.5])
-        heap.freeArray(numbers)
-        expect(codeOf(() => heap.freeArray(numbers))).toBe('ERR_HEAP_DOUBLE_FREE')
+        heap.freeBuffer(numbers)
+        expect(codeOf(() => heap.freeBuffer(numbers))).toBe('ERR_HEAP_DOUBLE_FREE')
       })
 
       test(`classes of the ${name} realm are extended`, () => {
         class Samples extends classes.Float64Array {}
         const samples = heap.allocArray(Samples, 3)
         expect(samples instanceof Samples).toBe(true)
-        heap.freeArray(samples)
+        heap.freeBuffer(samples)
       })
 
       test(`classes of the ${name} realm that are no arrays' are refused`, () => {
@@ -203,7 +203,7 @@ describe(place.join(', '), () => {
     }
 
     test('blocks, arenas and handles show arrays of another realm', () => {
-      const block = heap.alloc(16)
+      const block = heap.block(16)
       expect(block.as(other.Float64Array).length).toBe(2)
       block.free()
       const arena = heap.arena()

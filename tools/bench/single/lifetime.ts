@@ -44,7 +44,7 @@ function freePart(from: number, to: number): void {
 
 let arena: Arena
 function arenaPart(from: number, to: number): void {
-  for (let i = from; i < to; i++) kept[i] = arena.alloc(SIZE)
+  for (let i = from; i < to; i++) kept[i] = arena.malloc(SIZE)
 }
 
 const table: HandleTable = heap.handles()
@@ -60,11 +60,11 @@ function handleFreePart(from: number, to: number): void {
 }
 
 function blockPart(from: number, to: number): void {
-  for (let i = from; i < to; i++) heap.alloc(SIZE).free()
+  for (let i = from; i < to; i++) heap.block(SIZE).free()
 }
 function blockBytesPart(from: number, to: number): void {
   for (let i = from; i < to; i++) {
-    const block = heap.alloc(SIZE)
+    const block = heap.block(SIZE)
     sum += block.bytes.length
     block.free()
   }
@@ -92,10 +92,10 @@ const small = best(() => {
 const pair = best(() => inParts(pairPart))
 const rows: [string, number, number][] = [
   [`${count} malloc(64), then ${count} free`, all, all],
-  [`${count} arena.alloc(64), one dispose`, arenas, all],
+  [`${count} arena.malloc(64), one dispose`, arenas, all],
   ['an arena for every 10', small, all],
   ['free(malloc(64))', pair, pair],
-  ['heap.alloc(64).free()', best(() => inParts(blockPart)), pair],
+  ['heap.block(64).free()', best(() => inParts(blockPart)), pair],
   ['the same with its bytes', best(() => inParts(blockBytesPart)), pair],
 ]
 let allocated = 0

@@ -10,22 +10,22 @@ const WARM_UP_SECONDS = 0.1
 
 /** Who is held against whom: with caches of their own or without, and what they play. A quick run has the first two. */
 const CONTENDERS = [
-  { contender: 'thread caches', threadCache: true, pattern: 'pair' },
-  { contender: 'one lock', threadCache: false, pattern: 'pair' },
-  { contender: 'thread caches, sizes at random', threadCache: true, pattern: 'replace' },
-  { contender: 'a lock for each class, sizes at random', threadCache: false, pattern: 'replace' },
-  { contender: 'nothing shared', threadCache: true, pattern: 'control' },
+  { contender: 'thread caches', cached: true, pattern: 'pair' },
+  { contender: 'one lock', cached: false, pattern: 'pair' },
+  { contender: 'thread caches, sizes at random', cached: true, pattern: 'replace' },
+  { contender: 'a lock for each class, sizes at random', cached: false, pattern: 'replace' },
+  { contender: 'nothing shared', cached: true, pattern: 'control' },
 ] as const
 
 export interface LocksParameters {
-  readonly threadCache: boolean
+  readonly cached: boolean
   readonly pattern: 'pair' | 'replace' | 'control'
   readonly workers: readonly number[]
   readonly seconds: number
 }
 
-async function measure({ threadCache, pattern, workers, seconds }: LocksParameters): Promise<MeasuredRow[]> {
-  await using crew = await Crew.of(Math.max(...workers), new Heap({ threadCache }))
+async function measure({ cached, pattern, workers, seconds }: LocksParameters): Promise<MeasuredRow[]> {
+  await using crew = await Crew.of(Math.max(...workers), new Heap(cached ? {} : { cacheBytes: 0 }))
   const rows: MeasuredRow[] = []
   for (const count of workers) {
     const threads = Array.from({ length: count }, (_, thread) => thread)
@@ -50,8 +50,8 @@ export const locks: Suite<LocksParameters> = {
     { kind: 'lines', metric: 'nsPerPairOfAll', title: 'All workers together', x: 'workers', logarithmic: 'y' },
   ],
   configurations: ({ scale }) =>
-    CONTENDERS.slice(0, scale === 'quick' ? 2 : undefined).map(({ contender, threadCache, pattern }) => {
-      const parameters: LocksParameters = { threadCache, pattern, workers: WORKERS[scale], seconds: SECONDS[scale] }
+    CONTENDERS.slice(0, scale === 'quick' ? 2 : undefined).map(({ contender, cached, pattern }) => {
+      const parameters: LocksParameters = { cached, pattern, workers: WORKERS[scale], seconds: SECONDS[scale] }
       return { contender, process: { kind: 'own', parameters } }
     }),
   measure,
