@@ -77,15 +77,15 @@ test("piscina's workers get blocks of a shared pool, and give them back", async 
   t.is(idle, buffers)
 })
 
-test("the README's table has every example, each begins with its command, and a test runs it", (t) => {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+test("the guide's table has every example, each begins with its command, and a test runs it", (t) => {
+  const guide = readFileSync(join(ROOT, 'docs/pools.md'), 'utf8')
   const tests = ['examples.test.ts', 'examples-pool.test.ts'].map((name) =>
     readFileSync(join(ROOT, 'test', name), 'utf8')
   )
   for (const name of readdirSync(join(ROOT, 'examples')).filter((file) => file.endsWith('.js'))) {
     const comment = /^(\/\/.*\n)+/.exec(readFileSync(join(ROOT, 'examples', name), 'utf8'))?.[0]
     t.true(comment?.includes(`node examples/${name}`), name)
-    t.true(readme.includes(`| \`node examples/${name}`), name)
+    t.true(guide.includes(`| \`node examples/${name}`), name)
     t.true(
       tests.some((text) => text.includes(name)),
       name

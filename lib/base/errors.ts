@@ -1,4 +1,4 @@
-/** What an {@link AllocatorError} says went wrong. See the README for the meaning of each. */
+/** What an {@link AllocatorError} says went wrong. See docs/heap.md for the meaning of each. */
 export type AllocatorErrorCode =
   | 'ERR_HEAP_DOUBLE_FREE'
   | 'ERR_HEAP_INVALID_ADDRESS'

@@ -91,15 +91,35 @@ test('each error code has a section of its own, in the order of the code', (t) =
     [...guide.matchAll(/^## `(\w+)`$/gm)].map(([, code]) => code!),
     codes
   )
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
-  const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \|/gm)].map(([, code]) => code!)
+  const table = readFileSync(join(ROOT, 'docs/heap.md'), 'utf8')
+  const rows = [...table.matchAll(/^\| `(ERR_\w+)` \|/gm)].map(([, code]) => code!)
   t.deepEqual(rows.sort(), [...codes].sort())
 })
 
-test('every link of a document to a file leads to one', (t) => {
+/** The anchors of a document's headings, as the sites that show Markdown make them. */
+const anchorsOf = (text: string) =>
+  [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\w -]/g, '')
+      .replaceAll(' ', '-')
+  )
+
+test('every link of a document leads to a file, and to a heading in it', (t) => {
   for (const document of documents()) {
     const text = readFileSync(join(ROOT, document), 'utf8')
-    for (const [, path] of text.matchAll(/\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)/g))
-      t.true(existsSync(join(ROOT, document, '..', path!)), `${document}: ${path}`)
+    for (const [, path, anchor] of text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)) {
+      const target = path === '' ? join(ROOT, document) : join(ROOT, document, '..', path!)
+      t.true(existsSync(target), `${document}: ${path}`)
+      if (anchor !== undefined && existsSync(target))
+        t.true(anchorsOf(readFileSync(target, 'utf8')).includes(anchor), `${document}: ${path}#${anchor}`)
+    }
   }
+})
+
+test('the README is short, and says how to install first', (t) => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  t.true(Buffer.byteLength(readme) <= 9 * 1024)
+  t.regex(readme, /^```sh\nnpm install spanheap\n```$/m)
+  t.true(readme.indexOf('npm install spanheap') < readme.indexOf('```js'))
 })

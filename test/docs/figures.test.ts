@@ -133,9 +133,9 @@ test('what limitBytes reserves, and growth asks for, is what the document on tun
   }
 })
 
-test('the options of a pool, and what its statistics say, are those of the README', (t) => {
+test('the options of a pool, and what its statistics say, are those of the guide', (t) => {
   using heap = new Heap()
-  const rows = rowsOf('README.md', '| option of `BufferPool` |')
+  const rows = rowsOf('docs/pools.md', '| option of `BufferPool` |')
   const defaults = new Map(rows.map(([name, value]) => [name!.replaceAll('`', ''), value!.replaceAll('`', '')]))
   t.deepEqual([...defaults.keys()].sort(), Object.keys(POOL_OPTIONS).sort())
   const checked = checkPoolOptions({ size: 4096, heap })
@@ -150,7 +150,7 @@ test('the options of a pool, and what its statistics say, are those of the READM
   t.deepEqual([checked.shape.zero, defaults.get('zero')], [0, 'false'])
   t.is(defaults.get('alignment'), '16')
   using pool = new BufferPool({ size: 10, heap })
-  const shown = /pool\.stats\(\)\) +\/\/ \{ ([^}]+) \}/.exec(textOf('README.md'))
+  const shown = /pool\.stats\(\)\) +\/\/ \{ ([^}]+) \}/.exec(textOf('docs/pools.md'))
   t.deepEqual(shown![1]!.split(', '), Object.keys(pool.stats()))
 })
 

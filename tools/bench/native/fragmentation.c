@@ -1,5 +1,5 @@
-// Blocks whose sizes shift, as in tools/bench/suites/shifting-sizes.ts, through whatever malloc is preloaded: the same sizes, random
-// numbers and operations. Prints a row of the suite `fragmentation` as JSON.
+// Blocks whose sizes shift, as in tools/bench/suites/shifting-sizes.ts, through whatever malloc is preloaded: the same
+// sizes, random numbers and operations. Prints a row of the suite `fragmentation` as JSON.
 //
 //   fragmentation ROW BYTES RELEASE   so many live bytes; RELEASE 1: the allocator is told to give free memory back
 //                                     after each part of a phase

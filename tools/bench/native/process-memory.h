@@ -1,5 +1,5 @@
-// What a program of bench/native has of memory, without what it has mapped for itself; tools/bench/framework/process-memory.ts reads
-// the same figures. Nothing here allocates.
+// What a program of bench/native has of memory, without what it has mapped for itself;
+// tools/bench/framework/process-memory.ts reads the same figures. Nothing here allocates.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

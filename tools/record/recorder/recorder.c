@@ -1,6 +1,6 @@
 // Stands in front of the C library's malloc (LD_PRELOAD) and appends a record of 16 bytes for each call to a log that
-// `spanheap record` has made: tools/record/native-log.ts reads it once the program has ended. The log is a file mapped as
-// shared memory, so that what was written stays however the program ends: by _exit, by a signal, or by exec.
+// `spanheap record` has made: tools/record/native-log.ts reads it once the program has ended. The log is a file mapped
+// as shared memory, so that what was written stays however the program ends: by _exit, by a signal, or by exec.
 //
 // Its path is in SPANHEAP_RECORD_LOG. The first process that claims the log owns it; children don't write to it. An
 // exec in the owner goes on in the same log.
