@@ -2,9 +2,10 @@
 // Where building fails (no compiler, no headers) the installation still succeeds: the library then works over a growable
 // SharedArrayBuffer, and says so.
 //
-//     node scripts/install.mjs [--from-source]
+//     node scripts/install.mjs [--from-source | --prepare]
 //
-// `--from-source` deletes the prebuilt binaries, which would be taken first, and builds.
+// `--from-source` deletes the prebuilt binaries, which would be taken first, and builds. `--prepare` is for npm, which runs it in a clone
+// and, by `npm rebuild`, in a package that is installed: that is compiled already, and has no compiler.
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,7 +13,9 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const PREBUILDS = fileURLToPath(new URL('../prebuilds', import.meta.url))
-const { values } = parseArgs({ options: { 'from-source': { type: 'boolean', default: false } } })
+const SOURCES = fileURLToPath(new URL('../tsconfig.json', import.meta.url))
+const flag = { type: 'boolean', default: false }
+const { values } = parseArgs({ options: { 'from-source': flag, prepare: flag } })
 
 /** A package with prebuilt binaries is a compiled one: dist/ is there. */
 async function prebuiltLoads() {
@@ -35,5 +38,10 @@ function build() {
   )
 }
 
-if (values['from-source']) rmSync(PREBUILDS, { recursive: true, force: true })
-if (!existsSync(PREBUILDS) || !(await prebuiltLoads())) build()
+if (values.prepare) {
+  if (existsSync(SOURCES))
+    process.exitCode = spawnSync('npm run compile', { stdio: 'inherit', shell: true }).status ?? 1
+} else {
+  if (values['from-source']) rmSync(PREBUILDS, { recursive: true, force: true })
+  if (!existsSync(PREBUILDS) || !(await prebuiltLoads())) build()
+}

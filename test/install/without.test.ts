@@ -60,6 +60,10 @@ test('no compiler and no prebuilt binary: installed all the same, and both times
   t.regex(stderr, /no addon \(none was built or is prebuilt\): .* To change that, run `npm rebuild spanheap`/)
 })
 
+test('what npm rebuild runs asks for no compiler of TypeScript: what is installed is compiled', async (t) => {
+  for (const { status, stdout, stderr } of await installation.rebuild(bare)) t.is(status, 0, stdout + stderr)
+})
+
 test('what was built here is taken where no prebuilt binary fits', async (t) => {
   const project = installation.project('built')
   cpSync(join(bare, 'node_modules'), join(project, 'node_modules'), { recursive: true, verbatimSymlinks: true })

@@ -76,6 +76,12 @@ export class Installation {
     return this.npm(project, 'install', ...[tarballs].flat(), '--prefer-offline', '--no-audit', '--no-fund', ...flags)
   }
 
+  /** Runs the scripts of the installed package that npm runs by itself, as some versions' `npm rebuild` does, where there is no compiler. */
+  async rebuild(project: string): Promise<Ended[]> {
+    const folder = join(project, 'node_modules/spanheap')
+    return [await this.npm(folder, 'run', 'install'), await this.npm(folder, 'run', 'prepare')]
+  }
+
   /** Runs Node in a project. */
   node(project: string, ...args: string[]): Promise<Ended> {
     return run(process.execPath, args, RUN_SECONDS, { cwd: project })
