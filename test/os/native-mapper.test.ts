@@ -205,7 +205,8 @@ test('a heap’s ledger file is complete when it is closed, and then has what un
     t.deepEqual({ mmap: countOf('mmap'), munmap: 0, madvise: countOf('madvise') }, syscalls)
   })()
   const reserved = calls().slice(0, 2)
-  await collectGarbage()
+  // V8's own threads let go of the memory, when a busy machine lets them.
+  for (let i = 0; i < 50 && countOf('munmap') < reserved.length; i++) await collectGarbage()
   const unmapped = calls().filter(({ call }) => call === 'munmap')
   const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
   const ranges = (of: typeof reserved) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
