@@ -57,7 +57,7 @@ test('a part that doesn’t start its block, and memory of others, are refused',
     new Uint8Array(other.buffer, buffer.byteOffset, 10),
   ]
   for (const view of views) {
-    for (const call of ['freeBuffer', 'freeBuffer', 'addressOf', 'unwatch'] as const)
+    for (const call of ['freeBuffer', 'addressOf', 'unwatch'] as const)
       t.throws(() => heap[call](view), { code: 'ERR_HEAP_INVALID_ADDRESS' }, `${call} of ${view.byteOffset}`)
   }
   heap.freeBuffer(buffer.subarray(0, 5))
@@ -74,7 +74,7 @@ test('arguments of the wrong type or out of range are told by code', (t) => {
   const isRange = (run: () => unknown, what: string) =>
     t.throws(run, { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' }, what)
   for (const value of WRONG) {
-    for (const call of ['freeBuffer', 'freeBuffer', 'addressOf', 'unwatch'])
+    for (const call of ['freeBuffer', 'addressOf', 'unwatch'])
       isType(() => loose[call]!(value), `${call} of ${typeof value}`)
     isType(() => loose.allocArray!(value, 4), `allocArray of ${typeof value}`)
     if (typeof value !== 'number') {

@@ -32,11 +32,11 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     const worker = new Worker(
       `const { parentPort } = require('node:worker_threads')
        let first
-      parentPort.on('message', (view) => {
-        first ??= view
-        parentPort.postMessage(first[9])
-        if (first !== view) parentPort.close()
-      })`,
+       parentPort.on('message', (view) => {
+         first ??= view
+         parentPort.postMessage(first[9])
+         if (first !== view) parentPort.close()
+       })`,
       { eval: true }
     )
     worker.postMessage(view, [view.buffer])

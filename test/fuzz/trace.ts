@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { AllocatorError } from '../../lib/base/errors.ts'
+import { shippedTrace } from '../../tools/trace/shipped.ts'
 import { readTrace } from '../../tools/trace/trace.ts'
-import { ROOT } from '../support/child.ts'
 
 const HEADER_BYTES = 32
 const RECORD_BYTES = 12
@@ -17,7 +17,7 @@ const MOST_BYTES = 200 * 2 ** 20
 function realTraces(): Buffer[] {
   return ['jq', 'node', 'redis'].map((name) => {
     const events = 2000
-    const whole = gunzipSync(readFileSync(join(ROOT, `tools/traces/${name}.mtrc.gz`)))
+    const whole = gunzipSync(readFileSync(shippedTrace(name)))
     const bytes = Buffer.from(whole.subarray(0, HEADER_BYTES + events * RECORD_BYTES))
     bytes.writeUInt32LE(events, 16)
     return bytes

@@ -22,7 +22,7 @@ const CALLS: Record<string, [call: (options: Options) => unknown, wrong: object,
   'Heap.attach': [(options) => Heap.attach(heap.share(), options), { limitBytes: 1 }, undefined],
   'heap.allocBuffer': [(options) => heap.allocBuffer(10, options), { zeroed: true }, 'zero'],
   'heap.allocArray': [(options) => heap.allocArray(Int8Array, 10, options), { align: 16 }, 'alignment'],
-  'heap.alloc': [(options) => heap.block(10, options), { zeros: true }, 'zero'],
+  'heap.block': [(options) => heap.block(10, options), { zeros: true }, 'zero'],
   'heap.arena': [(options) => heap.arena(options), { limitByte: 1 }, 'limitBytes'],
   'arena.arena': [(options) => heap.arena().arena(options), { label: '' }, undefined],
   'heap.handles': [(options) => heap.handles(options), { maxx: 3 }, 'max'],
@@ -63,7 +63,7 @@ test('so is one of a call that returns a promise', async (t) => {
 
 test('options are checked before anything is made of them', (t) => {
   const { liveBytes } = heap.stats()
-  for (const name of ['heap.allocBuffer', 'heap.alloc', 'heap.arena', 'heap.handles', 'new Channel'])
+  for (const name of ['heap.allocBuffer', 'heap.block', 'heap.arena', 'heap.handles', 'new Channel'])
     t.throws(() => CALLS[name]![0]({ nonsense: 1 } as Options))
   t.is(heap.stats().liveBytes, liveBytes)
 })

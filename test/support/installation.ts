@@ -39,9 +39,7 @@ export class Installation {
       mkdirSync(dirname(binary), { recursive: true })
       cpSync(BUILT_ADDON, binary)
     }
-    const packed = await this.npm(copy, 'pack', '--ignore-scripts', '--silent')
-    if (packed.status !== 0) throw new Error(packed.stderr)
-    return join(copy, packed.stdout.trim())
+    return this.packed(copy)
   }
 
   /** The same of the package of tools. Its types are those of the library that is compiled here. */
@@ -53,9 +51,13 @@ export class Installation {
     const dist = join(copy, 'dist')
     await this.succeed(process.execPath, [tsc, '-p', own, '--outDir', dist], own)
     await this.succeed(process.execPath, ['bench/report/bundle.mjs', join(dist, 'bench/report/charts.js')], own)
-    const packed = await this.npm(copy, 'pack', '--ignore-scripts', '--silent')
-    if (packed.status !== 0) throw new Error(packed.stderr)
-    return join(copy, packed.stdout.trim())
+    return this.packed(copy)
+  }
+
+  private async packed(folder: string): Promise<string> {
+    const { status, stdout, stderr } = await this.npm(folder, 'pack', '--ignore-scripts', '--silent')
+    if (status !== 0) throw new Error(stderr)
+    return join(folder, stdout.trim())
   }
 
   private async succeed(command: string, args: readonly string[], cwd: string): Promise<void> {

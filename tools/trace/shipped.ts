@@ -11,9 +11,14 @@ export function shippedTraces(): string[] {
   return names.sort().map((name) => join(FOLDER, name))
 }
 
-/** The file that is meant on a command line: one that is there, or else a trace of this package by its name, `jq` say. */
+/** The file of one of them, by its name: `jq`. */
+export function shippedTrace(name: string): string {
+  return join(FOLDER, `${name}${ENDING}`)
+}
+
+/** The file that is meant on a command line: one that is there, or else a trace of this package by its name. */
 export function traceFile(name: string): string {
   if (existsSync(name) || !/^\w+$/.test(name)) return name
-  const shipped = join(FOLDER, `${name}${ENDING}`)
+  const shipped = shippedTrace(name)
   return existsSync(shipped) ? shipped : name
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import { PACKAGE_ROOT } from '../../package-root.ts'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 
 /** A native allocator: what to preload, or nothing for the C library's own. */
 export interface Peer {
@@ -58,7 +58,7 @@ export class Yardstick {
 
   unpack(trace: string): string {
     const path = join(this.folder, trace)
-    writeFileSync(path, gunzipSync(readFileSync(traceFile(trace))))
+    writeFileSync(path, gunzipSync(readFileSync(shippedTrace(trace))))
     return path
   }
 }

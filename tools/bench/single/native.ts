@@ -8,7 +8,7 @@
 
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { better, type Figures, findPeers, type Peer, runOurs, TRACES, Yardstick } from '../framework/peers.ts'
 import { geometricMean } from '../framework/statistics.ts'
 
@@ -36,7 +36,7 @@ function measure(touch: boolean): Results {
   const results: Results = new Map()
   for (const trace of traces) {
     const unpacked = yardstick.unpack(trace)
-    const path = traceFile(trace)
+    const path = shippedTrace(trace)
     const replayArguments = ['replay', path, '--allocator', 'tcmalloc', '--json', '--rounds', values.rounds]
     if (touch) replayArguments.push('--touch')
     const best = new Map<string, Figures>()

@@ -7,7 +7,7 @@
 
 import { Heap } from 'spanheap'
 import { replay } from '../../trace/replay.ts'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { readTrace } from '../../trace/trace.ts'
 
 const [name = 'jq', touch = '0', rounds = '20'] = process.argv.slice(2)
@@ -23,7 +23,7 @@ function useOther(count: number): void {
 }
 
 useOther(20_000)
-const report = replay(readTrace(traceFile(name)), {
+const report = replay(readTrace(shippedTrace(name)), {
   allocator: 'tcmalloc',
   rounds: Number(rounds),
   touch: touch === '1',

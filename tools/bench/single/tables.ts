@@ -11,7 +11,7 @@ import Table from 'cli-table3'
 import { Heap, type Mapper, type Mapping, type Reservation } from 'spanheap'
 import { openMapper } from 'spanheap/testing'
 import { heapPlayer, touchThrough } from '../../trace/player.ts'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { readTrace } from '../../trace/trace.ts'
 import { TRACES } from '../framework/peers.ts'
 
@@ -65,7 +65,7 @@ const trace = process.argv[2]
 if (trace !== undefined) {
   const heap = new Heap({ limitBytes: 2 ** 31 - 2 ** 20, mapper: new SplitMapper() })
   const fixed = heap.residentBytes()
-  const loaded = readTrace(traceFile(trace))
+  const loaded = readTrace(shippedTrace(trace))
   const player = heapPlayer(loaded, heap, touchThrough(heap, heap.buffer), true)
   player.play(0, loaded.events)
   player.freeAll()

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { packageIsThere } from '../framework/packages.ts'
 import { type Peer, TRACES } from '../framework/peers.ts'
 import { geometricMean } from '../framework/statistics.ts'
@@ -148,7 +148,7 @@ function native(peer: Peer, what: Omit<ReplayParameters, 'kind' | 'allocator'>):
 
 function unpack(bench: Bench, trace: string): string {
   const path = bench.temporary(`${trace}.mtrc`)
-  if (!existsSync(path)) writeFileSync(path, gunzipSync(readFileSync(traceFile(trace))))
+  if (!existsSync(path)) writeFileSync(path, gunzipSync(readFileSync(shippedTrace(trace))))
   return path
 }
 

@@ -1,11 +1,10 @@
-import { join } from 'node:path'
 import test from 'ava'
-import { ROOT } from '../../../test/support/child.ts'
 import { countBetweenMarks } from '../../bench/suites/traces-calls.ts'
 import { liveAfter, measureReplay, stopsOf } from '../../bench/suites/traces-process.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { readTrace } from '../../trace/trace.ts'
 
-const path = join(ROOT, 'tools/traces/gcc.mtrc.gz')
+const path = shippedTrace('gcc')
 const little = { path, events: 3000, replays: 2, milliseconds: 10 }
 
 test('a watched replay stops evenly, at the peak of live bytes and at the end, each once', (t) => {

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'spanheap-cli-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
 
 const main = fileURLToPath(new URL('../../cli/main.js', import.meta.url))
-const sqlite = traceFile('sqlite')
+const sqlite = shippedTrace('sqlite')
 
 function run(...args: string[]) {
   return spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' })

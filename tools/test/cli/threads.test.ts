@@ -6,13 +6,13 @@ import { ROOT, reportOf, run } from '../../../test/support/child.ts'
 import { planThreads, Turn, TurnWord } from '../../trace/plan.ts'
 import type { ReplayReport } from '../../trace/replay.ts'
 import { replayThreads } from '../../trace/replay-threads.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { readTrace } from '../../trace/trace.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'spanheap-test-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
 
 const main = join(ROOT, 'dist/tools/cli/main.js')
-const traceNamed = (name: string) => join(ROOT, `tools/traces/${name}.mtrc.gz`)
 const start = (...args: string[]) => run(process.execPath, [main, 'replay', ...args, '--json'])
 
 /** An unpacked trace of records `[operation, thread, slot, size]`. */
@@ -32,7 +32,7 @@ for (const [name, threads] of [
   ['sqlite', 1],
 ] as const) {
   test(`${name} on ${threads} threads`, async (t) => {
-    const args = [traceNamed(name), '--allocator', 'tcmalloc', '--events', '60000', '--rounds', '2']
+    const args = [shippedTrace(name), '--allocator', 'tcmalloc', '--events', '60000', '--rounds', '2']
     const ledger = join(folder, `${name}.jsonl`)
     const together = reportOf<ReplayReport>(await start(...args, '--threads', '--touch', '--ledger', ledger))
     const alone = reportOf<ReplayReport>(await start(...args))
@@ -49,7 +49,7 @@ for (const [name, threads] of [
   })
 
   test(`the plan of ${name} keeps each slot's order, and nobody waits in vain`, (t) => {
-    const trace = readTrace(traceNamed(name), 300_000)
+    const trace = readTrace(shippedTrace(name), 300_000)
     const plans = planThreads(trace)
     t.is(plans.length, threads)
     const told = new Map<number, number>()
@@ -134,7 +134,7 @@ test('wrong usage: status 2', async (t) => {
     ['--allocator', 'direct'],
     ['--allocator', 'buffer'],
   ]) {
-    const { status, stderr } = await start(traceNamed('sqlite'), ...args, '--threads')
+    const { status, stderr } = await start(shippedTrace('sqlite'), ...args, '--threads')
     t.is(status, 2, stderr)
     t.regex(stderr, /--threads/)
   }

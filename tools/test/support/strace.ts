@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type Ended, ROOT, reportOf, run } from '../../../test/support/child.ts'
 import { type Call, parseStrace, type TracedCall } from '../../bench/framework/strace.ts'
 import type { ReplayReport } from '../../trace/replay.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 
 const ARGUMENTS = ['-f', '--seccomp-bpf', '-e', 'trace=mmap,munmap,madvise', '-e', 'signal=none']
 /** A stack for each call. strace takes 40 seconds for the 550 calls of a start of Node, and half a second without. */
@@ -74,7 +75,7 @@ export async function straceReplay(folder: string, request: ReplayRequest): Prom
   const args = [
     join(ROOT, 'dist/tools/cli/main.js'),
     'replay',
-    join(ROOT, `tools/traces/${trace}.mtrc.gz`),
+    shippedTrace(trace),
     ...['--allocator', allocator, '--rounds', String(rounds), '--json'],
     ...['--ledger', `${file}.ledger`],
     ...(events === undefined ? [] : ['--events', String(events)]),

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
-import { ROOT } from '../../../test/support/child.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { Operation, readTrace, type Trace } from '../../trace/trace.ts'
 import { TraceWriter } from '../../trace/trace-writer.ts'
 
@@ -96,7 +96,7 @@ test('a trace of more than one chunk is read the same', async (t) => {
 })
 
 test('a trace of the package, written again, has the same events', async (t) => {
-  const trace = readTrace(join(ROOT, 'tools/traces/sqlite.mtrc.gz'))
+  const trace = readTrace(shippedTrace('sqlite'))
   const again = await written(eventsOf(trace), 'sqlite.mtrc.gz')
   t.true(isSame(readTrace(again), trace))
 })

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import test from 'ava'
-import { traceFile } from '../../trace/shipped.ts'
+import { shippedTrace } from '../../trace/shipped.ts'
 import { readTrace } from '../../trace/trace.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'spanheap-trace-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
 
-const recorded = traceFile
+const recorded = shippedTrace
 
 /** From docs/traces.md. */
 const TRACES = [
