@@ -71,9 +71,9 @@ interface Place {
   readonly key: number
 }
 
-/** The heap whose blocks buffers are over. */
-export interface BufferHeap extends Allocator {
-  readonly buffer: SharedArrayBuffer
+/** What buffers need of what the heap is made of whose blocks they are over. */
+export interface BufferHost {
+  readonly heap: Allocator & { readonly buffer: SharedArrayBuffer }
   readonly memory: ViewMemory
   readonly bytes: BlockBytes
   /** In debug mode. */
@@ -100,7 +100,8 @@ export class HeapBuffers {
   readonly isolated: IsolatedBuffers
   /** Blocks on their way from one thread to another. */
   readonly passes: PassSlots
-  private readonly heap: BufferHeap
+  private readonly host: BufferHost
+  private readonly heap: BufferHost['heap']
   private readonly tiers: TCMalloc
   private readonly tag: number
   private numbers = 0
@@ -108,11 +109,12 @@ export class HeapBuffers {
   private readonly owners = new Set<BufferOwner>()
   private readonly closers: (() => void)[] = []
 
-  constructor(heap: BufferHeap, tiers: TCMalloc, watch: LeakWatch) {
-    this.heap = heap
+  constructor(host: BufferHost, tiers: TCMalloc, watch: LeakWatch) {
+    this.host = host
+    this.heap = host.heap
     this.tiers = tiers
     this.watch = watch
-    this.isolated = new IsolatedBuffers(heap, tiers)
+    this.isolated = new IsolatedBuffers(host, tiers)
     this.passes = tiers.passes
     this.tag = tiers.thread().tag
   }
@@ -187,7 +189,7 @@ export class HeapBuffers {
   gaveUp(view: ArrayBufferView, granule: number, watchedAs: number): void {
     this.drop(watchedAs)
     if (HeapView.keyOf(view, this.heap) > 0) HeapView.giveBack(view)
-    this.heap.debug?.giveUp(granule)
+    this.host.debug?.giveUp(granule)
   }
 
   /** Takes what `pass` has given up, in whichever thread. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
@@ -206,7 +208,7 @@ export class HeapBuffers {
 
   /** A Buffer over a block that is this thread's, or is about to be. */
   viewOf(granule: number, length: number): Buffer<ArrayBuffer> {
-    const { buffer, byteOffset } = this.heap.memory.at(granule * Granule.Bytes, length)
+    const { buffer, byteOffset } = this.host.memory.at(granule * Granule.Bytes, length)
     return HeapView.buffer(buffer, byteOffset, length, this.heap, granule)
   }
 
@@ -267,18 +269,18 @@ export class HeapBuffers {
     const noted = this.watch.next()
     const isWatched = noted || tag !== undefined
     // In debug mode every block has room for the number.
-    const bytes = isWatched && this.heap.debug === undefined ? size + NUMBER_BYTES : size
+    const bytes = isWatched && this.host.debug === undefined ? size + NUMBER_BYTES : size
     const address = this.block(bytes, size, alignment, zero)
     let view: T
     try {
-      const { buffer: memory, byteOffset: offset } = this.heap.memory.at(address, size)
+      const { buffer: memory, byteOffset: offset } = this.host.memory.at(address, size)
       view = make({ memory, offset, owner: this.heap, key: address / Granule.Bytes })
     } catch (error) {
       this.heap.free(address)
       throw error
     }
     if (isWatched) this.watchBlock(view, address, size, tag, noted)
-    if (tag !== undefined) this.heap.debug?.setTag(address / Granule.Bytes, tag)
+    if (tag !== undefined) this.host.debug?.setTag(address / Granule.Bytes, tag)
     return view
   }
 
@@ -286,7 +288,7 @@ export class HeapBuffers {
   private block(bytes: number, size: number, alignment: number | undefined, zero: boolean): Address {
     if (alignment === undefined) return zero ? this.heap.calloc(1, bytes) : this.heap.malloc(bytes)
     const address = this.heap.alignedAlloc(alignment, bytes)
-    if (zero) this.heap.bytes.zero(address, size)
+    if (zero) this.host.bytes.zero(address, size)
     return address
   }
 
@@ -296,7 +298,7 @@ export class HeapBuffers {
     const number = this.numbers
     this.numberAt(granule).set([this.tag, number])
     const isHeld = () => {
-      if (!this.heap.isOpen || this.tiers.stateOf(granule) !== ObjectState.Watched) return false
+      if (!this.host.isOpen || this.tiers.stateOf(granule) !== ObjectState.Watched) return false
       const [foundTag, foundNumber] = this.numberAt(granule)
       return foundTag === this.tag && foundNumber === number
     }

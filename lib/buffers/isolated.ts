@@ -28,14 +28,14 @@ interface Tagged {
  * frees. A buffer is found by where its bytes are, in whichever thread it was transferred to.
  */
 export class IsolatedBuffers {
-  private readonly heap: { readonly isOpen: boolean }
+  private readonly host: { readonly isOpen: boolean }
   private readonly tiers: TCMalloc
   private readonly held = new WeakMap<ArrayBufferLike, Held>()
   private tagged: Tagged[] = []
   private pruneAt = LEAST_PRUNED
 
-  constructor(heap: { readonly isOpen: boolean }, tiers: TCMalloc) {
-    this.heap = heap
+  constructor(host: { readonly isOpen: boolean }, tiers: TCMalloc) {
+    this.host = host
     this.tiers = tiers
   }
 
@@ -117,7 +117,7 @@ export class IsolatedBuffers {
   /** Takes the block from its buffer, and frees it. False if the buffer can't be detached. */
   private detach(buffer: ArrayBufferLike): boolean {
     if (!this.blocks.detach(buffer)) return false
-    if (this.heap.isOpen) this.tiers.freeCollected()
+    if (this.host.isOpen) this.tiers.freeCollected()
     return true
   }
 

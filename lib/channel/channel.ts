@@ -5,6 +5,7 @@ import { checkInteger, checkOptions, type OptionNames } from '../base/arguments.
 import { AllocatorError, closedError, invalidToken } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Heap } from '../heap/heap.ts'
+import { HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
 import { Locks } from '../threads/locks.ts'
@@ -116,12 +117,12 @@ export class Channel implements Disposable {
     this.#heap = heap
     this.#address = token?.channel ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
     const head = new Int32Array(heap.buffer, this.#address, Word.Cells)
-    const { slots, tag } = heap.thread()
+    const { slots, tag } = heap[HOST].thread()
     this.#seats = new Seats(head, Word.Peers, Word.Seats, slots)
     if (token === undefined) {
       head[Word.Capacity] = capacity
       head[Word.Generation] = randomInt(1, 2 ** 31)
-      heap.setPooled(this.#address, true)
+      heap[HOST].setPooled(this.#address, true)
       // Before it is a channel to others: who has a token of one that was here would join, and close it as the last one.
       this.#seat = this.#seats.take(tag)
       Atomics.store(head, Word.Magic, MAGIC)
@@ -137,7 +138,7 @@ export class Channel implements Disposable {
     const { channel, generation } = (token ?? {}) as Partial<ChannelToken>
     if (!(heap instanceof Heap)) throw notAHeap(heap)
     if (typeof channel !== 'number' || typeof generation !== 'number') throw invalidToken('it is no channel’s')
-    if (!heap.isOpen) throw closedError()
+    if (!heap[HOST].isOpen) throw closedError()
     const checked = { channel, generation }
     if (!isChannel(heap, checked)) throw invalidToken('no channel is there')
     return new Channel(heap, {}, checked)
@@ -169,13 +170,13 @@ export class Channel implements Disposable {
     const words = this.#words
     const locks = this.#locks
     const heap = this.#heap
-    const granule = heap.passableGranule(view)
+    const granule = heap[HOST].passableGranule(view)
     const { byteLength } = view
     this.checkOpen()
-    const { owners } = heap
-    const { passes } = owners
+    const { buffers } = heap[HOST]
+    const { passes } = buffers
     passes.ready()
-    const watchedAs = owners.watchedAs(granule)
+    const watchedAs = buffers.watchedAs(granule)
     locks.acquire(0)
     const tail = words[Word.Tail]!
     const closed = words[Word.Closed] === 1
@@ -193,8 +194,8 @@ export class Channel implements Disposable {
     if (closed) throw channelClosed()
     if (!room) return false
     // Another thread has freed it meanwhile.
-    if (!isSent) throw owners.notLive(granule)
-    owners.gaveUp(view, granule, watchedAs)
+    if (!isSent) throw buffers.notLive(granule)
+    buffers.gaveUp(view, granule, watchedAs)
     this.wake(Word.Tail, Word.Receivers)
     return true
   }
@@ -222,8 +223,8 @@ export class Channel implements Disposable {
     const locks = this.#locks
     const heap = this.#heap
     this.checkOpen()
-    const { owners } = heap
-    const { passes } = owners
+    const { buffers } = heap[HOST]
+    const { passes } = buffers
     while (this.length !== 0) {
       locks.acquire(0)
       const head = words[Word.Head]!
@@ -243,7 +244,7 @@ export class Channel implements Disposable {
       locks.release(0)
       this.wake(Word.Head, Word.Senders)
       // Whatever has scribbled over a cell, what it says isn't believed: then there is no message in it.
-      if (isOurs) return owners.received(owners.viewOf(granule, length), granule, wasWatched)
+      if (isOurs) return buffers.received(buffers.viewOf(granule, length), granule, wasWatched)
     }
     return undefined
   }
@@ -301,24 +302,24 @@ export class Channel implements Disposable {
     const words = this.#words
     const heap = this.#heap
     // A heap that is closed here: this thread's seat is a dead one's, and its memory is what others make of it.
-    if (!heap.isOpen) return
-    const isLast = heap.exclusively(() => {
+    if (!heap[HOST].isOpen) return
+    const isLast = heap[HOST].exclusively(() => {
       Atomics.store(words, this.#seat, 0)
       if (this.peers().live > 0) return false
       Atomics.store(words, Word.Magic, 0)
       return true
     })
     if (!isLast) return
-    const { passes } = heap.owners
+    const { passes } = heap[HOST].buffers
     for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
       const cell = this.cellOf(at)
       const slot = words[cell]!
       const sequence = words[cell + 1]!
       const granule = passes.granuleOf(slot, sequence)
-      if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap.discard(granule * Granule.Bytes)
+      if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap[HOST].discard(granule * Granule.Bytes)
     }
-    heap.setPooled(this.#address, false)
-    heap.discard(this.#address)
+    heap[HOST].setPooled(this.#address, false)
+    heap[HOST].discard(this.#address)
   }
 
   /** `close`, for `using`. */
@@ -332,7 +333,7 @@ export class Channel implements Disposable {
    */
   private join(tag: number, token: ChannelToken): number {
     const heap = this.#heap
-    const seat = heap.exclusively(() => (isChannel(heap, token) ? this.#seats.take(tag) : undefined))
+    const seat = heap[HOST].exclusively(() => (isChannel(heap, token) ? this.#seats.take(tag) : undefined))
     if (seat === undefined) throw invalidToken('no channel is there')
     if (seat === 0)
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
@@ -418,19 +419,19 @@ export class Channel implements Disposable {
 
   private checkOpen(): void {
     if (!this.#open) throw channelClosed()
-    if (!this.#heap.isOpen) throw closedError()
+    if (!this.#heap[HOST].isOpen) throw closedError()
   }
 
   /** Whether this thread keeps the words where they are. */
   private get isHere(): boolean {
-    return this.#open && this.#heap.isOpen
+    return this.#open && this.#heap[HOST].isOpen
   }
 }
 
 /** Whether a token's channel is still where it was. */
 function isChannel(heap: Heap, { channel, generation }: ChannelToken): boolean {
   try {
-    if (!heap.isPooled(channel) || heap.usableSize(channel) < Word.Cells * 4) return false
+    if (!heap[HOST].isPooled(channel) || heap.usableSize(channel) < Word.Cells * 4) return false
   } catch {
     return false // freed between the two
   }

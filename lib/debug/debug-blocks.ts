@@ -36,8 +36,10 @@ export interface PlainCalls {
   freeBuffer(view: ArrayBufferView): void
 }
 
-/** What debug mode needs of the heap that it stands in front of. */
+/** What blocks in debug mode need of the heap that they are in. */
 export interface DebuggedHeap {
+  readonly heap: object
+  readonly tiers: TCMalloc
   /** The granule of a live block that its owner may free. @throws AllocatorError */
   unpooledGranule(address: Address): number
   /** The same, and nobody watches the block any more. @throws AllocatorError */
@@ -52,7 +54,7 @@ export interface DebuggedHeap {
  * A listener of what is found may call the heap: so all is as it should be, and no lock held, before anybody is told.
  */
 export class DebugBlocks {
-  private readonly heap: DebuggedHeap
+  private readonly host: DebuggedHeap
   private readonly memory: DebugMemory
   private readonly plain: PlainCalls
   private readonly tiers: TCMalloc
@@ -67,8 +69,9 @@ export class DebugBlocks {
   /** Each stack once: blocks are many, and the places that allocate them few. */
   private readonly stacks = new Map<string, string>()
 
-  constructor(heap: DebuggedHeap, memory: DebugMemory, plain: PlainCalls, tiers: TCMalloc, mapper: Mapper) {
-    this.heap = heap
+  constructor(host: DebuggedHeap, memory: DebugMemory, plain: PlainCalls, mapper: Mapper) {
+    const { tiers } = host
+    this.host = host
     this.memory = memory
     this.plain = plain
     this.tiers = tiers
@@ -134,7 +137,7 @@ export class DebugBlocks {
         return
       }
       this.checkNotEnded(view)
-      const key = HeapView.keyOf(view, this.heap)
+      const key = HeapView.keyOf(view, this.host.heap)
       if (key > 0) {
         this.free(key * Granule.Bytes)
         HeapView.giveBack(view)
@@ -293,7 +296,7 @@ export class DebugBlocks {
     if (stays) for (const written of this.quarantine.makeRoom(usable, passes)) handle(this.writeAfterFree(written))
     const record = { ...this.recordOf(granule), freed: this.stack() }
     try {
-      this.heap.ownGranule(address)
+      this.host.ownGranule(address)
       if (!stays) this.empty(granule, usable)
       const isFreed = stays
         ? this.quarantine.enter(granule, ObjectState.Live)
@@ -376,7 +379,7 @@ export class DebugBlocks {
 
   private freeable(address: Address): number {
     try {
-      return this.heap.unpooledGranule(address)
+      return this.host.unpooledGranule(address)
     } catch (error) {
       throw this.wrongFree(error)
     }

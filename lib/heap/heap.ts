@@ -8,32 +8,25 @@ import {
   checkSupported,
   checkViewLength,
 } from '../base/arguments.ts'
-import { AllocatorError, closedError, outOfMemory, wrongType } from '../base/errors.ts'
+import { AllocatorError, outOfMemory, wrongType } from '../base/errors.ts'
 import { makePrintable } from '../base/printed.ts'
-import { type ArrayOf, type BufferOptions, HeapBuffers, type TypedArrayConstructor } from '../buffers/heap-buffers.ts'
+import type { ArrayOf, BufferOptions, TypedArrayConstructor } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
-import { Operations } from '../buffers/in-flight.ts'
 import type { DetailedStats } from '../buffers/owner-stats.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
-import type { DebugBlocks } from '../debug/debug-blocks.ts'
-import { DebugMemory } from '../debug/debug-memory.ts'
-import { debugged, type FrontedHeap } from '../debug/debugged.ts'
 import { type Finding, tell } from '../debug/misuse.ts'
 import { type Arena, type ArenaOptions, openArena } from '../lifetime/arena.ts'
-import { ArenaRegistry } from '../lifetime/arena-registry.ts'
 import { allocateBlock, type Block } from '../lifetime/block.ts'
 import { HandleTable, type HandleTableOptions } from '../lifetime/handle-table.ts'
-import { BlockBytes, Loop } from '../memory/block-bytes.ts'
+import { HeapHost, HOST } from '../lifetime/host.ts'
+import { Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32 } from '../memory/page.ts'
-import { ViewMemory } from '../memory/view-memory.ts'
 import type { SystemCall } from '../os/mapper.ts'
 import { doorNamed } from '../os/open-mapper.ts'
-import { isHandedOut, ObjectState } from '../tcmalloc/object-state.ts'
 import { Small } from '../tcmalloc/size-class.ts'
 import { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 import { COPY, checkToken, type HeapToken, TOKEN_VERSION, whyUnknown } from '../tcmalloc/token.ts'
-import { givenBack, isolated, notYours, wrongAddress } from '../tcmalloc/wrong-address.ts'
-import type { ThreadSlots } from '../threads/thread-slots.ts'
+import { givenBack, wrongAddress } from '../tcmalloc/wrong-address.ts'
 import { Attachment, type AttachOptions, checkWatch, type HeapOptions, Opening } from './heap-options.ts'
 
 const STATS_OPTIONS = { detail: true } as const
@@ -63,17 +56,11 @@ export class Heap extends Opening implements Allocator {
   /** The first address behind the heap. */
   readonly #endAddress = this.#tiers.endAddress
   readonly #buffer = this.#tiers.mapping.buffer as SharedArrayBuffer
-  readonly #memory: ViewMemory =
-    this.#tiers.quarantine === undefined ? new ViewMemory(this.#tiers.mapping) : new DebugMemory(this.#tiers.mapping)
-  readonly #bytes = new BlockBytes(this.#tiers.mapping.unshared())
-  readonly #buffers = new HeapBuffers(this, this.#tiers, this.#watch)
-  readonly #arenas = new ArenaRegistry(this.#tiers)
-  readonly #operations = new Operations(() => {
-    if (!this.isOpen) this.close()
-  })
-  readonly #debug =
-    this.#tiers.quarantine &&
-    debugged(this as unknown as FrontedHeap, this.#tiers, this.#mapper, (...how) => this.#buffers.allocate(...how))
+  readonly #host = new HeapHost(this, this.#tiers, this.#mapper, this.#watch)
+  readonly #memory = this.#host.memory
+  readonly #bytes = this.#host.bytes
+  readonly #buffers = this.#host.buffers
+  readonly #arenas = this.#host.arenas
 
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
   constructor(options?: HeapOptions)
@@ -93,24 +80,9 @@ export class Heap extends Opening implements Allocator {
     return this.#buffer
   }
 
-  /** @internal What views are over. */
-  get memory(): ViewMemory {
-    return this.#memory
-  }
-
-  /** @internal In debug mode: what stands in front of the calls that move blocks. */
-  get debug(): DebugBlocks | undefined {
-    return this.#debug
-  }
-
-  /** @internal */
-  get bytes(): BlockBytes {
-    return this.#bytes
-  }
-
-  /** @internal */
-  get arenas(): ArenaRegistry {
-    return this.#arenas
+  /** What the heap is made of, for the library's own parts. */
+  get [HOST](): HeapHost {
+    return this.#host
   }
 
   /**
@@ -137,7 +109,7 @@ export class Heap extends Opening implements Allocator {
    * @throws AllocatorError `ERR_HEAP_NOT_SHARED` without the addon, of a heap that wasn't made with the option `shared`
    */
   share(): HeapToken {
-    this.checkOpen()
+    this.#host.checkOpen()
     if (!isSharedArrayBuffer(this.#buffer))
       throw new AllocatorError(
         'ERR_HEAP_NOT_SHARED',
@@ -148,14 +120,8 @@ export class Heap extends Opening implements Allocator {
 
   /** Gives what this thread has cached back to the others. For a thread that will be idle: a worker that waits for work, say. */
   threadIdle(): void {
-    this.checkOpen()
+    this.#host.checkOpen()
     this.#tiers.idle()
-  }
-
-  /** @internal The thread slot by which this thread holds locks, and how to tell whether others live. */
-  thread(): { slots: ThreadSlots; slot: number; tag: number } {
-    this.checkOpen()
-    return this.#tiers.thread()
   }
 
   /**
@@ -191,12 +157,12 @@ export class Heap extends Opening implements Allocator {
 
   /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
   block(size: number, options?: BufferOptions): Block {
-    return allocateBlock(this, this.#buffers, size, options)
+    return allocateBlock(this.#host, size, options)
   }
 
   /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   arena(options: ArenaOptions = {}): Arena {
-    return openArena(this, this.#buffers, options)
+    return openArena(this.#host, options)
   }
 
   /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
@@ -218,7 +184,7 @@ export class Heap extends Opening implements Allocator {
     } else if (key === 0) {
       this.freeOther(view)
     } else {
-      this.checkOpen()
+      this.#host.checkOpen()
       throw givenBack(-key * Granule.Bytes)
     }
   }
@@ -231,7 +197,7 @@ export class Heap extends Opening implements Allocator {
    * may free, or that was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` where 2^20 blocks wait to be adopted
    */
   pass(view: ArrayBufferView): PassedBlock {
-    return this.#buffers.pass(view, this.passableGranule(view))
+    return this.#buffers.pass(view, this.#host.passableGranule(view))
   }
 
   /**
@@ -242,7 +208,7 @@ export class Heap extends Opening implements Allocator {
    * `ERR_INVALID_ARG_TYPE` where it isn't an object
    */
   adopt(passed: PassedBlock): Buffer<ArrayBuffer> {
-    this.checkOpen()
+    this.#host.checkOpen()
     return this.#buffers.adopt(passed)
   }
 
@@ -252,9 +218,9 @@ export class Heap extends Opening implements Allocator {
    */
   addressOf(view: ArrayBufferView): Address {
     if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
-    this.checkOpen()
-    const offset = this.offsetOf(view)
-    return offset < 0 ? this.#buffers.isolated.addressOf(view) : this.liveGranule(offset) * Granule.Bytes
+    this.#host.checkOpen()
+    const offset = this.#host.offsetOf(view)
+    return offset < 0 ? this.#buffers.isolated.addressOf(view) : this.#host.liveGranule(offset) * Granule.Bytes
   }
 
   /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
@@ -268,71 +234,6 @@ export class Heap extends Opening implements Allocator {
   /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
   unwatch(view: ArrayBufferView): void {
     this.#buffers.release(this.addressOf(view) / Granule.Bytes)
-  }
-
-  /** @internal The granule of the block that a view starts with, if its owner may free it, and so give it up. @throws as `pass` */
-  passableGranule(view: ArrayBufferView): number {
-    const key = ArrayBuffer.isView(view) && this.isOpen ? HeapView.keyOf(view, this) : 0
-    if (key < 0) throw givenBack(-key * Granule.Bytes)
-    return this.unpooledGranule(this.addressOf(view))
-  }
-
-  /** @internal Whether an address is that of a pool's block. */
-  isPooled(address: Address): boolean {
-    return this.#tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
-  }
-
-  /** @internal Runs a few loads and stores, and nothing else, that other threads don't come in between with theirs. */
-  exclusively<T>(work: () => T): T {
-    this.checkOpen()
-    return this.#tiers.exclusively(work)
-  }
-
-  /** @internal Whether this thread may still use it. */
-  get isOpen(): boolean {
-    return this.#finalStats === undefined
-  }
-
-  /**
-   * @internal Where in this heap's memory a view begins that is over what views here are over, or over `buffer`, as it is here or came from
-   * another thread; -1 for any other.
-   */
-  offsetOf(view: ArrayBufferView): number {
-    const offset = this.#memory.addressOf(view)
-    if (offset >= 0) return offset
-    const { buffer } = view
-    return buffer === this.#buffer || this.#tiers.mapping.isUnder(buffer) ? view.byteOffset : -1
-  }
-
-  /** @internal Whether a token is this heap's. */
-  isOf(token: HeapToken): boolean {
-    return this.#tiers.isOf(token)
-  }
-
-  /** @internal Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */
-  discard(address: Address): void {
-    if (this.#debug === undefined) this.free(address)
-    else this.#debug.discard(address)
-  }
-
-  /** @internal A live block that only a pool may free, from now on or, with false, not any more. */
-  setPooled(address: Address, pooled: boolean): void {
-    const granule = this.liveGranule(address)
-    this.#buffers.release(granule)
-    this.#tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
-  }
-
-  /**
-   * @internal An operation of the system's begins that reads or writes blocks. Until the returned function is called, a close doesn't take
-   * the memory away, and this thread counts as one that lives.
-   */
-  beginOperation(): () => void {
-    return this.#operations.begin()
-  }
-
-  /** @internal Where those say what they hold who keep buffers of this heap, or take them over. */
-  get owners(): Omit<HeapBuffers, 'place' | 'pass' | 'adopt'> {
-    return this.#buffers
   }
 
   malloc(size: number): Address {
@@ -398,7 +299,7 @@ export class Heap extends Opening implements Allocator {
   }
 
   usableSize(address: Address): number {
-    return this.#tiers.usableBytes(this.liveGranule(address))
+    return this.#tiers.usableBytes(this.#host.liveGranule(address))
   }
 
   view(address: Address, length?: number): Uint8Array<ArrayBuffer> {
@@ -422,9 +323,9 @@ export class Heap extends Opening implements Allocator {
   }
 
   audit(): void {
-    this.checkOpen()
+    this.#host.checkOpen()
     this.#tiers.audit()
-    throwFirst(this.#debug?.inspect())
+    throwFirst(this.#host.debug?.inspect())
   }
 
   /**
@@ -433,7 +334,7 @@ export class Heap extends Opening implements Allocator {
    */
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
-    this.checkOpen()
+    this.#host.checkOpen()
     this.#arenas.sweep()
     return this.#tiers.release(bytes)
   }
@@ -449,19 +350,20 @@ export class Heap extends Opening implements Allocator {
   }
 
   close(): void {
-    if (this.isOpen) this.#buffers.closeOwners()
+    if (this.#host.isOpen) this.#buffers.closeOwners()
     if (this.#isClosed) return
     if (this.#finalStats === undefined) {
       this.#arenas.close()
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
       // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
       this.#finalStats = closedStats(this.currentStats())
+      this.#host.isOpen = false
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
-        Object.defineProperty(this, name, { value: () => this.checkOpen() })
+        Object.defineProperty(this, name, { value: () => this.#host.checkOpen() })
       this.#buffers.closeOwners() // what is out is nothing to wait for any more
     }
-    if (this.#operations.areUnderWay) return // the last one's end calls this again
-    const found = this.#debug?.inspect()
+    if (this.#host.operations.areUnderWay) return // the last one's end calls this again
+    const found = this.#host.debug?.inspect()
     const last = this.#tiers.close()
     this.#isClosed = true
     this.#finalStats.syscalls = this.#mapper.syscalls()
@@ -489,7 +391,7 @@ export class Heap extends Opening implements Allocator {
     switch (call) {
       case Call.Malloc: {
         checkCount('size', first)
-        this.checkOpen()
+        this.#host.checkOpen()
         const granule =
           first <= Small.MostBytes
             ? this.#tiers.allocateSmall(this.#classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
@@ -501,12 +403,12 @@ export class Heap extends Opening implements Allocator {
           const granule = (first / Granule.Bytes) | 0 // above 2 GiB, a small integer again
           if (granule * Granule.Bytes === first && this.#cache.push(granule)) return 0
         }
-        if (!this.#tiers.free(this.ownGranule(first))) throw wrongAddress(this.#tiers, first)
+        if (!this.#tiers.free(this.#host.ownGranule(first))) throw wrongAddress(this.#tiers, first)
         return 0
       }
       case Call.Calloc: {
         const bytes = checkCount('count', first) * checkCount('size', second)
-        this.checkOpen()
+        this.#host.checkOpen()
         if (bytes <= Small.MostBytes) {
           const address = this.malloc(bytes)
           this.#bytes.zero(address, bytes)
@@ -520,7 +422,7 @@ export class Heap extends Opening implements Allocator {
         checkCount('address', first)
         checkCount('size', second)
         // Watched until it is sure that the block is another one: where there is no memory for it, all stays as it was.
-        const granule = this.unpooledGranule(first)
+        const granule = this.#host.unpooledGranule(first)
         if (this.#tiers.resize(granule, second)) {
           this.#buffers.release(granule)
           return first
@@ -533,7 +435,7 @@ export class Heap extends Opening implements Allocator {
       case Call.AlignedAlloc: {
         checkAlignment(first)
         checkCount('size', second)
-        this.checkOpen()
+        this.#host.checkOpen()
         if (first <= Granule.Bytes) return this.malloc(second)
         checkSupported(first, this.#mapper.maxAlignment, second)
         const granule = this.#tiers.allocateAligned(first, second)
@@ -548,42 +450,11 @@ export class Heap extends Opening implements Allocator {
     throw outOfMemory(bytes, errno)
   }
 
-  /** @internal The granule of a live block. @throws the error for what the address is instead */
-  liveGranule(address: Address): number {
-    checkCount('address', address)
-    this.checkOpen()
-    const granule = address / Granule.Bytes
-    if (Number.isInteger(granule) && isHandedOut(this.#tiers.stateOf(granule))) return granule
-    throw wrongAddress(this.#tiers, address)
-  }
-
-  /** @internal The same of a block that its owner may free. Nobody watches it any more. */
-  ownGranule(address: Address): number {
-    const granule = this.unpooledGranule(address)
-    // Who is too late here would free what is another's by now.
-    if (this.#tiers.stateOf(granule) === ObjectState.Watched && !this.#buffers.release(granule))
-      throw wrongAddress(this.#tiers, address)
-    return granule
-  }
-
-  /** @internal The granule of a live block that isn't a pool's. */
-  unpooledGranule(address: Address): number {
-    const granule = this.liveGranule(address)
-    const state = this.#tiers.stateOf(granule)
-    if (state === ObjectState.Pooled || state === ObjectState.Chunk) throw notYours(address)
-    if (state === ObjectState.Isolated) throw isolated(address)
-    return granule
-  }
-
   /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */
   private freeOther(view: ArrayBufferView): void {
-    this.checkOpen()
-    if (ArrayBuffer.isView(view) && this.offsetOf(view) < 0) this.#buffers.isolated.free(view)
+    this.#host.checkOpen()
+    if (ArrayBuffer.isView(view) && this.#host.offsetOf(view) < 0) this.#buffers.isolated.free(view)
     else this.free(this.addressOf(view))
-  }
-
-  private checkOpen(): void {
-    if (this.#finalStats !== undefined) throw closedError()
   }
 }
 

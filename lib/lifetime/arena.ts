@@ -3,18 +3,12 @@ import type { Address } from '../base/allocator.ts'
 import { checkChoice, checkCount, checkInteger, checkOptions, type OptionNames } from '../base/arguments.ts'
 import { AllocatorError, invalidToken, outOfMemory, outOfRange, staleHandle, wrongType } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
-import {
-  type ArrayOf,
-  arrayOver,
-  checkArrayBytes,
-  type HeapBuffers,
-  type TypedArrayConstructor,
-} from '../buffers/heap-buffers.ts'
+import { type ArrayOf, arrayOver, checkArrayBytes, type TypedArrayConstructor } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
 import type { ArenaPlace, LocalArena } from './arena-registry.ts'
-import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
+import { checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** What the first chunk has by default, and at least; and what later ones grow to, each twice as long as the one before. */
 const LEAST_CHUNK_BYTES = 64 * 2 ** 10
@@ -70,8 +64,9 @@ export class Arena implements Disposable, LocalArena {
   readonly #slot: number
   readonly #generation: number
   readonly #endsWithThread: boolean
-  readonly #heap: HostHeap
-  readonly #buffers: HeapBuffers | undefined
+  readonly #host: HeapHost
+  /** Whether this thread has made it. Of others it only knows how to end them. */
+  readonly #isOwn: boolean
   readonly #limitBytes: number
   #nextChunkBytes: number
   #heldBytes = 0
@@ -89,20 +84,20 @@ export class Arena implements Disposable, LocalArena {
     makePrintable(Arena, 'Arena')
   }
 
-  /** @internal With `buffers` it is this thread's, without them another's. */
-  constructor(heap: HostHeap, buffers: HeapBuffers | undefined, place: ArenaPlace, options: CheckedArena) {
-    this.#heap = heap
-    this.#buffers = buffers
+  /** @internal */
+  constructor(host: HeapHost, isOwn: boolean, place: ArenaPlace, options: CheckedArena) {
+    this.#host = host
+    this.#isOwn = isOwn
     this.#slot = place.slot
     this.#generation = place.generation
     this.tag = options.tag
     this.#limitBytes = options.limitBytes
     this.#endsWithThread = options.endsWithThread
     this.#nextChunkBytes = options.chunkBytes
-    this.#words = heap.arenas.words
-    if (buffers === undefined) return
-    heap.arenas.add(this)
-    if (options.tag !== undefined) buffers.addOwner(this)
+    this.#words = host.arenas.words
+    if (!isOwn) return
+    host.arenas.add(this)
+    if (options.tag !== undefined) host.buffers.addOwner(this)
   }
 
   /** @internal */
@@ -125,14 +120,15 @@ export class Arena implements Disposable, LocalArena {
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` where it has ended
    */
   static attach(heap: HostHeap, token: ArenaToken): Arena {
-    const { arenas } = checkHeap(heap)
+    const host = checkHeap(heap)
+    const { arenas } = host
     const { arena, generation, heap: heapGeneration } = (token ?? {}) as Partial<ArenaToken>
     if (typeof arena !== 'number' || typeof generation !== 'number') throw invalidToken("it is no arena's")
     if (heap.share().generation !== heapGeneration) throw invalidToken("it is of another heap's arena")
     if (!arenas.isSlot(arena)) throw invalidToken('no arena is there')
     const place = { slot: arena, generation }
     if (!arenas.isOpen(place)) throw ended()
-    return new Arena(heap, undefined, place, NO_OPTIONS)
+    return new Arena(host, false, place, NO_OPTIONS)
   }
 
   /**
@@ -157,7 +153,7 @@ export class Arena implements Disposable, LocalArena {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
     const address = this.malloc(size)
-    return HeapView.buffer(this.#heap.memory.over(address, size), address, size, this, 1)
+    return HeapView.buffer(this.#host.memory.over(address, size), address, size, this, 1)
   }
 
   /** A typed array of `length` elements, of any class. @throws as `alloc` */
@@ -166,7 +162,7 @@ export class Arena implements Disposable, LocalArena {
     const address = this.malloc(bytes)
     const top = this.#top
     try {
-      return arrayOver(this.#heap.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
+      return arrayOver(this.#host.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
     } catch (error) {
       // The class makes none. What it may have allocated itself stays, and then this does.
       if (this.#top === top) this.#top = address / Granule.Bytes
@@ -178,11 +174,10 @@ export class Arena implements Disposable, LocalArena {
   arena(options: ArenaOptions = {}): Arena {
     const checked = checkArena(options, this.#endsWithThread)
     this.checkOwn()
-    const heap = this.#heap
-    const buffers = this.#buffers
-    const place = heap.arenas.open(checked.endsWithThread, this)
+    const host = this.#host
+    const place = host.arenas.open(checked.endsWithThread, this)
     if (place === undefined) throw ended()
-    return new Arena(heap, buffers, place, checked)
+    return new Arena(host, true, place, checked)
   }
 
   /** How far it has come, for `rewind`: the bytes that it has handed out. */
@@ -207,7 +202,7 @@ export class Arena implements Disposable, LocalArena {
     if (chunk < this.#chunks.length - 1) {
       let bytes = 0
       for (const later of this.#chunks.slice(chunk + 1)) bytes += this.bytesOf(later)
-      if (!this.#heap.arenas.cut(this, granule)) throw ended()
+      if (!this.#host.arenas.cut(this, granule)) throw ended()
       this.#heldBytes -= bytes
       this.#chunks.length = chunk + 1
       this.#bases.length = chunk + 1
@@ -218,12 +213,12 @@ export class Arena implements Disposable, LocalArena {
   /** A token by which another thread, which has the heap open, can end it. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): ArenaToken {
     if (!this.isOpen) throw ended()
-    return { arena: this.#slot, generation: this.#generation, heap: this.#heap.share().generation }
+    return { arena: this.#slot, generation: this.#generation, heap: this.#host.heap.share().generation }
   }
 
   /** Whether it hasn't ended, and neither has the heap here. */
   get isOpen(): boolean {
-    return this.#heap.isOpen && this.#heap.arenas.isOpen(this)
+    return this.#host.isOpen && this.#host.arenas.isOpen(this)
   }
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
@@ -235,9 +230,9 @@ export class Arena implements Disposable, LocalArena {
   /** Frees all that came of it, arenas too. May be called again, and where another thread has done it, and after the heap was closed. */
   dispose(): void {
     this.shut()
-    if (!this.#heap.isOpen) return
-    this.#heap.arenas.end(this)
-    this.#heap.arenas.remove(this)
+    if (!this.#host.isOpen) return
+    this.#host.arenas.end(this)
+    this.#host.arenas.remove(this)
   }
 
   /** `dispose`, for `using`. */
@@ -249,7 +244,7 @@ export class Arena implements Disposable, LocalArena {
   shut(): void {
     this.#top = 0
     this.#end = 0
-    this.#buffers?.removeOwner(this)
+    this.#host.buffers.removeOwner(this)
   }
 
   /** @internal What it holds, for the heap's statistics. */
@@ -264,7 +259,7 @@ export class Arena implements Disposable, LocalArena {
   }
 
   private bytesOf(chunk: number): number {
-    return this.#heap.usableSize(chunk * Granule.Bytes)
+    return this.#host.heap.usableSize(chunk * Granule.Bytes)
   }
 
   /** What isn't usual: an alignment, a chunk that is full, wrong arguments, an arena that has ended, or is another thread's. */
@@ -287,15 +282,15 @@ export class Arena implements Disposable, LocalArena {
   /** @param bytes that it must have room for */
   private addChunk(bytes: number, requested: number): void {
     const { position } = this
-    const heap = this.#heap
+    const host = this.#host
     const left = this.#limitBytes - position
     if (bytes > left) throw outOfMemory(requested, 0, 'arena')
     // No more than the limit lets it hand out.
     const wanted = Math.max(bytes, Math.min(this.#nextChunkBytes, left))
-    let granule = heap.arenas.addChunk(this, wanted)
-    if (granule === 0 && wanted > bytes) granule = heap.arenas.addChunk(this, bytes)
+    let granule = host.arenas.addChunk(this, wanted)
+    if (granule === 0 && wanted > bytes) granule = host.arenas.addChunk(this, bytes)
     if (granule < 0) throw ended()
-    if (granule === 0) throw outOfMemory(requested, heap.arenas.lastErrno)
+    if (granule === 0) throw outOfMemory(requested, host.arenas.lastErrno)
     this.#chunks.push(granule)
     this.#bases.push(position)
     const held = this.bytesOf(granule)
@@ -312,19 +307,19 @@ export class Arena implements Disposable, LocalArena {
   }
 
   private checkOwn(): void {
-    checkIsOpen(this.#heap)
-    if (!this.#heap.arenas.isOpen(this)) throw ended()
-    if (this.#buffers === undefined)
+    this.#host.checkOpen()
+    if (!this.#host.arenas.isOpen(this)) throw ended()
+    if (!this.#isOwn)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'only the thread that made an arena allocates from it')
   }
 }
 
 /** Makes an arena of a heap. @throws AllocatorError `ERR_HEAP_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY` where there are too many */
-export function openArena(heap: HostHeap, buffers: HeapBuffers, options: ArenaOptions): Arena {
+export function openArena(host: HeapHost, options: ArenaOptions): Arena {
   const checked = checkArena(options, false)
-  checkIsOpen(heap)
-  const place = heap.arenas.open(checked.endsWithThread, undefined)!
-  return new Arena(heap, buffers, place, checked)
+  host.checkOpen()
+  const place = host.arenas.open(checked.endsWithThread, undefined)!
+  return new Arena(host, true, place, checked)
 }
 
 function checkArena(options: ArenaOptions, withThread: boolean): CheckedArena {

@@ -8,12 +8,11 @@ import {
   arrayOver,
   type BufferOptions,
   checkElementBytes,
-  type HeapBuffers,
   type TypedArrayConstructor,
 } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { Granule } from '../memory/page.ts'
-import { checkIsOpen, type HostHeap } from './host-heap.ts'
+import type { HeapHost } from './host.ts'
 
 /** One for all: to make a symbol takes 100 ns. */
 const STAYS = staysHere('a Block', ': send its address, for heap.bufferAt() there')
@@ -31,7 +30,7 @@ export class Block implements Disposable {
   readonly notCloneable = STAYS
   /** Tells it from others of this thread, also of other heaps. */
   readonly #number: number
-  readonly #heap: HostHeap
+  readonly #host: HeapHost
   /** 0 once it was freed. */
   #at: Address
   readonly #size: number
@@ -42,10 +41,10 @@ export class Block implements Disposable {
   }
 
   /** @internal */
-  constructor(heap: HostHeap, address: Address, size: number) {
+  constructor(host: HeapHost, address: Address, size: number) {
     made = (made + 1) | 0
     this.#number = made
-    this.#heap = heap
+    this.#host = host
     this.#at = address
     this.#size = size
     this.#view = undefined
@@ -67,7 +66,7 @@ export class Block implements Disposable {
   get bytes(): Uint8Array<ArrayBuffer> {
     this.checkLive()
     if (this.#view === undefined) {
-      const { buffer, byteOffset } = this.#heap.memory.at(this.#at, this.#size)
+      const { buffer, byteOffset } = this.#host.memory.at(this.#at, this.#size)
       this.#view = new Uint8Array(buffer, byteOffset, this.#size)
       // A view keeps its block from being collected, and so from being told as a leak.
       HeapView.mark(this.#view, this, 1)
@@ -78,7 +77,7 @@ export class Block implements Disposable {
   /** Its bytes as a new Buffer. */
   buffer(): Buffer<ArrayBuffer> {
     this.checkLive()
-    const { buffer, byteOffset } = this.#heap.memory.at(this.#at, this.#size)
+    const { buffer, byteOffset } = this.#host.memory.at(this.#at, this.#size)
     return HeapView.buffer(buffer, byteOffset, this.#size, this, 1)
   }
 
@@ -90,7 +89,7 @@ export class Block implements Disposable {
     this.checkLive()
     const bytes = checkElementBytes(type)
     if (this.#size % bytes !== 0) throw outOfRange('the length of the block', `a multiple of ${bytes}`, this.#size)
-    const { buffer, byteOffset } = this.#heap.memory.at(this.#at, this.#size)
+    const { buffer, byteOffset } = this.#host.memory.at(this.#at, this.#size)
     const array = arrayOver(buffer, type, byteOffset, this.#size / bytes)
     HeapView.mark(array, this, 1)
     return array as unknown as ArrayOf<Class>
@@ -112,9 +111,9 @@ export class Block implements Disposable {
     if (address === 0) return
     this.#at = 0
     this.#view = undefined
-    if (!this.#heap.isOpen) return
+    if (!this.#host.isOpen) return
     try {
-      this.#heap.free(address)
+      this.#host.heap.free(address)
     } catch (error) {
       // Debug mode has found something wrong, and freed nothing.
       if ((error as AllocatorError).code === 'ERR_HEAP_CORRUPT') this.#at = address
@@ -129,16 +128,17 @@ export class Block implements Disposable {
 
   private checkLive(): void {
     if (this.#at === 0) throw staleHandle('the block was freed')
-    checkIsOpen(this.#heap)
+    this.#host.checkOpen()
   }
 }
 
 /** Makes a block of a heap, whose options are those of buffers. */
-export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number, options?: BufferOptions): Block {
+export function allocateBlock(host: HeapHost, size: number, options?: BufferOptions): Block {
+  const { buffers, heap } = host
   const { watch } = buffers
   if (options === undefined && watch.untilWatched > 0 && typeof size === 'number' && (size | 0) === size) {
     watch.untilWatched--
-    return new Block(heap, heap.malloc(size), size)
+    return new Block(host, heap.malloc(size), size)
   }
   if (checkCount('size', size) > constants.MAX_LENGTH)
     throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
@@ -146,6 +146,6 @@ export function allocateBlock(heap: HostHeap, buffers: HeapBuffers, size: number
   return buffers.place(
     size,
     options === undefined ? {} : options,
-    ({ key }) => new Block(heap, key * Granule.Bytes, size)
+    ({ key }) => new Block(host, key * Granule.Bytes, size)
   )
 }

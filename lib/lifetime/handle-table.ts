@@ -8,7 +8,7 @@ import { Locks } from '../threads/locks.ts'
 import { Seats } from '../threads/seats.ts'
 import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { chunkOf, firstOf, Generation, Handle, MAGIC, Slot, State, slotsOf, Word } from './handle-words.ts'
-import { checkHeap, checkIsOpen, type HostHeap } from './host-heap.ts'
+import { checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** Slots that a thread takes at once, and gives back at once; it keeps fewer than twice as many. Of a small table, fewer. */
 const MOST_BATCH = 128
@@ -47,7 +47,7 @@ export class HandleTable implements Disposable {
     'a HandleTable',
     ': use share(), and HandleTable.attach() in the other one'
   )
-  readonly #heap: HostHeap
+  readonly #host: HeapHost
   readonly #base: number
   readonly #words: Int32Array
   readonly #threads: ThreadSlots
@@ -72,10 +72,10 @@ export class HandleTable implements Disposable {
   /** @internal */
   constructor(heap: HostHeap, options: HandleTableOptions, token: HandleTableToken)
   constructor(heap: HostHeap, options: HandleTableOptions = {}, token?: HandleTableToken) {
-    checkHeap(heap)
+    const host = checkHeap(heap)
     checkOptions(options, TABLE_OPTIONS)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
-    this.#heap = heap
+    this.#host = host
     // Whatever may fail comes before the block, and before the seat.
     this.#batch = batchOf(
       token === undefined ? most : new Int32Array(heap.buffer, token.handles, Word.Count)[Word.Most]!
@@ -83,7 +83,7 @@ export class HandleTable implements Disposable {
     this.#stack = new Int32Array(2 * this.#batch)
     this.#base = token?.handles ?? heap.calloc(Word.Count, 4)
     this.#words = new Int32Array(heap.buffer, this.#base, Word.Count)
-    const { slots, tag } = heap.thread()
+    const { slots, tag } = host.thread()
     this.#threads = slots
     this.#seats = new Seats(this.#words, Word.Peers, Word.Seats, slots)
     this.#tag = tag
@@ -93,7 +93,7 @@ export class HandleTable implements Disposable {
     if (token === undefined) {
       words[Word.Most] = most
       words[Word.FirstGeneration] = randomInt(1, Generation.FirstBelow)
-      heap.setPooled(this.#base, true)
+      host.setPooled(this.#base, true)
       // Before it is a table to others: the last of them would close it.
       this.#seat = this.#seats.take(tag)
       Atomics.store(words, Word.Magic, MAGIC)
@@ -112,17 +112,17 @@ export class HandleTable implements Disposable {
   /** A token by which other threads attach, which have the heap open. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): HandleTableToken {
     this.checkOpen()
-    this.#heap.share() // only what can be shared has anyone to share it with
+    this.#host.heap.share() // only what can be shared has anyone to share it with
     return { handles: this.#base, generation: this.#words[Word.FirstGeneration]! }
   }
 
   /** A handle of a new block of `size` bytes; its contents are undefined. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, also at `max` */
   alloc(size: number): number {
     if (this.#kept === 0) this.refill()
-    const heap = this.#heap
-    const address = heap.malloc(size)
-    heap.setPooled(address, true)
-    const short = size < 2 ** 31 ? size : size - heap.usableSize(address) - 1
+    const host = this.#host
+    const address = host.heap.malloc(size)
+    host.setPooled(address, true)
+    const short = size < 2 ** 31 ? size : size - host.heap.usableSize(address) - 1
     const index = this.#stack[this.#kept - 1]!
     const words = this.#chunks[chunkOf(index)]!
     const at = (index - firstOf(chunkOf(index))) << Handle.SlotShift
@@ -150,8 +150,8 @@ export class HandleTable implements Disposable {
     const words = this.#chunks[chunkOf(handle & Handle.IndexMask)]!
     const address = addressIn(words, at)
     const size = words[at + Slot.Size]!
-    const length = size >= 0 ? size : this.#heap.usableSize(address) + size + 1
-    return new Uint8Array(this.#heap.memory.over(address, length), address, length)
+    const length = size >= 0 ? size : this.#host.heap.usableSize(address) + size + 1
+    return new Uint8Array(this.#host.memory.over(address, length), address, length)
   }
 
   /** Frees a handle's block. Of all threads that do so at once, one does; the others are told. @throws as `address` */
@@ -193,7 +193,7 @@ export class HandleTable implements Disposable {
 
   /** What `JSON.stringify`, loggers and `console.log` show: of each slot that was ever in use `count()` looks at it, and this doesn't. */
   toJSON(): object {
-    const isOpen = this.#isOpen && this.#heap.isOpen
+    const isOpen = this.#isOpen && this.#host.isOpen
     const words = this.#words
     return { isOpen, max: isOpen ? words[Word.Most]! : 0, used: isOpen ? words[Word.Used]! : 0 }
   }
@@ -201,14 +201,14 @@ export class HandleTable implements Disposable {
   /** This thread is done with the table. The last one frees all that is live, and the table. May be called again. */
   close(): void {
     if (!this.#isOpen) return
-    if (!this.#heap.isOpen) {
+    if (!this.#host.isOpen) {
       this.shut()
       return
     }
     this.giveBack(this.#kept)
     const words = this.#words
-    const heap = this.#heap
-    const isLast = heap.exclusively(() => {
+    const host = this.#host
+    const isLast = host.exclusively(() => {
       Atomics.store(words, this.#seat, 0)
       if (this.#seats.count().live > 0) return false
       Atomics.store(words, Word.Magic, 0)
@@ -221,8 +221,8 @@ export class HandleTable implements Disposable {
       for (let chunk = 0; chunk < Word.MostChunks && words[Word.Chunks + chunk] !== 0; chunk++)
         this.freeOwn(words[Word.Chunks + chunk]! * Granule.Bytes)
       this.shut()
-      heap.setPooled(this.#base, false)
-      heap.discard(this.#base)
+      host.setPooled(this.#base, false)
+      host.discard(this.#base)
     } else this.shut()
   }
 
@@ -237,7 +237,7 @@ export class HandleTable implements Disposable {
     const index = handle & Handle.IndexMask
     const chunk = chunkOf(index)
     const words = this.#chunks[chunk]
-    if (words !== undefined && this.#heap.isOpen) {
+    if (words !== undefined && this.#host.isOpen) {
       const at = (index - firstOf(chunk)) << Handle.SlotShift
       const generation = (handle / Handle.MostSlots) | 0
       const word = words[at + Slot.State]!
@@ -281,7 +281,7 @@ export class HandleTable implements Disposable {
     while (this.#chunks.length <= chunk) {
       const { length } = this.#chunks
       const address = Atomics.load(this.#words, Word.Chunks + length) * Granule.Bytes
-      this.#chunks.push(new Int32Array(this.#heap.buffer, address, slotsOf(length) << Handle.SlotShift))
+      this.#chunks.push(new Int32Array(this.#host.heap.buffer, address, slotsOf(length) << Handle.SlotShift))
     }
     return this.#chunks[chunk]!
   }
@@ -363,8 +363,8 @@ export class HandleTable implements Disposable {
   }
 
   private addChunk(number: number): void {
-    const address = this.#heap.calloc(slotsOf(number) << Handle.SlotShift, 4)
-    this.#heap.setPooled(address, true)
+    const address = this.#host.heap.calloc(slotsOf(number) << Handle.SlotShift, 4)
+    this.#host.setPooled(address, true)
     this.#words[Word.Chunks + number] = address / Granule.Bytes
   }
 
@@ -390,8 +390,8 @@ export class HandleTable implements Disposable {
   }
 
   private freeOwn(address: Address): void {
-    this.#heap.setPooled(address, false)
-    this.#heap.discard(address)
+    this.#host.setPooled(address, false)
+    this.#host.discard(address)
   }
 
   /**
@@ -400,9 +400,9 @@ export class HandleTable implements Disposable {
    */
   private join(generation: number): number {
     const words = this.#words
-    const heap = this.#heap
-    const seat = heap.exclusively(() => {
-      const isThere = heap.isPooled(this.#base) && Atomics.load(words, Word.Magic) === MAGIC
+    const host = this.#host
+    const seat = host.exclusively(() => {
+      const isThere = host.isPooled(this.#base) && Atomics.load(words, Word.Magic) === MAGIC
       return isThere && words[Word.FirstGeneration] === generation ? this.#seats.take(this.#tag) : undefined
     })
     if (seat === undefined) throw invalidToken('no table is there')
@@ -423,7 +423,7 @@ export class HandleTable implements Disposable {
   }
 
   private checkOpen(): void {
-    checkIsOpen(this.#heap)
+    this.#host.checkOpen()
     if (!this.#isOpen) throw new AllocatorError('ERR_HEAP_CLOSED', 'the table of handles is closed')
   }
 }

@@ -4,6 +4,7 @@ import type { Writable } from 'node:stream'
 import { checkOptions, type OptionNames } from '../base/arguments.ts'
 import { invalidToken, wrongType } from '../base/errors.ts'
 import { Heap } from '../heap/heap.ts'
+import { HOST } from '../lifetime/host.ts'
 import { checkToken, type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import type { Abortable } from './abort.ts'
 import { Lease } from './lease.ts'
@@ -46,7 +47,7 @@ export class BufferPool extends RecycledBuffers {
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
       checkToken(heapToken)
-      const slots = heap.isOf(heapToken) ? PoolSlots.attach(heap, pool, generation) : undefined
+      const slots = heap[HOST].isOf(heapToken) ? PoolSlots.attach(heap, pool, generation) : undefined
       if (slots === undefined) throw invalidToken('no pool is there')
       const { shape } = slots
       const behaviour = checkBehaviour(options, shape.size)
@@ -104,7 +105,7 @@ export class BufferPool extends RecycledBuffers {
   hold(view: ArrayBufferView): (() => void) | undefined {
     if (this.isEnded) return undefined
     const slot = this.blocks.slotUnder(view)
-    if (slot < 0 && !this.blocks.isGone(view)) return this.heap.owners.isolated.hold(view)
+    if (slot < 0 && !this.blocks.isGone(view)) return this.heap[HOST].buffers.isolated.hold(view)
     const letGo = slot < 0 ? undefined : this.leases.hold(slot)
     if (letGo !== undefined) return letGo
     throw slot >= 0 && this.leases.isElsewhere(slot) ? this.blocks.leased(view) : this.blocks.doubleRelease(view)

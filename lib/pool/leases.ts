@@ -27,7 +27,7 @@ export class Leases {
   private readonly watched = new Map<number, Watched>()
   private readonly lender = {
     endLease: (slot: number) => this.end(slot),
-    beginOperation: () => this.pool.blocks.heap.beginOperation(),
+    beginOperation: () => this.pool.blocks.host.operations.begin(),
   }
 
   constructor(pool: Pool) {
@@ -135,7 +135,7 @@ export class Leases {
       bytes: size,
       tag,
       isHeld: () =>
-        blocks.heap.isOpen &&
+        blocks.host.isOpen &&
         this.watched.get(slot) === watched &&
         (blocks.slots.state(slot) === word || this.held.has(slot)),
       forget: () => {

@@ -2,6 +2,7 @@ import { AllocatorError, wrongType } from '../base/errors.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { checkPassed, type PassedBlock, passedBlock, stalePass } from '../buffers/passed-block.ts'
 import type { Heap } from '../heap/heap.ts'
+import { type HeapHost, HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
 import { publish } from './pool-events.ts'
 import { isLeased, isOut, isPassed, type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
@@ -17,7 +18,7 @@ export class PoolBlocks {
   slots: PoolSlots
   /** Made when they are first needed. A slot that is free in a pool of one thread has one, unless it was watched. */
   readonly views: (Buffer | undefined)[] = []
-  readonly heap: Heap
+  readonly host: HeapHost
   private readonly name: PoolName
   private readonly owner: object
   private seenDeaths: number
@@ -26,7 +27,7 @@ export class PoolBlocks {
 
   /** @param owner whom views are remembered to belong to */
   constructor(heap: Heap, slots: PoolSlots, name: PoolName, owner: object) {
-    this.heap = heap
+    this.host = heap[HOST]
     this.slots = slots
     this.name = name
     this.owner = owner
@@ -48,7 +49,7 @@ export class PoolBlocks {
     if (slot >= 0) {
       try {
         const address = this.allocate(slots.shape)
-        this.heap.setPooled(address, true)
+        this.host.setPooled(address, true)
         slots.setAddress(slot, address)
         slots.change(slot, slots.own(Slot.Making), slots.own(Slot.Acquired))
       } catch (error) {
@@ -73,20 +74,20 @@ export class PoolBlocks {
 
   /** Whether the memory is there: of a heap that is closed nothing can be given back, and nobody wants it. */
   get areThere(): boolean {
-    return this.heap.isOpen
+    return this.host.isOpen
   }
 
   /** Frees the block of a slot in the state `Trimming`. The view of it is known as given back from then on. */
   drop(slot: number): void {
-    const { slots, heap } = this
+    const { slots, host } = this
     const address = slots.blockOf(slot)
     this.isAtWork = true
     this.forgetView(slot)
     slots.setAddress(slot, 0)
     // 0 where this thread was struck here before.
     if (address !== 0) {
-      heap.setPooled(address, false)
-      heap.discard(address)
+      host.setPooled(address, false)
+      host.discard(address)
     }
     slots.leaveEmpty(slot, Slot.Trimming)
     this.isAtWork = false
@@ -103,8 +104,8 @@ export class PoolBlocks {
 
   /** Fills the buffer of a slot with zeros. */
   zero(slot: number): void {
-    const { slots, heap } = this
-    heap.bytes.zero(slots.blockOf(slot), slots.shape.size)
+    const { slots, host } = this
+    host.bytes.zero(slots.blockOf(slot), slots.shape.size)
   }
 
   /** This thread's view of a slot. */
@@ -123,7 +124,7 @@ export class PoolBlocks {
 
   /** A view of the first bytes of a slot's block. */
   first(slot: number, length: number): Buffer {
-    const { buffer, byteOffset } = this.heap.memory.at(this.slots.blockOf(slot), length)
+    const { buffer, byteOffset } = this.host.memory.at(this.slots.blockOf(slot), length)
     return HeapView.buffer(buffer, byteOffset, length, this.owner, slot + 1)
   }
 
@@ -138,7 +139,7 @@ export class PoolBlocks {
     const address = slots.blockOf(slot)
     const passed = passedBlock({ from: 'pool', owner, slot, sequence, address, length: this.name.size })
     if (!isOut(word) || !slots.change(slot, word, slots.passed(sequence))) throw this.doubleRelease(buffer)
-    if (this.heap.debug !== undefined) this.endViews(slot)
+    if (this.host.debug !== undefined) this.endViews(slot)
     return passed
   }
 
@@ -167,7 +168,7 @@ export class PoolBlocks {
     if (this.isGone(buffer)) throw this.doubleRelease(buffer)
     const key = this.keyOf(buffer)
     if (key > 0) return key - 1
-    const slot = this.slots.find(this.heap.offsetOf(buffer), 1)
+    const slot = this.slots.find(this.host.offsetOf(buffer), 1)
     if (slot < 0) throw this.misuse('ERR_POOL_FOREIGN_BUFFER', buffer, 'is not of this pool')
     return slot
   }
@@ -177,7 +178,7 @@ export class PoolBlocks {
     if (this.isGone(view)) return -1
     const key = this.keyOf(view)
     if (key > 0) return key - 1
-    return this.slots.find(this.heap.offsetOf(view), this.name.size)
+    return this.slots.find(this.host.offsetOf(view), this.name.size)
   }
 
   /** Whether the block of a view that this thread has made is gone. What lies at its address is another's. */
@@ -185,12 +186,12 @@ export class PoolBlocks {
     const key = this.keyOf(view)
     // Of a heap that is closed nothing can be told; and a view whose ArrayBuffer was taken lies at 0, with no bytes.
     const isElsewhere = key > 0 && this.areThere && view.byteLength > 0
-    return key < 0 || (isElsewhere && !this.isAt(view, key - 1)) || this.heap.memory.endedAt(view) >= 0
+    return key < 0 || (isElsewhere && !this.isAt(view, key - 1)) || this.host.memory.endedAt(view) >= 0
   }
 
   /** In debug mode: a buffer goes back to the pool, and its views end. */
   retire(slot: number): void {
-    const { debug } = this.heap
+    const { debug } = this.host
     if (debug === undefined) return
     const { size, zero } = this.slots.shape
     this.endViews(slot)
@@ -199,12 +200,12 @@ export class PoolBlocks {
 
   private endViews(slot: number): void {
     this.forgetView(slot)
-    this.heap.memory.end(this.slots.blockOf(slot))
+    this.host.memory.end(this.slots.blockOf(slot))
   }
 
   /** In debug mode: a buffer was acquired that was idle. Returns the error if it was written to meanwhile; it is as it should be again. */
   awaken(slot: number): AllocatorError | undefined {
-    const { debug } = this.heap
+    const { debug } = this.host
     if (debug === undefined) return undefined
     const { size, zero } = this.slots.shape
     // Another thread may have released what this one had.
@@ -214,12 +215,12 @@ export class PoolBlocks {
 
   /** In debug mode. @throws AllocatorError `ERR_HEAP_CORRUPT` where bytes behind a buffer's end were written */
   checkEnd(slot: number): void {
-    if (this.areThere) this.heap.debug?.checkEnd(this.slots.blockOf(slot) / Granule.Bytes)
+    if (this.areThere) this.host.debug?.checkEnd(this.slots.blockOf(slot) / Granule.Bytes)
   }
 
   private isAt(view: ArrayBufferView, slot: number): boolean {
     const block = this.slots.blockOf(slot)
-    return view.byteOffset === block || this.heap.memory.addressOf(view) === block
+    return view.byteOffset === block || this.host.memory.addressOf(view) === block
   }
 
   /** Gives the blocks back of slots that this thread was at work on when it was struck. */
@@ -246,7 +247,7 @@ export class PoolBlocks {
       if ((kind !== Slot.Making && kind !== Slot.Trimming) || !slots.isDead(word)) continue
       if (!slots.change(slot, word, slots.own(Slot.Making))) continue
       const address = slots.blockOf(slot)
-      if (address !== 0) this.heap.setPooled(address, true)
+      if (address !== 0) this.host.setPooled(address, true)
       if (address !== 0 && slots.shape.zero === 2) this.zero(slot)
       if (address !== 0) this.retire(slot)
       slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
@@ -258,7 +259,7 @@ export class PoolBlocks {
 
   /** The last thread of a shared pool frees what is idle, or was passed and nobody can adopt now, and the words where nobody has a buffer any more. */
   endShared(): void {
-    const { slots, heap } = this
+    const { slots, host } = this
     this.settle()
     this.clearUp()
     for (let slot = 0; slot < slots.used; slot++) {
@@ -266,8 +267,8 @@ export class PoolBlocks {
       if ((word === Slot.Free || isPassed(word)) && this.take(slot, word)) this.drop(slot)
     }
     if (slots.count((word) => word !== Slot.Empty) > 0) return
-    heap.setPooled(slots.address, false)
-    heap.discard(slots.address)
+    host.setPooled(slots.address, false)
+    host.discard(slots.address)
   }
 
   doubleRelease(view: ArrayBufferView): AllocatorError {
@@ -281,13 +282,13 @@ export class PoolBlocks {
   /** The error for a wrong use of a buffer; whoever listens is told too. */
   misuse(code: AllocatorError['code'], view: ArrayBufferView, what: string): AllocatorError {
     const key = Math.abs(this.keyOf(view))
-    const own = this.heap.offsetOf(view)
+    const own = this.host.offsetOf(view)
     // A view whose ArrayBuffer was taken, or that debug mode has ended, doesn't know any more where it was: its slot may.
     const other = key > 0 ? this.slots.blockOf(key - 1) : view.byteOffset
     const address = own < 0 ? other : own
     const error = new AllocatorError(code, `the buffer at ${address} ${what}`, { address })
     publish('misuse', error.message, this.name)
-    return this.heap.debug?.wrongFree(error) ?? error
+    return this.host.debug?.wrongFree(error) ?? error
   }
 
   private keyOf(view: ArrayBufferView): number {
@@ -296,10 +297,10 @@ export class PoolBlocks {
   }
 
   private allocate({ size, alignment, zero }: PoolShape): number {
-    const { heap } = this
+    const { heap, bytes } = this.host
     if (alignment === 0) return zero === 2 ? heap.calloc(1, size) : heap.malloc(size)
     const address = heap.alignedAlloc(alignment, size)
-    if (zero === 2) heap.bytes.zero(address, size)
+    if (zero === 2) bytes.zero(address, size)
     return address
   }
 }

@@ -3,6 +3,7 @@ import { AllocatorError, outOfRange, wrongType } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { Heap } from '../heap/heap.ts'
+import { HOST } from '../lifetime/host.ts'
 import { generateSizeClasses, Small } from '../tcmalloc/size-class.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
 import { BufferPool } from './buffer-pool.ts'
@@ -136,15 +137,15 @@ export class PoolSet implements Disposable {
         return
       }
     }
-    if (!this.#heap.isOpen) throw closedError()
+    if (!this.#heap[HOST].isOpen) throw closedError()
     // One of length 0 lost its bytes to the program, or was released before, in debug mode: its pool knows it.
     const pool = byteLength > 0 ? undefined : pools.find((candidate) => HeapView.keyOf(buffer, candidate) !== 0)
     if (pool !== undefined) {
       pool.release(buffer)
       return
     }
-    this.#heap.debug?.checkNotEnded(buffer)
-    const address = this.#heap.offsetOf(buffer) < 0 ? -1 : this.#heap.addressOf(buffer)
+    this.#heap[HOST].debug?.checkNotEnded(buffer)
+    const address = this.#heap[HOST].offsetOf(buffer) < 0 ? -1 : this.#heap.addressOf(buffer)
     if (!this.#unpooled.has(address))
       throw new AllocatorError('ERR_POOL_FOREIGN_BUFFER', 'the buffer is of none of the pools')
     this.#heap.freeBuffer(buffer)

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import type { Heap } from '../heap/heap.ts'
+import { HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
 import { Seats } from '../threads/seats.ts'
 import { inTagBits, Tag, type ThreadSlots } from '../threads/thread-slots.ts'
@@ -99,7 +100,7 @@ export class PoolSlots {
     this.words = words
     this.address = address
     this.generation = generation
-    const { slots, tag } = heap.thread()
+    const { slots, tag } = heap[HOST].thread()
     this.threads = slots
     this.tag = tag
     this.seats = new Seats(words, Word.Peers, Word.Seats, slots)
@@ -115,7 +116,7 @@ export class PoolSlots {
   /** Those that another thread shares; undefined where there are none. */
   static attach(heap: Heap, address: number, generation: number): PoolSlots | undefined {
     // A closed heap is one thing, and told by `view`; what is no pool's block, another.
-    if (heap.isOpen && !heap.isPooled(address)) return undefined
+    if (heap[HOST].isOpen && !heap[HOST].isPooled(address)) return undefined
     const bytes = heap.view(address)
     if (bytes.length < Word.Slots * 4) return undefined
     const words = new Int32Array(heap.buffer, address, bytes.length >>> 2)
@@ -136,7 +137,7 @@ export class PoolSlots {
     const { generation } = this
     const slots = this.movedTo(new PoolSlots(heap, new Int32Array(heap.buffer, address, length), address, generation))
     slots.words[Word.Most] = most
-    heap.setPooled(address, true)
+    heap[HOST].setPooled(address, true)
     return slots
   }
 
@@ -301,7 +302,7 @@ export class PoolSlots {
    * one may have left since this thread found the words, and freed them. So nobody joins while another leaves.
    */
   join(heap: Heap): boolean | undefined {
-    return heap.exclusively(() => {
+    return heap[HOST].exclusively(() => {
       if (!this.isThere(heap)) return undefined
       this.seat = this.seats.take(this.tag)
       return this.isJoined
@@ -325,7 +326,7 @@ export class PoolSlots {
 
   /** Leaves the seat. True for the last one that lives. REQUIRES: the heap is open */
   leave(heap: Heap): boolean {
-    return heap.exclusively(() => {
+    return heap[HOST].exclusively(() => {
       Atomics.store(this.words, this.seat, 0)
       if (this.seats.count().live > 0) return false
       Atomics.store(this.words, Word.Magic, 0)
@@ -336,7 +337,7 @@ export class PoolSlots {
   /** Whether the pool is still where it was. */
   private isThere(heap: Heap): boolean {
     const { words } = this
-    const isPool = heap.isPooled(this.address) && Atomics.load(words, Word.Magic) === MAGIC
+    const isPool = heap[HOST].isPooled(this.address) && Atomics.load(words, Word.Magic) === MAGIC
     return isPool && words[Word.Generation] === this.generation
   }
 

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import { type ConnectOpts, connect, type NetConnectOpts, Server, type ServerOpts, type Socket } from 'node:net'
 import { AllocatorError } from '../base/errors.ts'
+import { HOST, type HostHeap } from '../lifetime/host.ts'
 import type { Lease } from './lease.ts'
 
 /** Chunks that wait to be read before a socket is paused. */
@@ -24,7 +25,7 @@ export interface ReadMemory {
   readonly size: number
   /** A lease, if there is one. */
   tryLease(): Lease | undefined
-  readonly heap: { beginOperation(): () => void }
+  readonly heap: HostHeap
   /** A view of the first bytes of a lease's buffer. */
   first(lease: Lease, length: number): Buffer
 }
@@ -125,7 +126,7 @@ class Reading {
     try {
       const lease = this.memory.tryLease()
       if (lease === undefined) return undefined
-      const end = this.memory.heap.beginOperation()
+      const end = this.memory.heap[HOST].operations.begin()
       return {
         lease,
         giveBack: () => {

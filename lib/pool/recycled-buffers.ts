@@ -7,6 +7,7 @@ import type { LeakWatch } from '../buffers/leak-watch.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
 import type { Heap } from '../heap/heap.ts'
+import { HOST } from '../lifetime/host.ts'
 import { ABORTABLE, type Abortable, checkSignal } from './abort.ts'
 import { Leases } from './leases.ts'
 import { PoolBlocks } from './pool-blocks.ts'
@@ -51,6 +52,7 @@ class Opening {
 export class RecycledBuffers extends Opening implements Disposable, AsyncDisposable {
   readonly #settings = opened!.checked
   readonly #heap: Heap = this.#settings.heap
+  readonly #host = this.#heap[HOST]
   readonly #watch = this.#settings.watch
   readonly #leaseWatch = this.#settings.leaseWatch
   readonly #blocks = new PoolBlocks(this.#heap, opened!.slots, this, this)
@@ -98,7 +100,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     super(options, slots)
     opened = undefined
     if (slots !== undefined) this.join()
-    this.#heap.owners.addOwner(this)
+    this.#host.buffers.addOwner(this)
     this.choosePaths()
   }
 
@@ -308,7 +310,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     if (slots.isShared && this.#top >= Math.min(this.#settings.idleMost, slots.capacity) && --this.#untilCompact < 0)
       this.compact()
     const isSurplus = !isWanted || (this.#top >= this.#settings.idleMost && this.#waiters.length === 0)
-    const isFilled = !isSurplus && (this.#settings.shape.zero === 2 || this.#heap.debug !== undefined)
+    const isFilled = !isSurplus && (this.#settings.shape.zero === 2 || this.#host.debug !== undefined)
     // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
     if (!(isSurplus || isFilled ? blocks.take(slot, word) : slots.change(slot, word, Slot.Free))) return false
     if (isFilled) blocks.clear(slot)
@@ -316,7 +318,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
       blocks.drop(slot)
       publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
     } else if (this.#top < slots.capacity) {
-      if (this.#heap.debug === undefined) blocks.viewOf(slot)
+      if (this.#host.debug === undefined) blocks.viewOf(slot)
       this.#stack[this.#top++] = slot
     }
     this.serve()
@@ -526,7 +528,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     const watch = this.#watch
     const settings = this.#settings
     watch.untilWatched -= this.#untilSlowAtFirst - this.#untilSlow
-    const isPlain = this.#state === 'open' && !this.#blocks.slots.isShared && this.#heap.debug === undefined
+    const isPlain = this.#state === 'open' && !this.#blocks.slots.isShared && this.#host.debug === undefined
     this.#untilSlow = isPlain && settings.shape.zero !== 1 ? watch.untilWatched : 0
     this.#untilSlowAtFirst = this.#untilSlow
     const mayRelease = isPlain && settings.shape.zero !== 2 && this.#waiters.length === 0
@@ -554,7 +556,7 @@ export class RecycledBuffers extends Opening implements Disposable, AsyncDisposa
     if (this.#waitedFor >= 0) return
     this.#state = 'closed'
     if (slots.isShared && this.#blocks.areThere && slots.leave(this.#heap)) this.#blocks.endShared()
-    this.#heap.owners.removeOwner(this)
+    this.#host.buffers.removeOwner(this)
     if (this.#settings.ownsHeap) this.#heap.close()
     this.#tellClosed()
   }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { closedError, staleHandle } from '../base/errors.ts'
 import type { Heap } from '../heap/heap.ts'
+import { HOST } from '../lifetime/host.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'
 
 /** A window starts at a multiple of this, and is twice as long: so what starts in its first half ends in it. */
@@ -135,8 +136,8 @@ class HeapViews {
 
   constructor(heap: Heap) {
     this.heap = heap
-    if (!heap.isOpen) throw closedError()
-    heap.owners.atClose(() => this.close())
+    if (!heap[HOST].isOpen) throw closedError()
+    heap[HOST].buffers.atClose(() => this.close())
   }
 
   window(address: number): Views {
@@ -148,13 +149,13 @@ class HeapViews {
     }
     const base = index * WINDOW_STEP
     const length = Math.min(WINDOW_BYTES, this.heap.buffer.byteLength - base)
-    const views = new Views(this.heap, this.heap.memory.over(base, length), base, length)
+    const views = new Views(this.heap, this.heap[HOST].memory.over(base, length), base, length)
     this.windows[index] = views
     return views
   }
 
   block(address: number, length: number): Views {
-    return this.remember(new Views(this.heap, this.heap.memory.over(address, length), address, length))
+    return this.remember(new Views(this.heap, this.heap[HOST].memory.over(address, length), address, length))
   }
 
   /** What was over an ArrayBuffer that is lost shows nothing from here on: records find that out without looking for an element. */

@@ -4,6 +4,7 @@ import { inspect } from 'node:util'
 import test from 'ava'
 import fc from 'fast-check'
 import { Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { WatchedMapper } from '../support/watched-mapper.ts'
 
@@ -38,7 +39,7 @@ test('a Buffer has exactly the length asked for, and is one in every respect', (
       t.is(buffer.length, size)
       t.true(Buffer.isBuffer(buffer))
       t.is(Object.getPrototypeOf(buffer), Buffer.prototype)
-      t.true(buffer.buffer === heap.memory.current)
+      t.true(buffer.buffer === heap[HOST].memory.current)
       buffer.fill(7)
       deepStrictEqual(buffer, Buffer.alloc(size, 7))
       t.true(heap.usableSize(heap.addressOf(buffer)) >= size)
@@ -79,8 +80,8 @@ test('the methods of Buffer do what they do on any other', (t) => {
   deepStrictEqual(ours, plain)
   const mapped = ours.map((byte) => byte)
   t.true(Buffer.isBuffer(mapped))
-  t.false(mapped.buffer === heap.memory.current, 'what Node makes of it is no memory of the heap')
-  t.true(ours.subarray(5).buffer === heap.memory.current)
+  t.false(mapped.buffer === heap[HOST].memory.current, 'what Node makes of it is no memory of the heap')
+  t.true(ours.subarray(5).buffer === heap[HOST].memory.current)
 })
 
 test('zero clears what was used before, without and with an alignment', (t) => {

@@ -5,6 +5,7 @@ import { markAsUntransferable } from 'node:worker_threads'
 import test from 'ava'
 import fc from 'fast-check'
 import { BufferPool, Channel, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 import { reportOf, run, runChild } from '../support/child.ts'
 
@@ -179,7 +180,7 @@ test('whose they are is told while they are here', (t) => {
   structuredClone(b, { transfer: [b.buffer] })
   t.deepEqual(owners(), [])
   for (let i = 0; i < 1000; i++) heap.freeBuffer(heap.allocBuffer(10, { ...ISOLATED, tag: 'many' }))
-  const { tagged } = heap.owners.isolated as unknown as { tagged: unknown[] }
+  const { tagged } = heap[HOST].buffers.isolated as unknown as { tagged: unknown[] }
   t.true(tagged.length < 200, `${tagged.length} are remembered`)
   t.deepEqual(owners(), [])
 })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { childScript } from '../support/child.ts'
 
 const LIMIT_BYTES = 2 ** 26
@@ -168,7 +169,7 @@ test('a Buffer goes to another thread by its address: it is freed there, or one 
 test('pooled and watched blocks are live to audit and stats, and to views', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all' })
   const blocks = Array.from({ length: 30 }, (_, i) => heap.allocBuffer(i * 997))
-  for (const buffer of blocks.slice(10, 20)) heap.setPooled(heap.addressOf(buffer), true)
+  for (const buffer of blocks.slice(10, 20)) heap[HOST].setPooled(heap.addressOf(buffer), true)
   heap.audit()
   heap.releaseFreeMemory()
   heap.audit()
@@ -178,7 +179,7 @@ test('pooled and watched blocks are live to audit and stats, and to views', (t) 
     t.throws(() => heap.free(heap.addressOf(buffer)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
     t.throws(() => heap.realloc(heap.addressOf(buffer), 1), { code: 'ERR_HEAP_INVALID_ADDRESS' })
     t.throws(() => heap.realloc(heap.addressOf(buffer), 1_000_000), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    heap.setPooled(heap.addressOf(buffer), false)
+    heap[HOST].setPooled(heap.addressOf(buffer), false)
   }
   for (const buffer of blocks) heap.freeBuffer(buffer)
   heap.audit()

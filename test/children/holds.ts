@@ -11,6 +11,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { createDeflate, inflateSync } from 'node:zlib'
 import { BufferPool, type PoolToken } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { random } from '../support/churn.ts'
 
 const SIZE = 64 * 1024
@@ -54,7 +55,7 @@ class Bystanders {
 
   check(what: string): void {
     // Of a heap that was closed the memory is nobody's.
-    if (!this.pool.heap.isOpen) return
+    if (!this.pool.heap[HOST].isOpen) return
     for (const { buffer, byte } of this.buffers) {
       for (let at = 0; at < buffer.length; at++) {
         if (buffer[at] !== byte) throw new Error(`${what}: byte ${at} is ${buffer[at]}, and should be ${byte}`)
@@ -63,7 +64,7 @@ class Bystanders {
   }
 
   leave(): void {
-    for (const { buffer } of this.buffers.splice(0)) if (this.pool.heap.isOpen) this.pool.release(buffer)
+    for (const { buffer } of this.buffers.splice(0)) if (this.pool.heap[HOST].isOpen) this.pool.release(buffer)
   }
 }
 
@@ -139,7 +140,7 @@ async function round(next: () => number, at: Environment): Promise<void> {
   await waitABit(next)
   let isOurs = name !== 'net read'
   const release = () => {
-    if (isOurs && pool.heap.isOpen) pool.release(buffer)
+    if (isOurs && pool.heap[HOST].isOpen) pool.release(buffer)
     isOurs = false
   }
   if (hurt === 'release') release()
@@ -157,7 +158,7 @@ async function round(next: () => number, at: Environment): Promise<void> {
   bystanders.check(what)
   if (at.strange.bytes > 0) throw new Error(`${what}: ${at.strange.bytes} bytes that nobody wrote were sent`)
   bystanders.leave()
-  if (pool.heap.isOpen && pool.stats().acquired > 0) throw new Error(`${what}: ${pool.stats().acquired} are lost`)
+  if (pool.heap[HOST].isOpen && pool.stats().acquired > 0) throw new Error(`${what}: ${pool.stats().acquired} are lost`)
   await pool[Symbol.asyncDispose]()
   pool.heap.close()
 }

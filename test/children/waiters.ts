@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { Control, Lock } from '../../lib/tcmalloc/control.ts'
 import { Locks } from '../../lib/threads/locks.ts'
 import { childScript } from '../support/child.ts'
@@ -11,7 +12,7 @@ const HELD_MS = 1000
 
 const heap = new Heap()
 const token = heap.share()
-const { slots, tag } = heap.thread()
+const { slots, tag } = heap[HOST].thread()
 const locks = new Locks(new Int32Array(token.tables.buffer), Control.Locks, slots, tag, { mend() {}, check() {} })
 
 const workers = Array.from(

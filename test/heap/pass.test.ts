@@ -1,11 +1,11 @@
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import test from 'ava'
 import { BufferPool, Channel, Heap, type PassedBlock } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { HeapWord } from '../../lib/tcmalloc/control.ts'
 import { PassSlot, PassState, PassWord } from '../../lib/tcmalloc/pass-slot.ts'
 import type { PassSlots } from '../../lib/tcmalloc/pass-slots.ts'
 import type { Tables } from '../../lib/tcmalloc/tables.ts'
-
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 const MIB = 2 ** 20
@@ -13,7 +13,8 @@ const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
 const INVALID = { code: 'ERR_HEAP_INVALID_ADDRESS' }
 
 /** A heap's insides, for what a test does to them. */
-const insidesOf = (heap: Heap) => (heap.owners as unknown as { tiers: { passes: PassSlots; tables: Tables } }).tiers
+const insidesOf = (heap: Heap) =>
+  (heap[HOST].buffers as unknown as { tiers: { passes: PassSlots; tables: Tables } }).tiers
 
 const openHeap = (limitBytes = 64 * MIB) => new Heap({ limitBytes, leaks: 'off' })
 
@@ -224,7 +225,7 @@ test('blocks that are passed are nobody’s: what threads die with is told witho
   using heap = openHeap()
   const dies = () => {
     const other = Heap.attach(heap.share())
-    const { slots, slot } = other.thread()
+    const { slots, slot } = other[HOST].thread()
     return { other, die: () => slots.markDead(slot) }
   }
   const first = dies()
@@ -252,7 +253,7 @@ test('slots are used again, those that a dead thread had claimed too', (t) => {
   for (let i = 0; i < 50; i++) {
     const other = Heap.attach(heap.share())
     insidesOf(other).passes.ready()
-    const { slots, slot } = other.thread()
+    const { slots, slot } = other[HOST].thread()
     slots.markDead(slot)
     heap.stats() // clears up
   }
@@ -301,7 +302,7 @@ test('where as many blocks are passed as may be, or the system has no memory for
   tables.coverPasses(PassSlot.Most)
   tables.control[HeapWord.PassesUsed] = PassSlot.Most
   for (let slot = 0; slot < PassSlot.Most; slot++)
-    tables.passes[slot << PassSlot.Shift] = other.thread().tag | PassState.Claimed
+    tables.passes[slot << PassSlot.Shift] = other[HOST].thread().tag | PassState.Claimed
   t.false('syscall' in refused()!)
   tables.passes[(PassSlot.Most - 1) << PassSlot.Shift] = PassState.Free
   t.is(heap.pass(buffer).slot, PassSlot.Most - 1, 'all are looked at')

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { Arena, type ArenaToken, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 
 const MIB = 2 ** 20
 const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
@@ -163,7 +164,7 @@ test('by tag, in the statistics', (t) => {
 
 test('what ends with its parent, or by another, is kept nowhere', (t) => {
   const heap = new Heap()
-  const { local } = heap.arenas as unknown as { local: Set<Arena> }
+  const { local } = heap[HOST].arenas as unknown as { local: Set<Arena> }
   for (let i = 0; i < 2000; i++) {
     const arena = heap.arena()
     arena.arena({ tag: 'child' }).malloc(1)

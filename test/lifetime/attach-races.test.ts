@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Channel, HandleTable, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { childScript } from '../support/child.ts'
 
 /** Rounds of the races; a long run by hand sets more. */
@@ -33,13 +34,18 @@ const NAMES = ['table', 'channel'] as const
 
 /** A heap in which something happens when a thread that attaches has found the words, and before it does anything with them. */
 function interrupted(heap: Heap, run: () => void): Heap {
-  return new Proxy(heap, {
-    get(target, key) {
-      if (key === 'thread') run()
-      const value = Reflect.get(target, key, target) as unknown
-      return typeof value === 'function' ? value.bind(target) : value
-    },
+  const hooked = <T extends object>(of: T, hook: (key: PropertyKey, value: unknown) => unknown): T =>
+    new Proxy(of, {
+      get(target, key) {
+        const value = hook(key, Reflect.get(target, key, target))
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+  const host = hooked(heap[HOST], (key, value) => {
+    if (key === 'thread') run()
+    return value
   })
+  return hooked(heap, (key, value) => (key === HOST ? host : value))
 }
 
 for (const name of NAMES) {

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { BufferPool, Heap, PoolSet } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { runChild } from '../support/child.ts'
 import { countsOf, eventsDuring, stateOf } from '../support/pools.ts'
 
@@ -240,10 +241,10 @@ test('close: who waits is told, idle buffers go, the others when they are releas
   pool.release(got)
   t.is(await stateOf(ended), 'waiting')
   lease.buffer.fill(1)
-  t.true(pool.heap.isOpen)
+  t.true(pool.heap[HOST].isOpen)
   lease.release()
   t.is(await stateOf(ended), 'resolved')
-  t.false(pool.heap.isOpen)
+  t.false(pool.heap[HOST].isOpen)
   t.is(pool.heap.stats().mappedBytes, 0)
   t.throws(() => pool.release(a), { code: 'ERR_POOL_CLOSED' })
   await pool[Symbol.asyncDispose]()
@@ -261,7 +262,7 @@ test('a heap that was given stays open; `await using` waits for what operations 
     t.true(heap.stats().liveBytes > 0)
   }
   t.is(heap.stats().liveBytes, 0)
-  t.true(heap.isOpen)
+  t.true(heap[HOST].isOpen)
   heap.audit()
 })
 

@@ -3,16 +3,18 @@ import { createServer, get } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
-import { type BufferPool, Heap, type ReadSource } from '../../lib/index.ts'
+import { Operations } from '../../lib/buffers/in-flight.ts'
+import type { BufferPool, ReadSource } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { fileOf, gather, isWhole, listening, poolOf, reasonOf, sample, serve, until } from '../support/pool-io.ts'
 
 type Pool = BufferPool
 
 /** Operations that each heap waits for before it gives its memory away. */
-const underWay = new Map<Heap, number>()
-const { beginOperation } = Heap.prototype
-Heap.prototype.beginOperation = function (this: Heap) {
-  const end = beginOperation.call(this)
+const underWay = new Map<Operations, number>()
+const { begin } = Operations.prototype
+Operations.prototype.begin = function (this: Operations) {
+  const end = begin.call(this)
   const add = (count: number) => underWay.set(this, (underWay.get(this) ?? 0) + count)
   add(1)
   let isOver = false
@@ -45,10 +47,10 @@ async function isOver(t: ExecutionContext, pool: Pool, source?: ReadSource): Pro
   await isWhole(t, pool)
   const { buffers, idle, waiting } = pool.stats()
   t.deepEqual({ idle, waiting }, { idle: buffers, waiting: 0 })
-  await until(() => (underWay.get(pool.heap) ?? 0) === 0)
+  await until(() => (underWay.get(pool.heap[HOST].operations) ?? 0) === 0)
   pool.heap.audit()
   await pool[Symbol.asyncDispose]()
-  t.false(pool.heap.isOpen)
+  t.false(pool.heap[HOST].isOpen)
 }
 
 /** Others take all that they can get while a chunk is the loop's, and write to it: the chunk stays as it is. */
@@ -146,7 +148,7 @@ for (const [name, open] of Object.entries(SOURCES)) {
       for (const lease of held) lease?.release()
       if ('destroy' in source) (source as Socket).destroy()
       await pool[Symbol.asyncDispose]()
-      t.false(pool.heap.isOpen)
+      t.false(pool.heap[HOST].isOpen)
     },
     2
   )

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import test from 'ava'
 import { BufferPool, Heap, PoolSet } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { fileOf, gather, isWhole, poolOf, reasonOf, sample } from '../support/pool-io.ts'
 import { countsOf } from '../support/pools.ts'
 
@@ -27,9 +28,9 @@ test('what still works after close, and what doesn’t', async (t) => {
   letGo()
   pool.release(acquired)
   lease.release()
-  t.true(pool.heap.isOpen)
+  t.true(pool.heap[HOST].isOpen)
   lease.release()
-  t.false(pool.heap.isOpen)
+  t.false(pool.heap[HOST].isOpen)
   t.is(pool.hold(acquired), undefined)
   t.is(pool.leaseOf(acquired), undefined)
   for (const call of [() => pool.release(acquired), () => pool.pass(acquired), () => pool.connect({ port: 1 })])
@@ -174,5 +175,5 @@ test('a server of a pool that is closed goes on with ordinary buffers', async (t
   await gather(pool.read(socket)).catch(() => {})
   socket.destroy()
   await pool[Symbol.asyncDispose]()
-  t.false(pool.heap.isOpen)
+  t.false(pool.heap[HOST].isOpen)
 })

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { BufferPool, Heap, type PassedBlock } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { countsOf } from '../support/pools.ts'
 
 const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
@@ -126,7 +127,7 @@ test('the dead had nothing of what they passed, and have what they adopted', (t)
   const other = BufferPool.attach(pool.share(), { heap: theirs, leaks: 'off' })
   const passed = other.pass(other.acquire().fill(7))
   other.adopt(pool.pass(pool.acquire()))
-  const { slots, slot } = theirs.thread()
+  const { slots, slot } = theirs[HOST].thread()
   slots.markDead(slot)
   t.like(pool.stats(), { acquired: 1, passed: 1, dead: 1 })
   t.is(pool.reclaim(), 1)
@@ -155,9 +156,9 @@ test('a pool of one thread that is closed waits for what was passed, and is told
   const pool = new BufferPool({ size: 100, leaks: 'off' })
   const passed = pool.pass(pool.acquire())
   pool.close()
-  t.true(pool.heap.isOpen)
+  t.true(pool.heap[HOST].isOpen)
   pool.release(pool.adopt(passed))
-  t.false(pool.heap.isOpen)
+  t.false(pool.heap[HOST].isOpen)
 
   const heap = new Heap({ limitBytes: 2 ** 28 })
   const second = new BufferPool({ size: 100, heap, leaks: 'off' })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { BufferPool, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import type { StrangerCall, StrangerData } from '../children/stranger.ts'
 import { childScript } from '../support/child.ts'
 import { countsOf } from '../support/pools.ts'
@@ -43,7 +44,7 @@ function start(heap: Heap, data: StrangerData) {
   const call = async (of: StrangerCall['of'], name: string, view: ArrayBufferView): Promise<unknown> => {
     const answer = once(worker, 'message')
     const { byteOffset, byteLength } = view
-    const buffer = view.buffer === heap.memory.current ? heap.buffer : view.buffer
+    const buffer = view.buffer === heap[HOST].memory.current ? heap.buffer : view.buffer
     worker.postMessage({ of, name, view: { buffer, byteOffset, byteLength } } satisfies StrangerCall)
     return ((await answer) as [unknown])[0]
   }

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { checkSignal, orAborted } from '../../lib/pool/abort.ts'
 import { Lease } from '../../lib/pool/lease.ts'
 import { PoolBlocks } from '../../lib/pool/pool-blocks.ts'
@@ -225,7 +226,7 @@ test('slots: a look for a free one takes each once, the near ones first', (t) =>
   t.is(slots.takeFree(acquired, false), -1, 'not within the next 64')
   t.is(slots.takeFree(acquired, true), 150)
   t.is(slots.takeFree(acquired, true), -1)
-  heap.setPooled(slots.address, false)
+  heap[HOST].setPooled(slots.address, false)
   heap.free(slots.address)
 })
 
@@ -238,7 +239,7 @@ test('blocks: made, dropped, and given views that are known until they are gone'
   t.is(blocks.viewOf(slot), view)
   t.not(blocks.newView(slot), view)
   t.is(blocks.first(slot, 10).length, 10)
-  t.true(heap.isPooled(heap.addressOf(view)))
+  t.true(heap[HOST].isPooled(heap.addressOf(view)))
   for (const known of [view, view.subarray(0, 5), blocks.newView(slot)]) t.is(blocks.slotOf(known), slot)
   t.is(blocks.slotUnder(view.subarray(99)), slot)
   t.throws(() => blocks.slotOf(view.subarray(1)), { code: 'ERR_POOL_FOREIGN_BUFFER' })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { BufferPool, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { childScript } from '../support/child.ts'
 import { random } from '../support/churn.ts'
 import { countsOf } from '../support/pools.ts'
@@ -141,7 +142,7 @@ test.serial('a dead thread’s unfinished slots are cleared up, and used again',
   const dead = other.acquire()
   const { slots } = other.blocks
   t.is(slots.claimEmpty(), 1, 'and before it has a block it dies')
-  const thread = theirs.thread()
+  const thread = theirs[HOST].thread()
   thread.slots.markDead(thread.slot)
   t.is(pool.stats().dead, 1)
   const mine = pool.acquire()

@@ -7,6 +7,7 @@ import { Duplex, PassThrough, Writable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
 import type { BufferPool } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { isFileStream, isNativeFile, nativeSocket } from '../../lib/pool/zero-copy.ts'
 import { fileOf, gather, isWhole, listening, poolOf, reasonOf, serve } from '../support/pool-io.ts'
 import { NODE, PACKAGES } from '../support/stream-kinds.ts'
@@ -64,7 +65,7 @@ test('what is no stream is refused, and nothing is held', async (t) => {
   t.is(await rejectsOf(t, pool, { write: fails, once() {} }), reason)
   await isWhole(t, pool)
   await pool[Symbol.asyncDispose]()
-  t.false(pool.heap.isOpen)
+  t.false(pool.heap[HOST].isOpen)
 })
 
 /** A stream that takes no callback, as streamx and those of before Node's second. */

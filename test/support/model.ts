@@ -1,4 +1,5 @@
 import { AllocatorError, type Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { describe, type Operation } from './operations.ts'
 import { Pattern } from './pattern.ts'
 
@@ -314,7 +315,7 @@ export class HeapModel {
     check(tiers === stats.mappedBytes, `the tiers hold ${tiers} bytes, but ${stats.mappedBytes} are mapped`)
     // In debug mode the usable size is the one that was asked for, and every block has a guard behind it.
     const isRight =
-      this.heap.debug === undefined ? stats.liveBytes === this.liveBytes : stats.liveBytes >= this.liveBytes
+      this.heap[HOST].debug === undefined ? stats.liveBytes === this.liveBytes : stats.liveBytes >= this.liveBytes
     check(isRight, `${this.liveBytes} bytes are live, the heap says ${stats.liveBytes}`)
     check(
       stats.liveBytes <= stats.peakLiveBytes && stats.peakLiveBytes <= stats.peakMappedBytes,

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { Page } from '../../lib/memory/page.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { Cache } from '../../lib/tcmalloc/slot-area.ts'
@@ -286,8 +287,7 @@ test('a dead thread’s spans go back; only what it held stays', (t) => {
   keep(other, MIB)
   other.malloc(500_000)
   other.free(heap.malloc(MIB)) // not kept by any thread that lives, and not its own
-  const { slot, tables } = (other.owners as unknown as { tiers: { slot: number; tables: { slots: ThreadSlots } } })
-    .tiers
+  const { slot, tables } = (other[HOST] as unknown as { tiers: { slot: number; tables: { slots: ThreadSlots } } }).tiers
   t.is(heap.stats().threadCacheBytes, 2 * MIB)
   heap.audit()
   tables.slots.markDead(slot)

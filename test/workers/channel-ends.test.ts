@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import test from 'ava'
 import { BufferPool, Channel, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { collectGarbage } from '../support/garbage.ts'
 
 const LIMIT_BYTES = 2 ** 26
@@ -94,7 +95,7 @@ test('a seat of one that died is taken where no other is free', (t) => {
   }
   // More threads than a channel has seats for, of which each dies with it open.
   for (let i = 0; i < 300; i++) {
-    const { slots, slot } = open().theirs.thread()
+    const { slots, slot } = open().theirs[HOST].thread()
     slots.markDead(slot)
     heap.threadIdle()
   }

@@ -1,6 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import type { Channel, HandleTable, Heap, PassedBlock } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import type { Repair } from '../../lib/tcmalloc/repair.ts'
 import type { SimulatedMapper } from '../../lib/testing/index.ts'
@@ -64,7 +65,7 @@ interface Insides {
     quarantine?: { mostBytes: number; locks: Locks }
   }
 }
-const insidesOf = (heap: Heap) => (heap.owners as unknown as Insides).tiers
+const insidesOf = (heap: Heap) => (heap[HOST].buffers as unknown as Insides).tiers
 
 /** What the hook of a thread does when it ends. */
 const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).slot)
