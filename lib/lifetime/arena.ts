@@ -7,7 +7,7 @@ import { type ArrayOf, arrayOver, checkArrayBytes, type TypedArrayConstructor } 
 import { HeapView } from '../buffers/heap-view.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
-import type { ArenaPlace, LocalArena } from './arena-registry.ts'
+import type { ArenaPlace } from './arena-registry.ts'
 import { checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** What the first chunk has by default, and at least; and what later ones grow to, each twice as long as the one before. */
@@ -57,7 +57,7 @@ const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread
  *
  * Only the thread that made it allocates from it.
  */
-export class Arena implements Disposable, LocalArena {
+export class Arena implements Disposable {
   /** @internal */ readonly notCloneable = staysHere('an Arena', ': use share(), and Arena.attach() in the other one')
   /** Whose it is, by the option. */
   readonly tag: string | undefined
