@@ -1,10 +1,11 @@
 import { constants } from 'node:buffer'
 import { checkAlignment, checkChoice, checkInteger, checkOptions, type OptionNames } from '../base/arguments.ts'
 import { wrongType } from '../base/errors.ts'
+import { staysHere } from '../base/printed.ts'
 import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
 import { Heap } from '../heap/heap.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
-import type { PoolShape } from './pool-slots.ts'
+import { type PoolShape, PoolSlots } from './pool-slots.ts'
 
 /** Buffers that a pool may have at most, whatever it was told. */
 const MOST_BUFFERS = 2 ** 20
@@ -16,6 +17,9 @@ const DEFAULT_IDLE_BUFFERS = 4
 const DEFAULT_TRIM_MS = 1000
 /** The longest buffer. */
 const MOST_SIZE = Math.min(2 ** 35, constants.MAX_LENGTH)
+
+/** A pool's buffer. */
+export type PoolBuffer = Buffer<ArrayBuffer>
 
 /** How a {@link BufferPool} is made. */
 export interface PoolOptions {
@@ -77,6 +81,33 @@ export function checkPoolOptions(options: PoolOptions): CheckedPool {
     shape,
     mostWhenShared: options.max === undefined ? SHARED_BUFFERS : most,
     ...behaviour,
+  }
+}
+
+/** What the pool that is being made is made of; nobody else keeps it. */
+export interface OpenedPool {
+  readonly checked: CheckedPool
+  readonly slots: PoolSlots
+}
+
+/** Runs before a pool's fields are set: what is stored once is stored where it is declared, as in a heap. */
+export class Opening {
+  /** @internal */
+  static made: OpenedPool | undefined
+  /** The length of its buffers, in bytes. */
+  readonly size: number
+  /** Whose buffers they are, by the option or by number. */
+  readonly tag: string
+  /** @internal */
+  readonly notCloneable: symbol
+
+  constructor(options: PoolOptions | CheckedPool, slots: PoolSlots | undefined) {
+    const checked = slots === undefined ? checkPoolOptions(options as PoolOptions) : (options as CheckedPool)
+    const { heap, shape, tag } = checked
+    this.size = shape.size
+    this.tag = tag
+    this.notCloneable = staysHere('a BufferPool', ': use share(), and BufferPool.attach() in the other one')
+    Opening.made = { checked, slots: slots ?? PoolSlots.local(heap, shape) }
   }
 }
 

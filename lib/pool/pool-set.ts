@@ -7,9 +7,9 @@ import { HOST } from '../lifetime/host.ts'
 import { generateSizeClasses, Small } from '../tcmalloc/size-class.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
 import { BufferPool } from './buffer-pool.ts'
+import type { PoolBuffer } from './pool-options.ts'
 import { numberedTag, POOL_OPTIONS, type PoolOptions } from './pool-options.ts'
 import type { PoolStats } from './pool-stats.ts'
-import type { PoolBuffer } from './recycled-buffers.ts'
 
 const LEAST_DEFAULT = 1024
 const MOST_DEFAULT = 2 ** 20

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import { type ConnectOpts, connect, type NetConnectOpts, Server, type ServerOpts, type Socket } from 'node:net'
-import { AllocatorError } from '../base/errors.ts'
+import { AllocatorError, wrongType } from '../base/errors.ts'
 import { HOST, type HostHeap } from '../lifetime/host.ts'
 import type { Lease } from './lease.ts'
 
@@ -192,13 +192,18 @@ function connectArguments(args: unknown[]): { options: object; listener: (() => 
   return { options: { port: first, ...(typeof second === 'string' ? { host: second } : {}) }, listener }
 }
 
-/** Makes a server whose connections read into a pool's buffers. */
+/** Makes a server whose connections read into a pool's buffers, of the arguments of `net.createServer`. */
 export function createPooledServer(
   memory: ReadMemory,
-  options: ServerOpts,
+  options: ServerOpts | ((socket: Socket) => void) | undefined,
   listener: ((socket: Socket) => void) | undefined
 ): Server {
-  return new PooledServer(memory, options, listener)
+  const listen = typeof options === 'function' ? options : listener
+  if (listen !== undefined && typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
+  // None are as good as `{}` to Node, and which there are it knows better.
+  const chosen = typeof options === 'function' ? {} : (options ?? {})
+  if (typeof chosen !== 'object') throw wrongType('options', 'an object', chosen)
+  return new PooledServer(memory, chosen, listen)
 }
 
 /**
