@@ -133,7 +133,7 @@ class HeapWalk {
   /** The page heap's lists hold just the free spans, in the right lists, and its counters are right. */
   pageHeap(): void {
     const { pageHeap, tables } = this.tiers
-    for (const [location, lists] of pageHeap.lists()) {
+    for (const [location, lists] of pageHeap.free.lists()) {
       let spans = 0
       let long = 0
       for (const { start, list } of lists) {

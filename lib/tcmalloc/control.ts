@@ -1,9 +1,8 @@
 /**
- * Where each tier's words start in the control section, behind the tables' own two and the heap's (HeapWord). The tiers'
- * files say what they are.
+ * Where each tier's words start in the control section, behind the tables' own two, the heap's (HeapWord) and the page heap's (PageWord). The
+ * tiers' files say what they are.
  */
 export const enum Control {
-  PageHeap = 32,
   /** 16 words for each class, a cache line. */
   CentralCache = 336,
   Budget = 2384,
@@ -47,6 +46,21 @@ export const enum HeapWord {
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
 export const MAGIC = 0x5350_4107
+
+/** The page heap's words. Only a thread that holds the page heap writes them. */
+export const enum PageWord {
+  /** The first page that hasn't grown. */
+  End = 32,
+  NormalPages = 33,
+  ReleasedPages = 34,
+  /** Pages to be freed until the next release. */
+  ReleaseWait = 35,
+  /** The list to release from next. */
+  ReleaseCursor = 36,
+  /** Pages in no list while the system takes them back. */
+  ReleasingPages = 37,
+  NormalLists = 40,
+}
 
 /** The locks, in the order in which a thread may take them: clearing, one class, page heap; or clearing, budget. */
 export const enum Lock {

@@ -11,7 +11,7 @@ import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { auditTiers } from './audit.ts'
 import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
-import { ARENA_LINE, ARENA_WORDS, Control, HeapWord, Lock, MAGIC } from './control.ts'
+import { ARENA_LINE, ARENA_WORDS, HeapWord, Lock, MAGIC, PageWord } from './control.ts'
 import { IsolatedBlocks } from './isolated-blocks.ts'
 import { ObjectState } from './object-state.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
@@ -97,7 +97,7 @@ export class TCMalloc {
     control[HeapWord.Generation] = randomInt(1, 2 ** 31)
     control[HeapWord.Debug] = options.debug ? 1 : 0
     control[HeapWord.BudgetPages] = options.isDefault ? Math.floor(options.limitBytes / Page.Bytes) : 0
-    control[Control.PageHeap] = Page.First
+    control[PageWord.End] = Page.First
     control[HeapWord.Magic] = MAGIC
     return new TCMalloc(mapper, mapping, limitPages, tables, undefined)
   }

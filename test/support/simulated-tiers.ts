@@ -3,7 +3,7 @@ import type { Mapping } from '../../lib/os/mapper.ts'
 import { SimulatedMapper, type SimulatedSystem } from '../../lib/os/simulated-mapper.ts'
 import { CacheBudget } from '../../lib/tcmalloc/cache-budget.ts'
 import { CentralCache } from '../../lib/tcmalloc/central-cache.ts'
-import { Control } from '../../lib/tcmalloc/control.ts'
+import { PageWord } from '../../lib/tcmalloc/control.ts'
 import { PageHeap } from '../../lib/tcmalloc/page-heap.ts'
 import { Repair } from '../../lib/tcmalloc/repair.ts'
 import { SizeClassTable } from '../../lib/tcmalloc/size-class.ts'
@@ -52,7 +52,7 @@ export function openTiers(options: TiersOptions = {}): Tiers {
   if (typeof mapping === 'number') throw new Error(`the simulated system refused the reservation: ${mapping}`)
   const tables = new Tables(mapper, { pages, controlWords: transfers.end, slotBytes: stacks.end * 4 })
   CacheBudget.initialize(tables.control, budgetBytes)
-  tables.control[Control.PageHeap] = Page.First
+  tables.control[PageWord.End] = Page.First
   const openThread = () => {
     const { slot } = tables.claimSlot()
     const repair = new Repair(tables, slot)
@@ -103,7 +103,7 @@ export function spanWord({ tables }: Pick<Tiers, 'tables'>, start: number, word:
 /** The page heap's free spans, lowest first, each as `normal` or `released` with its first page and its length. */
 export function freeSpans({ pageHeap, tables }: Pick<Tiers, 'pageHeap' | 'tables'>): string[] {
   const found: { start: number; text: string }[] = []
-  for (const [location, lists] of pageHeap.lists()) {
+  for (const [location, lists] of pageHeap.free.lists()) {
     for (const { start } of lists) {
       const length = tables.spans[(start << SpanEntry.Shift) + Span.Length]!
       found.push({ start, text: `${location === Location.Normal ? 'normal' : 'released'} ${start}+${length}` })

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { Page } from '../../lib/memory/page.ts'
-import { Control } from '../../lib/tcmalloc/control.ts'
+import { PageWord } from '../../lib/tcmalloc/control.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from '../../lib/tcmalloc/page-heap.ts'
 import { Location, locationOf, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
@@ -66,11 +66,11 @@ test('a rebuild needs nothing but lengths and locations of first pages', (t) => 
     setWord(tiers, starts[i]!, Span.Length, pages)
     setWord(tiers, starts[i]!, Span.Location, Location.Normal)
   }
-  for (const lists of pageHeap.lists().values()) lists.clear()
+  for (const lists of pageHeap.free.lists().values()) lists.clear()
   for (let page = Page.First; page < pageHeap.endPage; page++) {
     for (const word of [Span.Start, Span.Next, Span.Previous]) setWord(tiers, page, word, 3)
   }
-  tables.control.fill(77, Control.PageHeap + 1, Control.PageHeap + 3)
+  tables.control.fill(77, PageWord.NormalPages, PageWord.ReleaseWait)
   pageHeap.rebuild(() => false)
   t.deepEqual(freeSpans(tiers), before)
   t.is(pageHeap.normalPages, 42)
