@@ -116,7 +116,7 @@ export class HeapBuffers {
     this.watch = watch
     this.isolated = new IsolatedBuffers(host, tiers)
     this.passes = tiers.passes
-    this.tag = tiers.thread().tag
+    this.tag = tiers.member.thread().tag
   }
 
   /** A Buffer of exactly `size` bytes. */

@@ -76,7 +76,7 @@ export class DebugBlocks {
     this.plain = plain
     this.tiers = tiers
     this.quarantine = tiers.quarantine!
-    this.slot = tiers.thread().slot
+    this.slot = tiers.member.thread().slot
     this.bytes = tiers.mapping.unshared()
     this.canRelease = mapper.canRelease && mapper.releaseZeroes
     this.isFreePoisoned = this.canRelease || !mapper.canRelease
@@ -222,7 +222,7 @@ export class DebugBlocks {
     const found = this.quarantine.inspect().map((written) => this.writeAfterFree(written))
     // Of another thread that has freed one of these blocks, and is making it another one just now, the guard may be half written.
     const { tiers } = this
-    const isStill = tiers.thread().slots.deaths === 0 && tiers.isAlone()
+    const isStill = tiers.member.thread().slots.deaths === 0 && tiers.member.isAlone()
     for (const granule of this.live.keys()) {
       if (!isGuarded(tiers.stateOf(granule)) || !(isStill || this.slotOf(granule) === this.slot)) continue
       const broken = this.brokenGuard(granule)

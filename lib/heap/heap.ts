@@ -364,7 +364,7 @@ export class Heap extends Opening implements Allocator {
     }
     if (this.#host.operations.areUnderWay) return // the last one's end calls this again
     const found = this.#host.debug?.inspect()
-    const last = this.#tiers.close()
+    const last = this.#tiers.member.close()
     this.#isClosed = true
     this.#finalStats.syscalls = this.#mapper.syscalls()
     if (last) this.#mapper.flush()

@@ -86,7 +86,7 @@ export class ArenaRegistry {
   constructor(tiers: TCMalloc) {
     this.tiers = tiers
     this.words = tiers.arenaWords
-    const { slots, tag } = tiers.thread()
+    const { slots, tag } = tiers.member.thread()
     this.tag = tag
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.finishAll(), check: () => {} })
   }

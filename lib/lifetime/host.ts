@@ -78,13 +78,13 @@ export class HeapHost {
   /** The thread slot by which this thread holds locks, and how to tell whether others live. */
   thread(): { slots: ThreadSlots; slot: number; tag: number } {
     this.checkOpen()
-    return this.tiers.thread()
+    return this.tiers.member.thread()
   }
 
   /** Runs a few loads and stores, and nothing else, that other threads don't come in between with theirs. */
   exclusively<T>(work: () => T): T {
     this.checkOpen()
-    return this.tiers.exclusively(work)
+    return this.tiers.member.exclusively(work)
   }
 
   /** Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */

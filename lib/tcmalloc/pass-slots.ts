@@ -3,6 +3,7 @@ import { Granule } from '../memory/page.ts'
 import { tablesRefused } from '../memory/reservation.ts'
 import { inTagBits } from '../threads/thread-slots.ts'
 import { HeapWord } from './control.ts'
+import type { Membership } from './membership.ts'
 import { ObjectState } from './object-state.ts'
 import { PassSlot, PassState, PassWord } from './pass-slot.ts'
 import { Cache } from './slot-area.ts'
@@ -16,7 +17,7 @@ const TWO_32 = 2 ** 32
 export interface PassingTiers {
   readonly tables: Tables
   usableBytes(granule: number): number
-  exclusively<T>(work: () => T): T
+  readonly member: Pick<Membership, 'exclusively'>
 }
 
 /**
@@ -178,7 +179,7 @@ export class PassSlots {
   }
 
   private cover(count: number): void {
-    const errno = this.tiers.exclusively(() => this.tiers.tables.coverPasses(count))
+    const errno = this.tiers.member.exclusively(() => this.tiers.tables.coverPasses(count))
     if (errno !== 0) throw tablesRefused(errno, PassSlot.Bytes)
   }
 

@@ -1,7 +1,7 @@
 import { Granule } from '../memory/page.ts'
 import type { Mapping } from '../os/mapper.ts'
 import { Locks } from '../threads/locks.ts'
-import type { ThreadSlots } from '../threads/thread-slots.ts'
+import type { Membership } from './membership.ts'
 import { ObjectState } from './object-state.ts'
 
 /** The words of the quarantine. All but Granules are read and written under the lock. */
@@ -40,7 +40,7 @@ const BYTE = 0xff
 export interface QuarantinedTiers {
   readonly mapping: Mapping
   readonly quarantineWords: Int32Array
-  thread(): { slots: ThreadSlots; tag: number }
+  readonly member: Pick<Membership, 'thread'>
   stateOf(granule: number): number
   changeState(granule: number, from: ObjectState, to: ObjectState): boolean
   usableBytes(granule: number): number
@@ -74,7 +74,7 @@ export class Quarantine {
     this.tiers = tiers
     this.words = tiers.quarantineWords
     this.memory = tiers.mapping.unshared()
-    const { slots, tag } = tiers.thread()
+    const { slots, tag } = tiers.member.thread()
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.mend(), check: () => {} })
   }
 

@@ -1,12 +1,11 @@
 import type { HeapStats } from '../base/allocator.ts'
 import { Granule, Page } from '../memory/page.ts'
-import { SlotState } from '../threads/thread-slots.ts'
 import type { CentralCache } from './central-cache.ts'
 import { Control, HeapWord } from './control.ts'
+import type { Membership } from './membership.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { PassSlots } from './pass-slots.ts'
 import type { Quarantine } from './quarantine.ts'
-import { isOpen } from './slot-area.ts'
 import { SpanEntry } from './span.ts'
 import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
@@ -18,6 +17,7 @@ const PEAK_LIVE_GRANULES = Control.Peaks + 1
 
 /** What the figures are read from. */
 export interface CountedTiers {
+  member: Membership
   tables: Tables
   pageHeap: PageHeap
   central: CentralCache
@@ -44,7 +44,7 @@ export class Figures {
   /** All of them. REQUIRES: the caller holds all classes and the page heap, for reading. */
   read(): Omit<HeapStats, 'syscalls' | 'system'> {
     const { pageHeap } = this.tiers
-    const open = this.openSlots()
+    const open = this.tiers.member.openSlots()
     const threadCacheBytes = this.threadCacheBytes(open)
     const centralCacheBytes = this.centralBytes()
     const pageHeapFreeBytes = pageHeap.normalPages * Page.Bytes
@@ -72,16 +72,6 @@ export class Figures {
     }
   }
 
-  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
-  openSlots(): number[] {
-    const { tables } = this.tiers
-    const open: number[] = []
-    for (let slot = 0; slot < tables.control[HeapWord.SlotsUsed]!; slot++) {
-      if (tables.slots.state(slot) !== SlotState.Free && isOpen(tables.slotArea(slot))) open.push(slot)
-    }
-    return open
-  }
-
   private threadCacheBytes(open: readonly number[]): number {
     return open.reduce((sum, slot) => sum + this.tiers.cacheOf(slot).bytes(), 0)
   }
@@ -100,7 +90,7 @@ export class Figures {
     const used = this.usedPages()
     if (used > control[PEAK_USED_PAGES]!) {
       control[PEAK_USED_PAGES] = used
-      this.notePeakLive(used * Page.Bytes - this.threadCacheBytes(this.openSlots()) - this.centralBytes())
+      this.notePeakLive(used * Page.Bytes - this.threadCacheBytes(this.tiers.member.openSlots()) - this.centralBytes())
     }
     pageHeap.letGo()
   }

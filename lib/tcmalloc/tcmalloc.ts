@@ -5,29 +5,25 @@ import type { BlockBytes } from '../memory/block-bytes.ts'
 import { Granule, leastSpanPages, MOST_HEAP_BYTES, Page, pagesFor, roundUp } from '../memory/page.ts'
 import { type ReservationOptions, reserve } from '../memory/reservation.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { busy, type Locks } from '../threads/locks.ts'
-import { probeStack } from '../threads/stack-probe.ts'
-import type { ThreadSlots } from '../threads/thread-slots.ts'
+import { busy } from '../threads/locks.ts'
 import { auditTiers } from './audit.ts'
 import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
 import { ARENA_LINE, ARENA_WORDS, HeapWord, Lock, MAGIC, PageWord } from './control.ts'
 import { IsolatedBlocks } from './isolated-blocks.ts'
+import { Membership } from './membership.ts'
 import { ObjectState } from './object-state.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
 import { PassSlots } from './pass-slots.ts'
 import { QUARANTINE_WORDS, Quarantine } from './quarantine.ts'
-import { Repair } from './repair.ts'
+
 import { SizeClassTable, Small } from './size-class.ts'
-import { Cache, threadCacheLayout } from './slot-area.ts'
+import { threadCacheLayout } from './slot-area.ts'
 import { Location, Span, SpanEntry } from './span.ts'
 import { Figures } from './stats.ts'
 import { Tables } from './tables.ts'
 import { ThreadCache } from './thread-cache.ts'
 import { TransferCache, transferLayout } from './transfer-cache.ts'
-
-/** What this thread was about to open when it was struck by a vm timeout; undone before it opens anything else. */
-let halfOpen: { undo(): void } | undefined
 
 /** What the tiers are made with; a heap has checked it. */
 export interface TCMallocOptions extends ReservationOptions {
@@ -73,16 +69,12 @@ export class TCMalloc {
   whenCollected: ((granule: number) => void) | undefined
   /** Undefined where the memory can't be isolated: without the addon. */
   readonly isolated: IsolatedBlocks | undefined
+  /** This thread's part in the heap. */
+  readonly member: Membership
   private readonly classes: SizeClassTable
-  private readonly locks: Locks
   private readonly pageHeap: PageHeap
   private readonly central: CentralCache
   private readonly transfer: TransferCache
-  private readonly budget: CacheBudget
-  private readonly repair: Repair
-  private readonly cacheOf: (slot: number) => ThreadCache
-  private readonly slot: number
-  private readonly area: Int32Array
   private readonly limitPages: number
   private readonly figures: Figures
 
@@ -139,32 +131,25 @@ export class TCMalloc {
     this.tables = tables
     this.arenaWords = tables.control.subarray(arenas, arenas + ARENA_WORDS)
     this.quarantineWords = tables.control.subarray(arenas + ARENA_WORDS)
-    probeStack()
-    halfOpen?.undo()
-    const { slot, area } = checkAdopted === undefined ? claimFirst(tables) : tables.claimSlot()
-    this.slot = slot
-    this.area = area
-    this.repair = new Repair(tables, slot)
-    this.locks = this.repair.locks
-    const { locks } = this
+    this.member = new Membership(tables, checkAdopted === undefined)
+    const { slot, area, locks } = this.member
     const releaseRate = tables.control[HeapWord.ReleaseRate]! / 1000
-    this.budget = new CacheBudget(tables, locks)
+    const budget = new CacheBudget(tables, locks)
     this.pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, slot)
     this.central = new CentralCache(tables, this.classes, this.pageHeap, slot)
     this.transfer = new TransferCache(tables, this.classes, transfers, this.central)
-    this.cacheOf = (slot) =>
-      new ThreadCache(tables, this.classes, stacks, this.transfer, locks, this.budget, slot, tables.slotArea(slot))
-    this.cache = this.cacheOf(slot)
+    const cacheOf = (slot: number) =>
+      new ThreadCache(tables, this.classes, stacks, this.transfer, locks, budget, slot, tables.slotArea(slot))
+    this.cache = cacheOf(slot)
     this.isolated = IsolatedBlocks.over(mapping, tables, this.cache, area)
     this.passes = new PassSlots(this, slot, area)
-    const { classes, pageHeap, central, transfer, budget, cacheOf, passes } = this
+    const { member, classes, pageHeap, central, transfer, passes, cache, isolated } = this
     const reservedBytes = mapping.reservedBytes + tables.reservedBytes
     this.figures = new Figures(
-      { tables, pageHeap, central, transfer, passes, cacheOf, quarantine: () => this.quarantine },
+      { member, tables, pageHeap, central, transfer, passes, cacheOf, quarantine: () => this.quarantine },
       reservedBytes,
       transfers.end * 4
     )
-    this.repair.connect({ classes, pageHeap, central, transfer, budget, cacheOf })
     if (tables.control[HeapWord.Debug] === 1) {
       const quarantine = new Quarantine(this)
       this.quarantine = quarantine
@@ -173,30 +158,7 @@ export class TCMalloc {
         quarantine.poison(granule)
       }
     }
-    halfOpen = this
-    try {
-      locks.acquire(Lock.Clearing)
-      checkAdopted?.(tables)
-      this.cache.initialize()
-      tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, slot + 1)
-      locks.release(Lock.Clearing)
-      // Where nobody else comes by a slow path, threads that attach clear up behind those that are gone.
-      this.enter()
-      this.leave()
-    } catch (error) {
-      this.undo()
-      throw error
-    }
-    halfOpen = undefined
-  }
-
-  /** Takes back what was begun and not finished: this thread was struck while it attached, and nobody has the heap. */
-  undo(): void {
-    halfOpen = undefined
-    this.repair.recover()
-    if (this.area[Cache.BudgetBytes] !== 0) this.budget.giveBack(this.area)
-    this.cache.close()
-    this.tables.releaseSlot(this.slot)
+    member.join({ mapping, classes, pageHeap, central, transfer, budget, cache, isolated, cacheOf }, checkAdopted)
   }
 
   /** Whether a token is of this very heap. */
@@ -255,14 +217,14 @@ export class TCMalloc {
 
   /** An object of a class, when the thread cache's stack has none. */
   allocateSmall(sizeClass: number): number {
-    this.enter()
+    this.member.enter()
     let granule = this.cache.pop(sizeClass) || this.cache.refill(sizeClass)
     if (granule === 0) {
       this.flush()
       granule = this.cache.refill(sizeClass)
     }
     this.figures.notePeaks()
-    this.leave()
+    this.member.leave()
     return granule
   }
 
@@ -285,7 +247,7 @@ export class TCMalloc {
       if (zeroed !== undefined) this.zeroDirty(kept, pages, zeroed)
       return kept << Page.GranuleShift
     }
-    this.enter()
+    this.member.enter()
     let start = this.pageHeap.allocate(pages)
     if (start === 0) {
       this.flush()
@@ -293,7 +255,7 @@ export class TCMalloc {
     }
     if (start !== 0 && zeroed !== undefined) this.zeroDirty(start, pages, zeroed)
     const granule = this.handOutSpan(start, note)
-    this.leave()
+    this.member.leave()
     return granule
   }
 
@@ -308,14 +270,14 @@ export class TCMalloc {
     }
     const pages = Math.max(1, pagesFor(bytes))
     const alignmentPages = Math.max(1, alignment / Page.Bytes)
-    this.enter()
+    this.member.enter()
     let start = this.pageHeap.allocate(pages, alignmentPages)
     if (start === 0) {
       this.flush()
       start = this.pageHeap.allocate(pages, alignmentPages)
     }
     const granule = this.handOutSpan(start)
-    this.leave()
+    this.member.leave()
     return granule
   }
 
@@ -325,7 +287,7 @@ export class TCMalloc {
     const sizeClass = this.tables.pageClass[page]!
     if (from === ObjectState.Chunk) this.transfer.scrub?.(granule)
     if (sizeClass !== 0 ? this.cache.push(granule) : this.cache.spans.push(page, from)) return true
-    this.enter()
+    this.member.enter()
     let taken: boolean
     if (sizeClass !== 0) taken = this.cache.overflow(granule, sizeClass)
     else if (this.cache.keepSpan(page, from)) taken = true
@@ -334,15 +296,15 @@ export class TCMalloc {
       taken = this.pageHeap.freeLarge(page, from)
       if (taken) this.cache.count(-(pages << Page.GranuleShift))
     }
-    this.leave()
+    this.member.leave()
     return taken
   }
 
   /** Frees a block that no thread owns, and that only the caller takes out of its state. */
   freeUnowned(granule: number, from: ObjectState): void {
-    this.enter()
+    this.member.enter()
     this.cache.freeUnowned(granule, from)
-    this.leave()
+    this.member.leave()
   }
 
   /** The bytes that may be used of a live block. */
@@ -366,7 +328,7 @@ export class TCMalloc {
     if (bytes <= Small.MostBytes || bytes > MOST_HEAP_BYTES) return false
     const before = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
     const pages = pagesFor(bytes)
-    this.enter()
+    this.member.enter()
     let resized = true
     if (pages < before) this.pageHeap.shrink(page, pages)
     else {
@@ -378,13 +340,13 @@ export class TCMalloc {
     if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
     this.cache.count((after - before) << Page.GranuleShift)
     this.figures.notePeaks()
-    this.leave()
+    this.member.leave()
     return resized
   }
 
   /** Gives free pages back to the system, what is cached first; returns bytes. Without a number, tables shrink too. */
   release(bytes: number | undefined): number {
-    this.enter(true)
+    this.member.enter(true)
     const before = this.pageHeap.releasedPages
     this.flush()
     this.pageHeap.releaseDue() // counts too
@@ -392,14 +354,8 @@ export class TCMalloc {
     this.pageHeap.release(wanted - (this.pageHeap.releasedPages - before))
     if (bytes === undefined) this.pageHeap.trimTables()
     const given = this.pageHeap.releasedPages - before
-    this.leave()
+    this.member.leave()
     return Math.max(0, given) * Page.Bytes
-  }
-
-  /** The thread slot that this is the part of, and the tag of its owner. */
-  thread(): { slots: ThreadSlots; slot: number; tag: number } {
-    const { slots } = this.tables
-    return { slots, slot: this.slot, tag: slots.tag(this.slot) }
   }
 
   /** Counts a live block as this thread's own, or not any more: `times` is 1 or -1. */
@@ -409,35 +365,20 @@ export class TCMalloc {
 
   /** Frees isolated blocks that V8 has let go of, of whichever thread. */
   freeCollected(): void {
-    this.enter()
-    this.leave()
-  }
-
-  /** Runs `work`, which calls nothing here that takes a lock, while no other thread runs such work. */
-  exclusively<T>(work: () => T): T {
-    this.enter()
-    try {
-      return this.locks.holding(Lock.Clearing, work)
-    } finally {
-      this.leave()
-    }
+    this.member.enter()
+    this.member.leave()
   }
 
   /** Gives this thread's cache back, with all its room, until it is needed again. */
   idle(): void {
-    this.enter()
+    this.member.enter()
     this.cache.idle()
-    this.leave()
+    this.member.leave()
   }
 
   /** In debug mode, frees what is in quarantine, up to a block that was written to. Returns how many blocks that were. */
   emptyQuarantine(): number {
     return this.quarantine?.freeIntact() ?? 0
-  }
-
-  /** Whether no other thread has the heap open, now. */
-  isAlone(): boolean {
-    return this.figures.openSlots().every((slot) => slot === this.slot)
   }
 
   /** One consistent picture: nothing moves between tiers while it is taken, and what threads pop and push is in both sums. */
@@ -450,63 +391,9 @@ export class TCMalloc {
     this.reading(() => this.auditHeld())
   }
 
-  /** Ends this thread's part; the last one gives all memory back. Returns whether this was it. */
-  close(): boolean {
-    const { tables, locks } = this
-    if (!this.cache.open) this.area[Cache.Busy] = 1 // struck in an earlier close
-    this.enter(true)
-    this.cache.flush()
-    this.budget.giveBack(this.area)
-    locks.acquire(Lock.Clearing)
-    // From here on the slot counts as closed to others that close; what it has handed out stays.
-    this.cache.close()
-    this.area[Cache.Busy] = 1
-    const last = this.figures.openSlots().length === 0
-    if (last) {
-      tables.control[HeapWord.Magic] = 0
-      const pages = this.pageHeap.mappedPages
-      if (pages > 0) this.mapping.discard(Page.First * Page.Bytes, pages * Page.Bytes)
-    }
-    // The lock first: it would look abandoned once the slot is free.
-    locks.release(Lock.Clearing)
-    tables.releaseSlot(this.slot)
-    if (last) tables.close()
-    return last
-  }
-
-  /**
-   * Begins a slow path.
-   * @param all whether all isolated blocks that V8 has let go of are freed, or a number of them
-   * @throws AllocatorError `ERR_HEAP_CORRUPT` where a repair has failed
-   */
-  private enter(all = false): void {
-    const { area, repair } = this
-    const { control, slots } = this.tables
-    repair.check()
-    probeStack()
-    if (area[Cache.Busy] !== 0) repair.recover()
-    area[Cache.Busy] = 1
-    if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clear()
-    if (control[HeapWord.Collected] !== 0) this.isolated?.free(all)
-  }
-
-  /** Ends a slow path. */
-  private leave(): void {
-    this.pageHeap.releaseDue()
-    this.area[Cache.Busy] = 0
-  }
-
   /** Runs `read` while no other thread moves anything between tiers. */
   private reading<T>(read: () => T): T {
-    const classes = Array.from({ length: this.classes.count - 1 }, (_, index) => Lock.FirstClass + 1 + index)
-    const run = () => {
-      this.enter(true)
-      try {
-        return this.locks.reading([...classes, Lock.PageHeap], read)
-      } finally {
-        this.leave()
-      }
-    }
+    const run = () => this.member.reading(read)
     // The quarantine's lock comes before all others.
     return this.quarantine === undefined ? run() : this.quarantine.holding(run)
   }
@@ -522,7 +409,7 @@ export class TCMalloc {
       transfer: this.transfer,
       quarantineBytes: this.quarantine?.bytes ?? 0,
       passes: this.passes,
-      isAlone: () => this.isAlone(),
+      isAlone: () => this.member.isAlone(),
       inUseBytes: liveBytes + threadCacheBytes,
     })
   }
@@ -548,9 +435,9 @@ export class TCMalloc {
     this.isolated?.free(true)
     this.cache.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      this.locks.acquire(Lock.FirstClass + sizeClass)
+      this.member.locks.acquire(Lock.FirstClass + sizeClass)
       this.transfer.flush(sizeClass)
-      this.locks.release(Lock.FirstClass + sizeClass)
+      this.member.locks.release(Lock.FirstClass + sizeClass)
     }
   }
 
@@ -572,14 +459,4 @@ function openTables(mapper: Mapper, limitPages: number, isTight: boolean, adopte
   const controlWords = roundUp(transferLayout(classes).end, ARENA_LINE) + ARENA_WORDS + QUARANTINE_WORDS
   const slotBytes = threadCacheLayout(classes).end * 4
   return new Tables(mapper, { pages: Page.First + limitPages, controlWords, slotBytes, isTight }, adopted)
-}
-
-/** A new heap's first thread has nothing left without its slot. */
-function claimFirst(tables: Tables): { slot: number; area: Int32Array } {
-  try {
-    return tables.claimSlot()
-  } catch (error) {
-    tables.close()
-    throw error
-  }
 }

@@ -19,7 +19,7 @@ function openTiers(blocks: number, usable = BYTES) {
   const tiers = {
     mapping: { unshared: () => memory } as unknown as Mapping,
     quarantineWords: new Int32Array(new SharedArrayBuffer(QUARANTINE_WORDS * 4)),
-    thread: () => ({ slots, tag: slots.tag(0) }),
+    member: { thread: () => ({ slots, slot: 0, tag: slots.tag(0) }) },
     stateOf: (granule: number) => states[granule]!,
     changeState: (granule: number, from: ObjectState, to: ObjectState) => {
       if (states[granule] !== from) return false

@@ -166,7 +166,7 @@ test('the tables are laid out, and as long, as the text on architecture draws th
   }
   const own = { isDefault: false, shared: false, debug: false }
   const tiers = TCMalloc.create(openMapper({}), { limitBytes: 2 ** 35, cacheBytes: 0, releaseRate: 0, ...own })
-  t.teardown(() => tiers.close())
+  t.teardown(() => tiers.member.close())
   const { tables } = tiers
   const starts = {
     "thread slots' words": tables.pageClass.byteOffset,

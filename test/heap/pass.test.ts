@@ -4,8 +4,6 @@ import { BufferPool, Channel, Heap, type PassedBlock } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
 import { HeapWord } from '../../lib/tcmalloc/control.ts'
 import { PassSlot, PassState, PassWord } from '../../lib/tcmalloc/pass-slot.ts'
-import type { PassSlots } from '../../lib/tcmalloc/pass-slots.ts'
-import type { Tables } from '../../lib/tcmalloc/tables.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 const MIB = 2 ** 20
@@ -13,8 +11,7 @@ const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
 const INVALID = { code: 'ERR_HEAP_INVALID_ADDRESS' }
 
 /** A heap's insides, for what a test does to them. */
-const insidesOf = (heap: Heap) =>
-  (heap[HOST].buffers as unknown as { tiers: { passes: PassSlots; tables: Tables } }).tiers
+const insidesOf = (heap: Heap) => heap[HOST].tiers
 
 const openHeap = (limitBytes = 64 * MIB) => new Heap({ limitBytes, leaks: 'off' })
 

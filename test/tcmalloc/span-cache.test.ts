@@ -7,7 +7,6 @@ import { Cache } from '../../lib/tcmalloc/slot-area.ts'
 import { Location, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
 import type { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
-import type { ThreadSlots } from '../../lib/threads/thread-slots.ts'
 import { openTiers, type Tiers } from '../support/simulated-tiers.ts'
 
 const KIB = 1024
@@ -287,10 +286,10 @@ test('a dead thread’s spans go back; only what it held stays', (t) => {
   keep(other, MIB)
   other.malloc(500_000)
   other.free(heap.malloc(MIB)) // not kept by any thread that lives, and not its own
-  const { slot, tables } = (other[HOST] as unknown as { tiers: { slot: number; tables: { slots: ThreadSlots } } }).tiers
+  const { member, tables } = other[HOST].tiers
   t.is(heap.stats().threadCacheBytes, 2 * MIB)
   heap.audit()
-  tables.slots.markDead(slot)
+  tables.slots.markDead(member.slot)
   t.like(heap.stats(), { threads: 1, threadCacheBytes: 0, liveBytes: 507_904 })
   heap.audit()
 })

@@ -1,12 +1,12 @@
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import type { Channel, HandleTable, Heap, PassedBlock } from '../../lib/index.ts'
-import { HOST } from '../../lib/lifetime/host.ts'
+import type { HOST } from '../../lib/lifetime/host.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
-import type { Repair } from '../../lib/tcmalloc/repair.ts'
+import type { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
 import type { SimulatedMapper } from '../../lib/testing/index.ts'
 import type { Locks } from '../../lib/threads/locks.ts'
-import { SlotState, type ThreadSlots } from '../../lib/threads/thread-slots.ts'
+import { SlotState } from '../../lib/threads/thread-slots.ts'
 import { random } from '../support/churn.ts'
 import { leaveLongSpans } from '../support/long-spans.ts'
 import { strikeBuild } from '../support/strike-build.ts'
@@ -17,6 +17,7 @@ const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 30)
 const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 20)
 
 interface Library {
+  HOST: typeof HOST
   Heap: typeof Heap
   Channel: typeof Channel
   SimulatedMapper: typeof SimulatedMapper
@@ -55,26 +56,19 @@ function strikeAt(n: number, step: () => unknown): boolean {
 
 /** A heap's insides, for what a thread's end does and for what must be left behind it. */
 interface Insides {
-  tiers: {
-    slot: number
-    repair: Repair
-    tables: { slots: ThreadSlots }
-    classes: { count: number }
-    passes: { used: number; granules(): number[] }
-    stateOf(granule: number): number
-    quarantine?: { mostBytes: number; locks: Locks }
-  }
+  classes: { count: number }
+  quarantine?: { mostBytes: number; locks: Locks }
 }
-const insidesOf = (heap: Heap) => (heap[HOST].buffers as unknown as Insides).tiers
+const insidesOf = (heap: Heap) => heap[library.HOST].tiers as unknown as Insides & Omit<TCMalloc, keyof Insides>
 
 /** What the hook of a thread does when it ends. */
-const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).slot)
+const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).member.slot)
 
 /** What the hooks of all threads but one do. */
 function dieAllBut(heap: Heap): void {
-  const { slot, tables } = insidesOf(heap)
+  const { member, tables } = insidesOf(heap)
   for (let other = 0; other < 8; other++) {
-    if (other !== slot && tables.slots.state(other) === SlotState.Live) tables.slots.markDead(other)
+    if (other !== member.slot && tables.slots.state(other) === SlotState.Live) tables.slots.markDead(other)
   }
 }
 
@@ -379,12 +373,13 @@ let library: Library
 test.before(async () => {
   const built = strikeBuild()
   const load = (name: string) => import(pathToFileURL(`${built}${name}`).href)
-  library = { ...(await load('index.js')), ...(await load('testing/index.js')) } as Library
+  const files = ['index.js', 'testing/index.js', 'lifetime/host.js']
+  library = Object.assign({}, ...(await Promise.all(files.map(load)))) as Library
 })
 
 /** Uses every tier, and looks at everything. */
 function inspect(heap: Heap, before: number, { most = 0, least = 0 }: Case, usesOfMost: number): void {
-  const { repair, classes, quarantine } = insidesOf(heap)
+  const { member, classes, quarantine } = insidesOf(heap)
   // Every word that debug mode looks at is a point where it might be struck.
   const [sizes, count] =
     quarantine === undefined ? [[16, 64, 100, 128, 1000, 5000, 30_000, 300_000], 40] : [[16, 100, 1000, 30_000], 4]
@@ -395,7 +390,7 @@ function inspect(heap: Heap, before: number, { most = 0, least = 0 }: Case, uses
     throw new Error(`${liveBytes} bytes are live, ${before} were`)
   if (quarantine !== undefined && quarantine.locks.owner(0) !== 0) throw new Error('the quarantine is held')
   for (let lock = 0; lock < classes.count + 3; lock++) {
-    if (repair.locks.owner(lock) !== 0) throw new Error(`lock ${lock} is held`)
+    if (member.locks.owner(lock) !== 0) throw new Error(`lock ${lock} is held`)
   }
 }
 

@@ -1,0 +1,181 @@
+import { Page } from '../memory/page.ts'
+import type { Mapping } from '../os/mapper.ts'
+import type { Locks } from '../threads/locks.ts'
+import { probeStack } from '../threads/stack-probe.ts'
+import { SlotState, type ThreadSlots } from '../threads/thread-slots.ts'
+import { HeapWord, Lock } from './control.ts'
+import type { IsolatedBlocks } from './isolated-blocks.ts'
+import { Repair, type RepairedTiers } from './repair.ts'
+import { Cache, isOpen } from './slot-area.ts'
+import type { Tables } from './tables.ts'
+import type { ThreadCache } from './thread-cache.ts'
+
+/** What this thread was about to open when it was struck by a vm timeout; undone before it opens anything else. */
+let halfOpen: Membership | undefined
+
+/** The tiers that a thread joins a heap with. */
+export interface MemberTiers extends RepairedTiers {
+  mapping: Mapping
+  cache: ThreadCache
+  isolated: IsolatedBlocks | undefined
+}
+
+/**
+ * This thread among those that have a heap: its slot and the locks that it takes, how it joins and leaves, and what every slow path begins
+ * and ends with.
+ */
+export class Membership {
+  readonly slot: number
+  readonly area: Int32Array
+  readonly locks: Locks
+  private readonly tables: Tables
+  private readonly repair: Repair
+  private tiers!: MemberTiers
+
+  /** Claims a slot, which isn't the heap's yet: `join` makes it so. @throws AllocatorError `ERR_HEAP_TOO_MANY_WORKERS` */
+  constructor(tables: Tables, isFirst: boolean) {
+    probeStack()
+    halfOpen?.undo()
+    const { slot, area } = isFirst ? claimFirst(tables) : tables.claimSlot()
+    this.slot = slot
+    this.area = area
+    this.tables = tables
+    this.repair = new Repair(tables, slot)
+    this.locks = this.repair.locks
+  }
+
+  /**
+   * From now on this thread has the heap open.
+   * @param check whether the heap is there still, for a thread that attaches
+   */
+  join(tiers: MemberTiers, check: ((tables: Tables) => void) | undefined): void {
+    const { locks, tables } = this
+    this.tiers = tiers
+    this.repair.connect(tiers)
+    halfOpen = this
+    try {
+      locks.acquire(Lock.Clearing)
+      check?.(tables)
+      tiers.cache.initialize()
+      tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, this.slot + 1)
+      locks.release(Lock.Clearing)
+      // Where nobody else comes by a slow path, threads that attach clear up behind those that are gone.
+      this.enter()
+      this.leave()
+    } catch (error) {
+      this.undo()
+      throw error
+    }
+    halfOpen = undefined
+  }
+
+  /** Takes back what was begun and not finished: this thread was struck while it joined, and nobody has the heap. */
+  private undo(): void {
+    const { budget, cache } = this.tiers
+    halfOpen = undefined
+    this.repair.recover()
+    if (this.area[Cache.BudgetBytes] !== 0) budget.giveBack(this.area)
+    cache.close()
+    this.tables.releaseSlot(this.slot)
+  }
+
+  /** The thread slot, and the tag of its owner. */
+  thread(): { slots: ThreadSlots; slot: number; tag: number } {
+    const { slots } = this.tables
+    return { slots, slot: this.slot, tag: slots.tag(this.slot) }
+  }
+
+  /**
+   * Begins a slow path.
+   * @param all whether all isolated blocks that V8 has let go of are freed, or a number of them
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` where a repair has failed
+   */
+  enter(all = false): void {
+    const { area, repair } = this
+    const { control, slots } = this.tables
+    repair.check()
+    probeStack()
+    if (area[Cache.Busy] !== 0) repair.recover()
+    area[Cache.Busy] = 1
+    if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clear()
+    if (control[HeapWord.Collected] !== 0) this.tiers.isolated?.free(all)
+  }
+
+  /** Ends a slow path. */
+  leave(): void {
+    this.tiers.pageHeap.releaseDue()
+    this.area[Cache.Busy] = 0
+  }
+
+  /** Runs `work`, which takes no lock of the tiers, while no other thread runs such work. */
+  exclusively<T>(work: () => T): T {
+    this.enter()
+    try {
+      return this.locks.holding(Lock.Clearing, work)
+    } finally {
+      this.leave()
+    }
+  }
+
+  /** Runs `read` while no other thread moves anything between tiers. */
+  reading<T>(read: () => T): T {
+    const { classes } = this.tiers
+    const locks = Array.from({ length: classes.count - 1 }, (_, index) => Lock.FirstClass + 1 + index)
+    this.enter(true)
+    try {
+      return this.locks.reading([...locks, Lock.PageHeap], read)
+    } finally {
+      this.leave()
+    }
+  }
+
+  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
+  openSlots(): number[] {
+    const { control, slots } = this.tables
+    const open: number[] = []
+    for (let slot = 0; slot < control[HeapWord.SlotsUsed]!; slot++) {
+      if (slots.state(slot) !== SlotState.Free && isOpen(this.tables.slotArea(slot))) open.push(slot)
+    }
+    return open
+  }
+
+  /** Whether no other thread has the heap open, now. */
+  isAlone(): boolean {
+    return this.openSlots().every((slot) => slot === this.slot)
+  }
+
+  /** Ends this thread's part; the last one gives all memory back. Returns whether this was it. */
+  close(): boolean {
+    const { tables, locks, area } = this
+    const { cache, budget, mapping, pageHeap } = this.tiers
+    if (!cache.open) area[Cache.Busy] = 1 // struck in an earlier close
+    this.enter(true)
+    cache.flush()
+    budget.giveBack(area)
+    locks.acquire(Lock.Clearing)
+    // From here on the slot counts as closed to others that close; what it has handed out stays.
+    cache.close()
+    area[Cache.Busy] = 1
+    const last = this.openSlots().length === 0
+    if (last) {
+      tables.control[HeapWord.Magic] = 0
+      const pages = pageHeap.mappedPages
+      if (pages > 0) mapping.discard(Page.First * Page.Bytes, pages * Page.Bytes)
+    }
+    // The lock first: it would look abandoned once the slot is free.
+    locks.release(Lock.Clearing)
+    tables.releaseSlot(this.slot)
+    if (last) tables.close()
+    return last
+  }
+}
+
+/** A new heap's first thread has nothing left without its slot. */
+function claimFirst(tables: Tables): { slot: number; area: Int32Array } {
+  try {
+    return tables.claimSlot()
+  } catch (error) {
+    tables.close()
+    throw error
+  }
+}
