@@ -15,7 +15,7 @@ namespace spanheap {
 
 namespace {
 
-Napi::Value OpenLedger(const Napi::CallbackInfo& info) { return Hold(info.Env(), std::make_shared<Ledger>()); }
+Napi::Value OpenLedger(const Napi::CallbackInfo& info) { return Hold(info.Env(), std::shared_ptr<Ledger>(new Ledger)); }
 
 // ledgerCounts(ledger): [mmap, munmap, madvise, failed]
 Napi::Value LedgerCounts(const Napi::CallbackInfo& info) {
@@ -184,11 +184,14 @@ void KeepMappingsAtExit(const Napi::CallbackInfo& info) {
 }
 
 // Node unloads an addon when the last environment that loaded it ends, and V8 may hold our deleters longer than that.
+// On Linux the linker marks the addon as one that stays (spanheap.gypi): dlopen is a symbol of glibc 2.34 there.
 void PinAddon() {
+#ifdef __APPLE__
   Dl_info self;
   if (dladdr(reinterpret_cast<void*>(&PinAddon), &self) != 0) {
     dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
   }
+#endif
 }
 
 // Whether V8 takes memory from outside: with its sandbox (Electron) it aborts when it is handed any, so ask the

@@ -104,7 +104,7 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   if (mapped.error == ENOMEM && CollectNewGarbage()) mapped = system::Map(*ledger, length);
   if (mapped.address == nullptr) return Napi::Number::New(info.Env(), -static_cast<double>(mapped.error));
   ledger->direct_bytes += length;
-  Remember(std::make_shared<Block>(ledger, mapped, length));
+  Remember(std::shared_ptr<Block>(new Block(ledger, mapped, length)));
   return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(mapped.address)));
 }
 
