@@ -13,7 +13,8 @@ import { join } from 'node:path'
 import { expectedOutcome, PLACES, VERSIONS } from '../dist/test/node-apis/api.js'
 import { GROUPS } from '../dist/test/node-apis/list.js'
 import { exceptions, exceptionsByReason, families, takingIn, throwingAnyway } from '../dist/test/node-apis/table.js'
-import { buildAddon, environmentOf, majorsOf, nodeFolderOf, PROJECT, RELEASES } from './node-releases.mjs'
+import { environmentOf, majorsOf, nodeFolderOf, PROJECT, RELEASES } from './node-releases.mjs'
+import { prebuild } from './prebuild.mjs'
 
 const DOCUMENT = join(PROJECT, 'docs/node-apis.md')
 const RUN_MS = 600_000
@@ -21,15 +22,15 @@ const RUN_MS = 600_000
 const apis = GROUPS.flatMap((group) => group.apis)
 
 /** What comes of all APIs in one Node: its version, and outcomes by API and place. */
-function outcomesIn(version) {
-  const env = environmentOf(nodeFolderOf(version))
+function outcomesIn(major) {
+  const env = environmentOf(nodeFolderOf(RELEASES[major]))
   const folder = mkdtempSync(join(tmpdir(), 'spanheap-node-'))
   try {
-    for (const name of ['package.json', 'binding.gyp', 'native', 'dist']) {
+    for (const name of ['package.json', 'dist']) {
       cpSync(join(PROJECT, name), join(folder, name), { recursive: true })
     }
     symlinkSync(join(PROJECT, 'node_modules'), join(folder, 'node_modules'))
-    buildAddon(folder, env)
+    cpSync(prebuild(major), join(folder, 'build/Release/spanheap.node'))
     const json = execFileSync('node', ['dist/test/node-apis/outcomes.js'], {
       cwd: folder,
       env,
@@ -46,7 +47,7 @@ function outcomesIn(version) {
 const majors = majorsOf(process.argv.slice(2))
 const runs = new Map()
 for (const major of majors) {
-  const run = outcomesIn(RELEASES[major])
+  const run = outcomesIn(major)
   console.log(`Node ${run.version}: ${Object.keys(run.outcomes).length} APIs`)
   runs.set(Number(major), run)
 }

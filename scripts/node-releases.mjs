@@ -19,14 +19,16 @@ export function majorsOf(named, all = Object.keys(RELEASES)) {
 }
 
 /** The folder with bin/node and include/node of a version. */
-export function nodeFolderOf(version) {
-  const name = `node-${process.platform}-${process.arch}`
+export function nodeFolderOf(version, arch = process.arch) {
+  const name = `node-${process.platform}-${arch}`
   const folder = join(CACHE, `${name}-${version}`)
   if (existsSync(folder)) return folder
   mkdirSync(CACHE, { recursive: true })
   const unpacked = mkdtempSync(`${folder}-`)
   try {
-    execFileSync('npm', ['pack', `${name}@${version}`, '--silent', '--pack-destination', unpacked], { stdio: 'ignore' })
+    // This may run inside `npm pack --dry-run`, whose options are in the environment.
+    const options = ['--silent', '--dry-run=false', '--pack-destination', unpacked]
+    execFileSync('npm', ['pack', `${name}@${version}`, ...options], { stdio: 'ignore' })
     execFileSync('tar', ['-xzf', join(unpacked, `${name}-${version}.tgz`), '-C', unpacked])
     renameSync(join(unpacked, 'package'), folder)
   } finally {
@@ -37,19 +39,6 @@ export function nodeFolderOf(version) {
 
 /** The environment in which that folder's Node is `node`, and addons are built against its headers. */
 export function environmentOf(nodeFolder) {
-  return {
-    ...process.env,
-    PATH: join(nodeFolder, 'bin') + delimiter + process.env.PATH,
-    // Not as an option: node-gyp lets npm's settings, which npx puts into the environment, win.
-    npm_config_nodedir: nodeFolder,
-  }
-}
-
-/** Builds the addon of a copy of the project, in that environment. @throws Error with what the compiler said */
-export function buildAddon(copy, env) {
-  execFileSync('node', ['node_modules/node-gyp/bin/node-gyp.js', 'rebuild', '--jobs', 'max'], {
-    cwd: copy,
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
+  const PATH = join(nodeFolder, 'bin') + delimiter + process.env.PATH
+  return { ...process.env, PATH, npm_config_nodedir: nodeFolder }
 }

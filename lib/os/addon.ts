@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath, URL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { AllocatorError } from '../base/errors.ts'
+import { howToBuild } from './build-tools.ts'
 import type { SystemCall } from './mapper.ts'
 import { prebuiltPath } from './prebuilt.ts'
 
@@ -85,9 +86,6 @@ export interface NoAddon {
   readonly remedy: string
 }
 
-const BUILD =
-  'run `npm rebuild spanheap`, with a C++ compiler, make and Python 3; where spanheap is bundled, mark it as external'
-
 let loaded: Addon | NoAddon | undefined
 
 /**
@@ -106,11 +104,10 @@ function load(): Addon | NoAddon {
   } catch (error) {
     return whyNot(error as NodeJS.ErrnoException)
   }
-  const running = Number(process.versions.modules)
-  if (addon.builtForModules !== running) {
+  if (!isForThisNode(addon)) {
     throw new AllocatorError(
       'ERR_HEAP_UNSUPPORTED',
-      `the addon was built for another Node (ABI ${addon.builtForModules}, this is ${running}): run npm rebuild spanheap`
+      `the addon was built for another Node (ABI ${addon.builtForModules}, this is ${process.versions.modules}): ${howToBuild()}`
     )
   }
   if (!addon.externalMemoryAllowed) {
@@ -120,25 +117,36 @@ function load(): Addon | NoAddon {
   return addon
 }
 
-/** The prebuilt binary, or what was built on this machine. */
+/** What was built on this machine, which somebody has asked for; otherwise the prebuilt one. */
 function openAddon(): Addon {
   const require = createRequire(import.meta.url)
+  const root = fileURLToPath(new URL('../../../', import.meta.url))
   const prebuilt = prebuiltPath()
+  const openBuilt = () =>
+    (require('bindings') as typeof import('bindings'))({ bindings: 'spanheap', module_root: root })
+  const ways: (() => Addon)[] = []
+  if (existsSync(`${root}build`)) ways.push(openBuilt)
+  if (existsSync(prebuilt)) ways.push(() => require(prebuilt))
+  // `bindings` knows more places, which it takes a while to look through.
+  if (ways.length === 0) ways.push(openBuilt)
+  let stranger: Addon | undefined
   let refusal: unknown
-  if (existsSync(prebuilt)) {
+  for (const open of ways) {
     try {
-      return require(prebuilt)
+      const addon = open()
+      if (isForThisNode(addon)) return addon
+      stranger ??= addon
     } catch (error) {
-      // The system's C library may be older than the one that it was built with; what is built here then works.
+      // The system's C library may be older than the one that it was built with.
       refusal = error
     }
   }
-  try {
-    const bindings: typeof import('bindings') = require('bindings')
-    return bindings({ bindings: 'spanheap', module_root: fileURLToPath(new URL('../../../', import.meta.url)) })
-  } catch (error) {
-    throw refusal ?? error
-  }
+  if (stranger !== undefined) return stranger
+  throw refusal
+}
+
+function isForThisNode({ builtForModules }: Addon): boolean {
+  return builtForModules === Number(process.versions.modules)
 }
 
 function whyNot({ code, message }: NodeJS.ErrnoException): NoAddon {
@@ -153,7 +161,9 @@ function whyNot({ code, message }: NodeJS.ErrnoException): NoAddon {
   // `bindings` lists all places where it has looked, and a bundled file has no place of its own.
   const nowhere =
     message.startsWith('Could not locate') || code === 'ERR_INVALID_ARG_VALUE' || code === 'MODULE_NOT_FOUND'
-  return { reason: nowhere ? 'none was built or is prebuilt' : message.split('\n', 1)[0]!, remedy: BUILD }
+  const { platform, arch, version, versions } = process
+  const none = `none is prebuilt for ${platform}-${arch} and Node ${version} (ABI ${versions.modules}), and none was built`
+  return { reason: nowhere ? none : message.split('\n', 1)[0]!, remedy: howToBuild() }
 }
 
 /** Tells a loaded addon from the lack of one. */

@@ -7,11 +7,15 @@ const ELF_START_BYTES = 4096
 
 /**
  * Where the package has the addon ready for this platform, if it has: prebuilds/PLATFORM-ARCHITECTURE[-musl]/node-ABI/spanheap.node.
- * @param modules the ABI, by default that of the Node that runs this
+ * @param modules the ABI, by default that of the Node that runs this, as are its architecture and executable
  */
-export function prebuiltPath(modules: string = process.versions.modules): string {
-  const libc = process.platform === 'linux' && isForMusl(process.execPath) ? '-musl' : ''
-  const folder = `prebuilds/${process.platform}-${process.arch}${libc}`
+export function prebuiltPath(
+  modules: string = process.versions.modules,
+  arch: string = process.arch,
+  executable: string = process.execPath
+): string {
+  const libc = process.platform === 'linux' && isForMusl(executable) ? '-musl' : ''
+  const folder = `prebuilds/${process.platform}-${arch}${libc}`
   return fileURLToPath(new URL(`../../../${folder}/node-${modules}/spanheap.node`, import.meta.url))
 }
 
