@@ -5,7 +5,8 @@
 // Without a major version it takes all of scripts/node-releases.mjs but the running one. Each version has a copy of the project
 // in a temporary folder, so that the build of the running Node stays as it is. `--only` names folders or files of test/, with
 // commas between. `--arch` names another architecture, whose Node runs in QEMU's emulator (Debian's package qemu-user-static): only tests
-// that start no processes work there, slowly, and they say nothing of the order in which an arm64's cores see each other's stores. Anything that the tests take from the environment (SPANHEAP_…) is passed on.
+// that start no processes work there, slowly, and they say nothing of the order in which an arm64's cores see each other's stores. Anything
+// that the tests take from the environment (SPANHEAP_…) is passed on.
 //
 // The last line is "N passed, N failed" of all versions. The exit status is 1 where a test failed, or a version couldn't be run.
 import { spawn } from 'node:child_process'
