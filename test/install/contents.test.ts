@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import { ROOT, run } from '../support/child.ts'
-import { Installation } from '../support/installation.ts'
+import { BUILT_ADDON, Installation } from '../support/installation.ts'
 
 const installation = new Installation()
 let tarball: string
@@ -39,8 +40,7 @@ test('the package holds what is needed, and nothing else', (t) => {
     ...library.map(compiled),
     ...library.map((source) => `dist/${types(source)}`),
     ...['native', 'docs', 'examples'].flatMap(inFolder),
-    'binding.gyp',
-    'scripts/install.mjs',
+    'scripts/build-addon.mjs',
     'package.json',
     'README.md',
     'LICENSE',
@@ -54,6 +54,25 @@ test('the package holds what is needed, and nothing else', (t) => {
     files.filter((name) => !prebuilt.includes(name)),
     expected
   )
+})
+
+test('the package asks for no script to be run when it is installed, and for being unpacked', (t) => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const unasked = ['preinstall', 'install', 'postinstall', 'prepublish', 'preprepare', 'prepare', 'postprepare']
+  t.deepEqual(
+    unasked.filter((name) => name in manifest.scripts),
+    []
+  )
+  // npm publish would put a script of its own in, since the clone has a binding.gyp.
+  t.is(manifest.gypfile, false)
+  t.is(manifest.preferUnplugged, true)
+})
+
+test('the tarball is small: at most 600 KB without prebuilt addons, 4 MB with eight', (t) => {
+  const addon = gzipSync(readFileSync(BUILT_ADDON)).length
+  const rest = statSync(tarball).size - addon
+  t.true(rest <= 600_000, `${rest} bytes`)
+  t.true(rest + 8 * addon <= 4_000_000, `${addon} bytes each`)
 })
 
 test('the package of tools holds what is needed, and nothing else', (t) => {

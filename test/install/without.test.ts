@@ -2,6 +2,7 @@
 import { cpSync, mkdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
+import { findBuildTools } from '../../lib/os/build-tools.ts'
 import { prebuiltPath } from '../../lib/os/prebuilt.ts'
 import { ROOT } from '../support/child.ts'
 import { BUILT_ADDON, Installation } from '../support/installation.ts'
@@ -26,19 +27,16 @@ async function projectWith(name: string, prebuilt: boolean, ...flags: string[]) 
   writeFileSync(join(project, 'main.mjs'), REPORT)
   const ended = await installation.install(project, await installation.pack({ prebuilt }), ...flags)
   if (ended.status !== 0) throw new Error(ended.stderr)
-  return { project, said: ended.stdout + ended.stderr }
+  return project
 }
 
 let whole: string
 let bare: string
-let bareSaid: string
 
 test.before(async (t) => {
   t.timeout(300_000)
-  whole = (await projectWith('whole', true, '--ignore-scripts')).project
-  const { project, said } = await projectWith('bare', false, '--foreground-scripts')
-  bare = project
-  bareSaid = said
+  whole = await projectWith('whole', true, '--ignore-scripts')
+  bare = await projectWith('bare', false)
 })
 
 test.after.always(() => installation.remove())
@@ -49,22 +47,53 @@ test('--ignore-scripts: a prebuilt binary needs none', async (t) => {
   t.is(stderr, '')
 })
 
-test('no compiler and no prebuilt binary: installed all the same, and both times a line says what to do', async (t) => {
-  t.regex(
-    bareSaid,
-    /^spanheap: the addon was not built\. .* install a C\+\+ compiler, make and Python 3, and run `npm rebuild spanheap`\.$/m
-  )
-  const { stdout, stderr } = await installation.node(bare, 'main.mjs')
+test('no compiler and no prebuilt binary: installed all the same, and a warning says what to install and to run', async (t) => {
+  const { stdout, stderr } = await installation.shell(bare, 'node main.mjs')
   t.is(stdout, 'growable\n')
   t.is(stderr.match(/^.*SpanheapWarning: .*$/gm)?.length, 1)
-  t.regex(stderr, /no addon \(none was built or is prebuilt\): .* To change that, run `npm rebuild spanheap`/)
+  const { platform, arch, version, versions } = process
+  const none = `none is prebuilt for ${platform}-${arch} and Node ${version} (ABI ${versions.modules}), and none was built`
+  const remedy = `install a C++ compiler, make and Python 3, then run \`node "${scriptIn(bare)}"\``
+  t.true(
+    stderr.includes(`no addon (${none}): heaps give no memory back to the system. To change that, ${remedy}\n`),
+    stderr
+  )
 })
 
-test('what npm rebuild runs asks for no compiler of TypeScript: what is installed is compiled', async (t) => {
-  for (const { status, stdout, stderr } of await installation.rebuild(bare)) t.is(status, 0, stdout + stderr)
+test('the command that the warning names builds the addon, or says what it lacks', async (t) => {
+  t.timeout(240_000)
+  const project = installation.project('built from source')
+  cpSync(join(bare, 'node_modules'), join(project, 'node_modules'), { recursive: true, verbatimSymlinks: true })
+  writeFileSync(join(project, 'main.mjs'), REPORT)
+  const { stderr } = await installation.node(project, 'main.mjs')
+  const [, command] = /To change that, run `(.*)`$/m.exec(stderr)!
+  const lacking = await installation.shell(project, command!)
+  t.is(lacking.status, 1)
+  t.is(lacking.stderr, 'spanheap: no addon was built: that takes a C++ compiler, make and Python 3\n')
+  const built = await installation.shell(project, command!, process.env)
+  t.is(built.status, 0, built.stderr)
+  t.is((await installation.node(project, 'main.mjs')).stdout, 'native\n')
 })
 
-test('what was built here is taken where no prebuilt binary fits', async (t) => {
+test('each tool that isn’t there is named', (t) => {
+  const folder = installation.project('tools')
+  const missing = (...programs: string[]) => {
+    for (const program of programs) writeFileSync(join(folder, program), '')
+    return findBuildTools({ PATH: folder }).missing
+  }
+  t.deepEqual(missing(), ['a C++ compiler', 'make', 'Python 3'])
+  t.deepEqual(missing('g++', 'python3'), ['make'])
+  t.deepEqual(missing('make'), [])
+  t.deepEqual(findBuildTools({ CXX: 'g++-14', PYTHON: '/opt/python' }).missing, ['make'])
+})
+
+test('npm rebuild runs nothing: what is installed is compiled, and asks for no compiler', async (t) => {
+  const { status, stdout, stderr } = await installation.rebuild(bare)
+  t.is(status, 0, stdout + stderr)
+  t.notRegex(stdout + stderr, /^> /m)
+})
+
+test('what was built here is taken before a prebuilt binary, and a prebuilt one if that doesn’t load', async (t) => {
   const project = installation.project('built')
   cpSync(join(bare, 'node_modules'), join(project, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   writeFileSync(join(project, 'main.mjs'), REPORT)
@@ -77,6 +106,10 @@ test('what was built here is taken where no prebuilt binary fits', async (t) => 
   mkdirSync(dirname(prebuilt), { recursive: true })
   writeFileSync(prebuilt, 'no ELF file')
   t.is((await installation.node(project, 'main.mjs')).stdout, 'native\n')
+  cpSync(BUILT_ADDON, prebuilt)
+  writeFileSync(join(spanheap, 'build/Release/spanheap.node'), 'no ELF file')
+  t.is((await installation.node(project, 'main.mjs')).stdout, 'native\n')
+  writeFileSync(prebuilt, 'no ELF file')
   renameSync(join(spanheap, 'build'), join(spanheap, 'away'))
   const { stdout, stderr } = await installation.node(project, 'main.mjs')
   t.is(stdout, 'growable\n')
@@ -94,7 +127,7 @@ test('a prebuilt binary of another version of Node is refused, with what to do a
   const { stdout } = await installation.node(project, 'main.mjs')
   t.is(
     stdout,
-    `ERR_HEAP_UNSUPPORTED the addon was built for another Node (ABI ${process.versions.modules}, this is 1): run npm rebuild spanheap\n`
+    `ERR_HEAP_UNSUPPORTED the addon was built for another Node (ABI ${process.versions.modules}, this is 1): run \`node "${scriptIn(project)}"\`\n`
   )
 })
 
@@ -113,6 +146,11 @@ test('--permission: the fallback, which no more than reading needs; the addon wh
   t.is(free.stdout, 'native\n', free.stderr)
   t.notRegex(free.stderr, /SpanheapWarning/)
 })
+
+/** The script that builds the addon of a project's package. */
+function scriptIn(project: string): string {
+  return realpathSync(join(project, 'node_modules/spanheap/scripts/build-addon.mjs'))
+}
 
 /** Where the prebuilt binary of a project's package is, or would be. */
 function prebuiltIn(project: string): string {

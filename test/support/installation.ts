@@ -13,9 +13,9 @@ const RUN_SECONDS = 150
 /** The addon that was built for the Node that runs the tests. */
 export const BUILT_ADDON = join(ROOT, 'build/Release/spanheap.node')
 
-/** Packs the package, and installs it into projects that have nothing else, all in one temporary folder. */
+/** Packs the package, and installs it into projects that have nothing else, all in one temporary folder, with a space in its path. */
 export class Installation {
-  readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'spanheap-install-')))
+  readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'spanheap install-')))
   private readonly env: NodeJS.ProcessEnv
 
   constructor() {
@@ -78,10 +78,20 @@ export class Installation {
     return this.npm(project, 'install', ...[tarballs].flat(), '--prefer-offline', '--no-audit', '--no-fund', ...flags)
   }
 
-  /** Runs the scripts of the installed package that npm runs by itself, as some versions' `npm rebuild` does, where there is no compiler. */
-  async rebuild(project: string): Promise<Ended[]> {
-    const folder = join(project, 'node_modules/spanheap')
-    return [await this.npm(folder, 'run', 'install'), await this.npm(folder, 'run', 'prepare')]
+  /** Runs `npm rebuild` where there is no compiler. */
+  rebuild(project: string): Promise<Ended> {
+    return this.npm(project, 'rebuild', 'spanheap', '--foreground-scripts')
+  }
+
+  /** Runs another package manager, which one of the project's own dependencies is, where there is no compiler. */
+  manager(project: string, script: string, args: readonly string[], settings: NodeJS.ProcessEnv = {}): Promise<Ended> {
+    const env = { ...this.env, ...settings }
+    return run(process.execPath, [join(ROOT, 'node_modules', script), ...args], INSTALL_SECONDS, { cwd: project, env })
+  }
+
+  /** Runs a line of a shell in a project, where there is no compiler unless `env` has one. */
+  shell(project: string, line: string, env = this.env): Promise<Ended> {
+    return run('/bin/sh', ['-c', line], INSTALL_SECONDS, { cwd: project, env })
   }
 
   /** Runs Node in a project. */
