@@ -6,7 +6,17 @@
 // The sources are compiled in a temporary folder: make takes no path with spaces, and a failure leaves the
 // addon that was there. scripts/prebuild.mjs uses the same for other versions of Node.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -32,9 +42,11 @@ export function buildAddon(path, headers, { options = [], env = process.env } = 
     const wrapper = dirname(createRequire(import.meta.url).resolve('node-addon-api/package.json'))
     cpSync(wrapper, join(folder, 'node_modules/node-addon-api'), { recursive: true, dereference: true })
     const args = [nodeGyp, 'rebuild', '--jobs', 'max', '--loglevel', 'warn', ...options]
+    const nodedir = headers && join(folder, 'node')
+    if (nodedir) symlinkSync(headers, nodedir)
     const { status } = spawnSync(process.execPath, args, {
       cwd: folder,
-      env: headers === undefined ? env : { ...env, npm_config_nodedir: headers },
+      env: nodedir ? { ...env, npm_config_nodedir: nodedir } : env,
       stdio: ['ignore', 'ignore', 'inherit'],
     })
     if (status !== 0) throw new Error('node-gyp failed, as said above')
