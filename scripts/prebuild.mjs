@@ -3,11 +3,12 @@
 //
 //     node scripts/prebuild.mjs [--arch x64,arm64] [MAJOR]...
 //     node scripts/prebuild.mjs --running
+//     node scripts/prebuild.mjs --check FILE
 //
 // Without a major version it takes all of scripts/node-releases.mjs. Another architecture than this machine's takes gcc for it on
 // Debian (the packages g++-aarch64-linux-gnu and g++-x86-64-linux-gnu). `--running` is for machines for which npm has no Node (musl): the
 // addon is built for the Node that runs this, and node-gyp gets the headers. What is in prebuilds/ of other platforms stays;
-// docs/installing.md tells how those are made.
+// docs/installing.md tells how those are made. `--check` says whether an addon asks for newer libraries than it may.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -121,13 +122,18 @@ function sourcesHash() {
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const { values, positionals } = parseArgs({
-    options: { arch: { type: 'string', default: process.arch }, running: { type: 'boolean', default: false } },
+    options: {
+      arch: { type: 'string', default: process.arch },
+      running: { type: 'boolean', default: false },
+      check: { type: 'string' },
+    },
     allowPositionals: true,
   })
   const each = values.arch
     .split(',')
     .flatMap((arch) => majorsOf(positionals).map((major) => () => prebuild(major, arch)))
-  for (const make of values.running ? [prebuildRunning] : each) {
+  if (values.check !== undefined) checkLibraries(values.check, 'objdump')
+  for (const make of values.check !== undefined ? [] : values.running ? [prebuildRunning] : each) {
     const start = performance.now()
     const path = make()
     const seconds = ((performance.now() - start) / 1000).toFixed(1)
