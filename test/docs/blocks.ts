@@ -15,11 +15,19 @@ export interface Block {
 
 const NOT_RUN = /<!-- not run: (.+) -->\s*$/
 
-/** The documents of the project that have code in them. */
+/** The documents of the project: those that its site shows. */
 export function documents(): string[] {
   const inRoot = readdirSync(ROOT).filter((name) => name.endsWith('.md'))
-  const inDocs = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'))
-  return [...inRoot, ...inDocs.map((name) => `docs/${name}`)]
+  const inDocs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.md')
+  )
+  return [
+    ...inRoot,
+    ...inDocs.map((name) => `docs/${name}`),
+    'lib/README.md',
+    'tools/README.md',
+    'tools/bench/README.md',
+  ]
 }
 
 /** All blocks of a document that say what language they are in. */
