@@ -31,6 +31,7 @@ export const GROUPS = [
     pages: [
       'ARCHITECTURE.md',
       'lib/README.md',
+      'docs/tiers.md',
       'docs/protocol.md',
       'docs/size-classes.md',
       'docs/v8.md',

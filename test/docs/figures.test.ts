@@ -7,6 +7,8 @@ import { BufferPool, Heap } from '../../lib/index.ts'
 import { Page } from '../../lib/memory/page.ts'
 import { openMapper } from '../../lib/os/open-mapper.ts'
 import { checkPoolOptions, POOL_OPTIONS } from '../../lib/pool/pool-options.ts'
+import { Control, HeapWord } from '../../lib/tcmalloc/control.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { generateSizeClasses } from '../../lib/tcmalloc/size-class.ts'
 import { SpanEntry } from '../../lib/tcmalloc/span.ts'
 import { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
@@ -14,6 +16,20 @@ import { readTrace } from '../../tools/trace/trace.ts'
 import { ROOT, run } from '../support/child.ts'
 
 const KIB = 2 ** 10
+/** Each by its own name, since an enum of constants isn't there when the program runs. */
+const STATES = {
+  None: ObjectState.None,
+  Free: ObjectState.Free,
+  Live: ObjectState.Live,
+  Watched: ObjectState.Watched,
+  Transfer: ObjectState.Transfer,
+  Pooled: ObjectState.Pooled,
+  Chunk: ObjectState.Chunk,
+  Passed: ObjectState.Passed,
+  Isolated: ObjectState.Isolated,
+  Collected: ObjectState.Collected,
+  Quarantined: ObjectState.Quarantined,
+}
 const MIB = 2 ** 20
 
 function textOf(document: string): string {
@@ -187,4 +203,42 @@ test('the tables are laid out, and as long, as the text on architecture draws th
     ),
     perPage
   )
+})
+
+test('the words of the control section, and the states, are those that the text on architecture lists', (t) => {
+  const own = { isDefault: false, shared: false, debug: false }
+  const tiers = TCMalloc.create(openMapper({}), { limitBytes: 2 ** 35, cacheBytes: 0, releaseRate: 0, ...own })
+  t.teardown(() => tiers.close())
+  const { arenaWords, quarantineWords } = tiers
+  const words = [0, HeapWord.Magic, Control.PageHeap, Control.CentralCache, Control.Budget, Control.Peaks]
+  words.push(Control.TransferLengths, Control.Locks, Control.Transfer)
+  words.push(arenaWords.byteOffset / 4, quarantineWords.byteOffset / 4)
+  t.deepEqual(
+    rowsOf('ARCHITECTURE.md', '| from word |').map(([from]) => Number(from)),
+    words
+  )
+  const listed = rowsOf('ARCHITECTURE.md', '| value | name').filter(([, name]) => !name!.startsWith('`FirstSlot`'))
+  t.deepEqual(Object.fromEntries(listed.map(([value, name]) => [name!.replaceAll('`', ''), Number(value)])), STATES)
+})
+
+test('the calls of a new heap and of its first growth are those that the text on the tiers says', (t) => {
+  const numbers = ['none', 'one', 'two', 'three', 'four']
+  const text = textOf('docs/tiers.md').replace(/\s+/g, ' ')
+  const [, ...words] =
+    /A new heap makes (\w+) calls to `mmap` .*?and (\w+) to `madvise` .*? The first growth makes (\w+) and (\w+)\./.exec(
+      text
+    )!
+  using heap = new Heap({ limitBytes: 2 ** 35 })
+  const made = heap.stats().syscalls
+  heap.malloc(100)
+  const { mmap, madvise } = heap.stats().syscalls
+  const calls = [made.mmap, made.madvise, mmap - made.mmap, madvise - made.madvise]
+  t.deepEqual(
+    words,
+    calls.map((count) => numbers[count])
+  )
+})
+
+test('ARCHITECTURE is at most 20 KiB', (t) => {
+  t.true(Buffer.byteLength(textOf('ARCHITECTURE.md')) <= 20 * KIB)
 })
