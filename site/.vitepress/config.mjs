@@ -25,7 +25,15 @@ export default defineConfig({
   base: process.env.SITE_BASE ?? '/',
   markdown: { anchor: { slugify: anchorOf } },
   themeConfig: {
-    search: { provider: 'local' },
+    search: {
+      provider: 'local',
+      // A guide comes before the reference to what it tells of.
+      options: {
+        miniSearch: {
+          searchOptions: { boostDocument: (id) => (id.includes('/reference/') ? 0.3 : 1) },
+        },
+      },
+    },
     outline: [2, 3],
     nav: [
       { text: 'Guides', link: '/docs/heap.md' },
