@@ -33,7 +33,7 @@ export function documents(): string[] {
 /** All blocks of a document that say what language they are in. */
 export function blocksOf(document: string): Block[] {
   const text = readFileSync(join(ROOT, document), 'utf8')
-  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map((match) => {
+  return [...text.matchAll(/^ *```(\w+)\n([\s\S]*?)^ *```$/gm)].map((match) => {
     const before = text.slice(0, match.index)
     return {
       document,

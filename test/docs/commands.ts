@@ -6,7 +6,7 @@ const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 /** The command `spanheap` of the package spanheap-tools. */
 const COMMAND = 'dist/tools/cli/main.js'
 /** What npm does without a script. */
-const OF_NPM = ['ci', 'install', 'rebuild', 'pack']
+const OF_NPM = ['ci', 'install', 'rebuild', 'pack', 'publish']
 /** Files that stand for the reader's own. */
 const READERS = /^(\/opt\/|\$node|app\.|run\.|\.\/server|traces\/NAME)/
 const helps = new Map<string, Promise<string>>()
