@@ -38,7 +38,22 @@ export interface AllocatorErrorDetails {
 /** Longer strings aren't quoted in messages. */
 const MOST_QUOTED = 40
 
-/** Every error of this library that isn't about the type or range of an argument. The heap is as it was before the call. */
+/**
+ * Every error of this library that isn't about the type or range of an argument. The heap is as it was before the call.
+ * @example
+ * ```ts
+ * import { AllocatorError, Heap } from 'spanheap'
+ *
+ * using heap = new Heap()
+ * const address = heap.malloc(100)
+ * heap.free(address)
+ * try {
+ *   heap.free(address)
+ * } catch (error) {
+ *   if (error instanceof AllocatorError) console.log(error.code) // ERR_HEAP_DOUBLE_FREE
+ * }
+ * ```
+ */
 export class AllocatorError extends Error {
   /** Always `AllocatorError`. */
   declare readonly name: 'AllocatorError'

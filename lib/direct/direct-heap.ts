@@ -21,9 +21,15 @@ const BLOCK_METADATA_BYTES = 96
 
 /** How a {@link DirectHeap} is made. */
 export interface DirectHeapOptions {
-  /** The most bytes that it may map. By default three quarters of the machine's memory or of the tightest limit of its cgroups, at most 32 GiB. */
+  /**
+   * The most bytes that it may map, up to 32 GiB.
+   * @default three quarters of the machine's memory, or of the tightest limit of the process's cgroups
+   */
   limitBytes?: number
-  /** What is kept of system calls, beside the counts in `stats()`. */
+  /**
+   * What is kept of system calls, beside the counts in `stats()`.
+   * @default counts only
+   */
   ledger?: LedgerOptions
 }
 
@@ -47,6 +53,14 @@ interface Block {
  * program may have transferred the ArrayBuffer. Its free is a `madvise`, which gives its pages back: from then on views read zeros, and what is
  * written to them is nobody's. The `munmap` follows when V8 has collected the last ArrayBuffer over it. Until then its addresses count in
  * `reservedBytes`.
+ * @example
+ * ```ts
+ * import { DirectHeap } from 'spanheap/direct'
+ *
+ * using heap = new DirectHeap()
+ * heap.free(heap.malloc(100))
+ * console.log(heap.stats().syscalls) // { mmap: 1, munmap: 1, madvise: 0 }
+ * ```
  */
 export class DirectHeap implements Allocator {
   /** @internal */ readonly notCloneable = staysHere('a DirectHeap')

@@ -30,17 +30,35 @@ const DEFAULT_COLLECT_AFTER_BYTES = 32 * 2 ** 20
 
 /** How a {@link FreeListHeap} is made. */
 export interface FreeListHeapOptions {
-  /** The most bytes that the heap may map for blocks, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  /**
+   * The most bytes that the heap may map for blocks, up to 32 GiB.
+   * @default three quarters of the machine's memory, or of the tightest limit of the process's cgroups
+   */
   limitBytes?: number
-  /** First fit over `all` blocks (the default), as the textbook heap does it, or over the `free` ones only: faster, and the same blocks. */
+  /**
+   * First fit over `all` blocks, as the textbook heap does it, or over the `free` ones only: faster, and the same blocks.
+   * @default 'all'
+   */
   search?: 'all' | 'free'
-  /** By how much the heap grows; `{ percent: 25 }` by default. */
+  /**
+   * By how much the heap grows.
+   * @default { percent: 25 }
+   */
   growth?: Growth
-  /** So many bytes of objects may be allocated between two collections: 32 MiB by default. `Infinity`: until memory runs out. */
+  /**
+   * So many bytes of objects may be allocated between two collections. `Infinity`: until memory runs out.
+   * @default 32 * 2 ** 20
+   */
   collectAfterBytes?: number
-  /** What is kept of system calls, beside the counts in `stats()`. */
+  /**
+   * What is kept of system calls, beside the counts in `stats()`.
+   * @default counts only
+   */
   ledger?: LedgerOptions
-  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  /**
+   * Where memory comes from; tests give a simulated one.
+   * @default the operating system
+   */
   mapper?: Mapper
 }
 
@@ -57,6 +75,16 @@ const LIST_OPTIONS: OptionNames<FreeListHeapOptions> = {
  * The heap that allocators start from: one contiguous block of memory, a header in front of each block in it, and one list
  * of all blocks, which every malloc searches from its start. It exists to be compared with: its time grows with the number of
  * blocks. One worker may use it.
+ * @example
+ * ```ts
+ * import { FreeListHeap } from 'spanheap/freelist'
+ *
+ * using heap = new FreeListHeap({ search: 'free' })
+ * const address = heap.malloc(100)
+ * heap.view(address).fill(7)
+ * heap.free(address)
+ * console.log(heap.stats().liveBytes) // 0
+ * ```
  */
 export class FreeListHeap implements Allocator {
   /** @internal */ readonly notCloneable = staysHere('a FreeListHeap')

@@ -22,6 +22,21 @@ export interface MutatorHeap {
 /**
  * The mutator: what the program asks for objects, and reads and writes references through. So the collector
  * knows what the program holds: what a handle names lives until the handle is disposed, and what it reaches lives with it.
+ * @example
+ * ```ts
+ * import { FreeListHeap } from 'spanheap/freelist'
+ *
+ * using heap = new FreeListHeap()
+ * using mutator = heap.mutator()
+ * const Node = mutator.defineType({ size: 16, references: [0] })
+ * const list = mutator.allocate(Node)
+ * using next = mutator.allocate(Node)
+ * list.setReference(0, next)
+ * next.dispose() // the list still leads to it
+ * console.log(heap.collect()) // 0
+ * list.dispose()
+ * console.log(heap.collect() > 0) // true
+ * ```
  */
 export class Mutator implements Disposable {
   readonly #heap: MutatorHeap
@@ -74,7 +89,24 @@ export class Mutator implements Disposable {
 /** The handles of a mutator that aren't disposed, and the blocks of their objects. */
 type Handles = Map<Handle, number>
 
-/** An object that the program holds. */
+/**
+ * An object that the program holds.
+ * @example
+ * ```ts
+ * import { FreeListHeap } from 'spanheap/freelist'
+ *
+ * using heap = new FreeListHeap()
+ * using mutator = heap.mutator()
+ * const Node = mutator.defineType({ size: 16, references: [0] })
+ * const list = mutator.allocate(Node)
+ * using next = mutator.allocate(Node)
+ * list.setReference(0, next)
+ * next.dispose() // the list still leads to it
+ * console.log(heap.collect()) // 0
+ * list.dispose()
+ * console.log(heap.collect() > 0) // true
+ * ```
+ */
 export class Handle implements Disposable {
   /** The type of the object. */
   readonly type: ObjectType

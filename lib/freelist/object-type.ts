@@ -12,7 +12,17 @@ export interface ObjectLayout {
 
 const LAYOUT: OptionNames<ObjectLayout> = { size: true, references: true }
 
-/** A type of objects, by which the collector finds the references in them. */
+/**
+ * A type of objects, by which the collector finds the references in them.
+ * @example
+ * ```ts
+ * import { FreeListHeap } from 'spanheap/freelist'
+ *
+ * using heap = new FreeListHeap()
+ * const Node = heap.mutator().defineType({ size: 24, references: [0, 8] })
+ * console.log(Node.size, Node.references) // 24 [ 0, 8 ]
+ * ```
+ */
 export class ObjectType {
   /** The number that is in the headers; 0 is no type. */
   readonly id: number

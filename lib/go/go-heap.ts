@@ -40,17 +40,35 @@ const enum Call {
 
 /** How a {@link GoHeap} is made. */
 export interface GoHeapOptions {
-  /** The most bytes that the heap may map for objects, up to 32 GiB. By default the machine's or the cgroup's memory. */
+  /**
+   * The most bytes that the heap may map for objects, up to 32 GiB.
+   * @default three quarters of the machine's memory, or of the tightest limit of the process's cgroups
+   */
   limitBytes?: number
-  /** Go's GOGC: what may be allocated before a cycle ends, in per cent of what the last one found live. 100 by default; -1 is off. */
+  /**
+   * Go's GOGC: what may be allocated before a cycle ends, in per cent of what the last one found live; -1 is off.
+   * @default 100
+   */
   gcPercent?: number
-  /** Go's GOMEMLIMIT, in bytes: a soft limit, which the collector works harder to keep. By default there is none. */
+  /**
+   * Go's GOMEMLIMIT, in bytes: a soft limit, which the collector works harder to keep.
+   * @default Infinity
+   */
   memoryLimit?: number
-  /** Is told of each cycle of the collector when it has ended; as a string the record is a line like Go's gctrace. */
+  /**
+   * Is called with a record of each cycle of the collector when it has ended; as a string the record is a line like Go's gctrace.
+   * @default undefined
+   */
   onCycle?: (record: CycleRecord) => void
-  /** What is kept of system calls, beside the counts in `stats()`. */
+  /**
+   * What is kept of system calls, beside the counts in `stats()`.
+   * @default counts only
+   */
   ledger?: LedgerOptions
-  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  /**
+   * Where memory comes from; tests give a simulated one.
+   * @default the operating system
+   */
   mapper?: Mapper
 }
 
@@ -67,6 +85,21 @@ const GO_OPTIONS: OptionNames<GoHeapOptions> = {
  * Go's design, with its collector. Objects from `allocate` are typed, and live while they are reached from roots; blocks from
  * `malloc` are the program's to free, hold no pointers for the collector, and never move or go by themselves. A cycle of the collector
  * advances only inside `collect`, `collectStep` and calls that allocate. One thread only.
+ * @example
+ * ```ts
+ * import { GoHeap } from 'spanheap/go'
+ *
+ * using heap = new GoHeap()
+ * const node = heap.defineType({ size: 16, pointers: [0] }) // a pointer, then 8 bytes of data
+ * const list = heap.allocate(node)
+ * const root = heap.addRoot(list)
+ * heap.setPointer(list, 0, heap.allocate(node))
+ * heap.collect()
+ * console.log(heap.memStats().HeapObjects) // 2
+ * heap.removeRoot(root)
+ * heap.collect()
+ * console.log(heap.getPointer(heap.allocate(node), 0)) // 0
+ * ```
  */
 export class GoHeap implements Allocator {
   /** @internal */ readonly notCloneable = staysHere('a GoHeap')

@@ -3,7 +3,19 @@ import { performance } from 'node:perf_hooks'
 /** Pauses that are kept, of the newest cycles, as Go's MemStats does. */
 const KEPT_PAUSES = 256
 
-/** One cycle of the collector. */
+/**
+ * One cycle of the collector.
+ * @example
+ * ```ts
+ * import { GoHeap } from 'spanheap/go'
+ *
+ * const cycles: number[] = []
+ * using heap = new GoHeap({ onCycle: (record) => cycles.push(record.cycle) })
+ * heap.collect()
+ * heap.collect()
+ * console.log(cycles) // [ 1, 2 ]
+ * ```
+ */
 export class CycleRecord {
   /** Its number, from 1 on. */
   readonly cycle: number

@@ -9,9 +9,16 @@ import { residentBytesOf } from './resident.ts'
 
 /** What a ledger keeps beside its counters. */
 export interface LedgerOptions {
-  /** Keep the newest calls, this many. */
+  /**
+   * Keep the newest calls, this many.
+   * @default 0
+   */
   ring?: number
-  /** Write every call to this file, a line of JSON each: all up to `close()` then, and what unmaps the addresses when V8 collects the last view. */
+  /**
+   * Write every call to this file, a line of JSON each: all up to `close()` then, and later the call that unmaps the addresses, once V8 has
+   * collected the last view.
+   * @default undefined
+   */
   file?: string
 }
 

@@ -7,13 +7,25 @@ import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 
 /** What a simulated system is like, and what it refuses. */
 export interface SimulatedSystem {
-  /** 4, 16 or 64 KiB, as on the machines that there are. */
+  /**
+   * 4, 16 or 64 KiB, as on the machines that there are.
+   * @default 4096
+   */
   systemPageSize?: number
-  /** Whether released pages read as zeros. If not they are filled with a pattern: contents are undefined then. */
+  /**
+   * Whether released pages read as zeros. If not they are filled with a pattern: contents are undefined then.
+   * @default true
+   */
   releaseZeroes?: boolean
-  /** Refuses the call with this number, counted from 1; all others succeed. */
+  /**
+   * Refuses the call with this number, counted from 1; all others succeed.
+   * @default 0
+   */
   refuseCall?: number
-  /** Refuses to grow beyond this many bytes in all. Released pages still count, as on a system that doesn't overcommit. */
+  /**
+   * Refuses to grow beyond this many bytes in all. Released pages still count, as on a system that doesn't overcommit.
+   * @default Infinity
+   */
   limitBytes?: number
 }
 
@@ -26,7 +38,22 @@ const SYSTEM: OptionNames<SimulatedSystem> = {
 
 const UNDEFINED_CONTENTS = 0xd5d5d5d5d5d5d5d5n
 
-/** A system that does as it is told, for tests: it counts its calls, and refuses some of them with `ENOMEM`. */
+/**
+ * A system that does as it is told, for tests: it counts its calls, and refuses some of them with `ENOMEM`.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ * import { SimulatedMapper } from 'spanheap/testing'
+ *
+ * const mapper = new SimulatedMapper({ limitBytes: 16 * 2 ** 20 })
+ * using heap = new Heap({ mapper, limitBytes: 2 ** 30 })
+ * try {
+ *   heap.malloc(32 * 2 ** 20)
+ * } catch (error) {
+ *   console.log((error as { code: string }).code) // ERR_HEAP_OUT_OF_MEMORY
+ * }
+ * ```
+ */
 export class SimulatedMapper implements Mapper {
   /** @internal */ readonly notCloneable = staysHere('a SimulatedMapper')
   /** Always `simulated`. */

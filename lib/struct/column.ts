@@ -61,7 +61,23 @@ class Placing {
   }
 }
 
-/** One field of all records of an array: a typed array with gaps. */
+/**
+ * One field of all records of an array: a typed array with gaps.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ * import { f64, i32, struct } from 'spanheap/struct'
+ *
+ * using heap = new Heap()
+ * const Trade = struct({ price: f64, qty: i32 }, { name: 'Trade' })
+ * using trades = Trade.array(heap, 3)
+ * trades.at(1).price = 2.5
+ * const { values, first, step, length } = trades.column('price')
+ * let sum = 0
+ * if (values !== undefined) for (let i = 0; i < length; i++) sum += values[first + i * step]!
+ * console.log(sum) // 2.5
+ * ```
+ */
 export class Column<Read = unknown, Write = Read, Values = unknown> extends Placing implements Iterable<Read> {
   readonly #place = placed!
   #values: Values | undefined

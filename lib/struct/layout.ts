@@ -6,7 +6,16 @@ import { type Endian, MOST_STRUCT_BYTES, NUMBERS } from './kinds.ts'
 import { tableOf } from './layout-text.ts'
 import type { FieldLayout, Padding, Shape, StructLayout } from './shape.ts'
 
-/** How a struct lies in memory: as gcc lays it out on x86-64 (System V ABI). */
+/**
+ * How a struct lies in memory: as gcc lays it out on x86-64 (System V ABI).
+ * @example
+ * ```ts
+ * import { f64, struct, u8 } from 'spanheap/struct'
+ *
+ * const layout = struct({ side: u8, price: f64 }, { name: 'Order' }).layout()
+ * console.log(layout.size, layout.alignment) // 16 8
+ * ```
+ */
 export class Layout implements StructLayout {
   /** The struct's name. */
   readonly name: string

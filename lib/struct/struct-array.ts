@@ -21,7 +21,25 @@ const MOST_TOLD = 3000
 /** By which the class that is compiled for a struct gets what checks an index. */
 const INDICES = Symbol('indices')
 
-/** Records of one struct, one behind the other in a block. */
+/**
+ * Records of one struct, one behind the other in a block.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ * import { f64, i32, struct } from 'spanheap/struct'
+ *
+ * using heap = new Heap()
+ * const Trade = struct({ price: f64, qty: i32 }, { name: 'Trade' })
+ * using trades = Trade.array(heap, 3)
+ * const cursor = trades.cursor() // moves, and makes no objects
+ * for (let i = 0; i < trades.length; i++) {
+ *   cursor.index = i
+ *   cursor.qty = 10 - i
+ * }
+ * trades.sort('qty')
+ * console.log(trades.at(0).qty) // 8
+ * ```
+ */
 export class StructArray<F extends Fields, Name extends string> implements Iterable<StructRecord<F, Name>>, Disposable {
   /** How many records. */
   readonly length: number

@@ -145,7 +145,21 @@ abstract class ColumnsCursorBase {
 hideFromCopies(ColumnsCursorBase.prototype)
 Object.setPrototypeOf(ColumnsCursorBase.prototype, NoField)
 
-/** Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields. */
+/**
+ * Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ * import { f64, i32, struct } from 'spanheap/struct'
+ *
+ * using heap = new Heap()
+ * const Trade = struct({ price: f64, qty: i32 }, { name: 'Trade' })
+ * using trades = Trade.columns(heap, 1000)
+ * const cursor = trades.cursor()
+ * for (let i = 0; i < trades.length; i++) cursor.move(i).price = i / 4
+ * console.log(trades.cursor().move(999).price) // 249.75
+ * ```
+ */
 export class StructColumns<F extends Fields> implements Disposable {
   /** How many records. */
   readonly length: number

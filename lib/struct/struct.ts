@@ -16,17 +16,39 @@ import { blockViews, windowAt } from './views.ts'
 
 /** How a struct is laid out. */
 export interface StructOptions<Name extends string = string> {
-  /** What errors, tables and C headers call it, and pointers to itself. */
+  /**
+   * The name of the struct in errors, tables and C headers, and for pointers to itself.
+   * @default 'Struct'
+   */
   name?: Name
-  /** True: no padding, and nothing is aligned. Fields that aren't aligned are read byte by byte. */
+  /**
+   * True: no padding, and nothing is aligned. Fields that aren't aligned are read byte by byte.
+   * @default false
+   */
   packed?: boolean
-  /** The order of bytes of all fields that have none of their own: by default the machine's. */
+  /**
+   * The order of bytes of all fields that have none of their own.
+   * @default 'native'
+   */
   endian?: Endian | 'native'
 }
 
 const STRUCT_OPTIONS: OptionNames<StructOptions> = { name: true, packed: true, endian: true }
 
-/** A record type: fields, and how they lie in memory. It is a type of a field, too. */
+/**
+ * A record type: fields, and how they lie in memory. It is a type of a field, too.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ * import { f64, i32, struct } from 'spanheap/struct'
+ *
+ * using heap = new Heap()
+ * const Order = struct({ price: f64, qty: i32 }, { name: 'Order' })
+ * using order = Order.alloc(heap, { price: 9.5, qty: 3 })
+ * order.qty += 1
+ * console.log(order.price * order.qty) // 38
+ * ```
+ */
 export class Struct<F extends Fields, Name extends string> implements AnyStruct {
   /** What errors, tables and C headers call it, and pointers to itself. */
   readonly name: Name
