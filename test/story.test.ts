@@ -65,7 +65,7 @@ const DERIVED: [said: RegExp, numbers: () => (number | string)[]][] = [
     },
   ],
   [
-    /such as (\d+) after (\d+), where a span came/,
+    /such as (\d+) after (\d+), if a span came/,
     () => /1 1 2 .* (15) (7) /.exec(printedBy('07-tiers'))!.slice(1).reverse(),
   ],
   [

@@ -7,7 +7,7 @@ import { BufferPool, Heap } from '../../lib/index.ts'
 import { Page } from '../../lib/memory/page.ts'
 import { openMapper } from '../../lib/os/open-mapper.ts'
 import { checkPoolOptions, POOL_OPTIONS } from '../../lib/pool/pool-options.ts'
-import { Control, HeapWord } from '../../lib/tcmalloc/control.ts'
+import { Control, HeapWord, PageWord } from '../../lib/tcmalloc/control.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { generateSizeClasses } from '../../lib/tcmalloc/size-class.ts'
 import { SpanEntry } from '../../lib/tcmalloc/span.ts'
@@ -210,7 +210,7 @@ test('the words of the control section, and the states, are those that the text 
   const tiers = TCMalloc.create(openMapper({}), { limitBytes: 2 ** 35, cacheBytes: 0, releaseRate: 0, ...own })
   t.teardown(() => tiers.close())
   const { arenaWords, quarantineWords } = tiers
-  const words = [0, HeapWord.Magic, Control.PageHeap, Control.CentralCache, Control.Budget, Control.Peaks]
+  const words = [0, HeapWord.Magic, PageWord.End, Control.CentralCache, Control.Budget, Control.Peaks]
   words.push(Control.TransferLengths, Control.Locks, Control.Transfer)
   words.push(arenaWords.byteOffset / 4, quarantineWords.byteOffset / 4)
   t.deepEqual(
