@@ -130,22 +130,22 @@ All of them are for the ArrayBuffer under the buffer, to take it or to copy it, 
 - **Copy out:** \`Buffer.from(buffer)\` is a copy in Node's own memory, which all of them take.
 - **Or allocate the buffer isolated:** \`heap.allocBuffer(size, { isolated: true })\` has an ArrayBuffer of its own, which can be cloned and
   transferred. All that is in the table above works with it; \`npm test\` tries that too.
-- **Pass a buffer to another thread that has the heap** without a copy: [lifetimes.md](lifetimes.md) says how.
+- **Pass a buffer to another thread that has the heap** without a copy: [threads.md](threads.md#hand-over) says how.
 - **Streams without \`type: 'bytes'\`** hand buffers on as they are.
 - \`Atomics.wait\` takes a view of \`heap.buffer\`, the SharedArrayBuffer, at the buffer's address.
 
 \`buffer.buffer\` is all of the heap: to clone or to transfer that is refused, but an API that reads bytes (\`new Blob([buffer.buffer])\`)
-reads gigabytes. Give it the buffer.
+reads gigabytes. Give it the buffer itself.
 
 ### What is taken
 
 One object, not the memory. All buffers of a thread are over one ArrayBuffer; once an API has taken it, those that were made before have
 length 0. The heap makes another ArrayBuffer, warns once, and goes on. Every block is still at its address, with its bytes:
 \`heap.bufferAt(address)\` and \`heap.view(address)\` show them, and \`freeBuffer\` takes the old buffers. All of this is tried after
-each row that takes it. What the API has got are the same bytes: it can still read and write the heap.
+each row that takes it. The API has the same bytes: it can still read and write the heap.
 
 Before a thread's first view above 4 GiB is made, the addon keeps V8 from ever detaching the ArrayBuffer of that heap, since a reader of
-a byte stream that takes such a view ends the process on Node 20 and 22. From then on these rows throw for its low buffers too.
+a byte stream that takes such a view ends the process on Node 20 and 22. From then on these rows throw for low buffers too.
 
 \`FileHandle.readableWebStream\` throws \`ERR_OUT_OF_RANGE\` besides. On Node 20, 22 and 24 its reads fail for every Buffer that doesn't begin
 where its ArrayBuffer begins, Node's own too.

@@ -15,7 +15,8 @@ function readFloors(folder: string): Map<string, number> {
 }
 
 function importsOf(folder: string, file: string): string[] {
-  const text = readFileSync(join(root, folder, file), 'utf8')
+  // Comments have imports in their examples.
+  const text = readFileSync(join(root, folder, file), 'utf8').replace(/^ *\*.*$/gm, '')
   return [...text.matchAll(/(?:from |import |require\()'([^']+)'/g)].map(([, path]) => path!)
 }
 
