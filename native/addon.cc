@@ -165,7 +165,7 @@ Napi::Value ClaimSlot(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ClaimThreadSlot(info.Env(), mapping, offset, static_cast<int>(count)));
 }
 
-// releaseSlot(handle, offset, index): whether this thread had it.
+// freeSlot(handle, offset, index): whether this thread had it.
 Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto mapping = arguments.Held<Mapping>(0);
@@ -223,7 +223,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
   exports.Set("claim", Napi::Function::New(env, Claim, "claim"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));
-  exports.Set("releaseSlot", Napi::Function::New(env, ReleaseSlot, "releaseSlot"));
+  exports.Set("freeSlot", Napi::Function::New(env, ReleaseSlot, "freeSlot"));
   exports.Set("keepMappingsAtExit", Napi::Function::New(env, KeepMappingsAtExit, "keepMappingsAtExit"));
   ExportDirect(env, exports);
   ExportIsolated(env, exports);

@@ -142,7 +142,7 @@ export class HeapBuffers {
    * A block is about to be freed, or moved, or to be somebody else's: whoever watches it needn't any more. False where it isn't watched:
    * another thread, or who collected its view, may have been faster.
    */
-  release(granule: number): boolean {
+  unwatch(granule: number): boolean {
     if (this.tiers.stateOf(granule) !== ObjectState.Watched) return false
     const number = this.watchedAs(granule)
     if (!this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)) return false
@@ -188,7 +188,7 @@ export class HeapBuffers {
   /** The block of a view was passed: it isn't watched here any more, and the view can't free it. */
   gaveUp(view: ArrayBufferView, granule: number, watchedAs: number): void {
     this.drop(watchedAs)
-    if (HeapView.keyOf(view, this.heap) > 0) HeapView.giveBack(view)
+    if (HeapView.keyOf(view, this.heap) > 0) HeapView.revoke(view)
     this.host.debug?.giveUp(granule)
   }
 

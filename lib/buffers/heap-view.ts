@@ -60,7 +60,7 @@ export class HeapView extends Given {
   static readonly kept: Buffer = HeapView.buffer(new ArrayBuffer(0), 0, 0, HeapView, 1)
 
   /** The view was given back. REQUIRES: `keyOf` is above 0. */
-  static giveBack(view: ArrayBufferView): void {
+  static revoke(view: ArrayBufferView): void {
     ;(view as unknown as HeapView).#key = -(view as unknown as HeapView).#key
   }
 }

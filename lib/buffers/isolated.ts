@@ -85,7 +85,7 @@ export class IsolatedBuffers {
       const message = 'a buffer that was marked untransferable can only be freed by V8, once it is collected'
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', message, { address })
     }
-    if (key > 0) HeapView.giveBack(view)
+    if (key > 0) HeapView.revoke(view)
   }
 
   /**

@@ -122,12 +122,12 @@ export class DebugBlocks {
   }
 
   free(address: Address): void {
-    this.release(address, false)
+    this.freeChecked(address, false)
   }
 
   /** The same for a part of the library, which can't go on without: what is wrong with the block is told, and it is freed all the same. */
   discard(address: Address): void {
-    this.release(address, true)
+    this.freeChecked(address, true)
   }
 
   freeBuffer(view: ArrayBufferView): void {
@@ -140,7 +140,7 @@ export class DebugBlocks {
       const key = HeapView.keyOf(view, this.host.heap)
       if (key > 0) {
         this.free(key * Granule.Bytes)
-        HeapView.giveBack(view)
+        HeapView.revoke(view)
         return
       }
       const isolated = this.tiers.isolated?.granuleOf(view.buffer) ?? 0
@@ -283,7 +283,7 @@ export class DebugBlocks {
   }
 
   /** Frees a block. What is wrong is thrown before anything is changed, or with `passes` only told. */
-  private release(address: Address, passes: boolean): void {
+  private freeChecked(address: Address, passes: boolean): void {
     const handle = (found: Finding) => {
       if (!passes) throw tell(found)
       warn(found)

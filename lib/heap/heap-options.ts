@@ -79,7 +79,7 @@ export class Attachment {
 }
 
 /** Checks options, and makes a new heap of them. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-function createTiers(options: HeapOptions): Attachment {
+function createAttachment(options: HeapOptions): Attachment {
   checkOptions(options, HEAP_OPTIONS)
   const limit = checkHeapLimit(options.limitBytes)
   const shared = checkBoolean('shared', options.shared, false)
@@ -110,7 +110,7 @@ export class Opening {
 
   constructor(options: HeapOptions | Attachment) {
     this.notCloneable = staysHere('a Heap', ': use share(), and Heap.attach() in the other one')
-    Opening.made = options instanceof Attachment ? options : createTiers(options)
+    Opening.made = options instanceof Attachment ? options : createAttachment(options)
   }
 }
 

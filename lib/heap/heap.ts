@@ -180,7 +180,7 @@ export class Heap extends Opening implements Allocator {
     const key = typeof view === 'object' && view !== null ? HeapView.keyOf(view, this) : 0
     if (key > 0) {
       if (!this.#cache.push(key)) this.slow(Call.Free, key * Granule.Bytes)
-      HeapView.giveBack(view)
+      HeapView.revoke(view)
     } else if (key === 0) {
       this.freeOther(view)
     } else {
@@ -233,7 +233,7 @@ export class Heap extends Opening implements Allocator {
 
   /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
   unwatch(view: ArrayBufferView): void {
-    this.#buffers.release(this.addressOf(view) / Granule.Bytes)
+    this.#buffers.unwatch(this.addressOf(view) / Granule.Bytes)
   }
 
   malloc(size: number): Address {
@@ -335,7 +335,7 @@ export class Heap extends Opening implements Allocator {
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.#host.checkOpen()
-    this.#arenas.sweep()
+    this.#arenas.clearUp()
     return this.#tiers.release(bytes)
   }
 
@@ -377,77 +377,88 @@ export class Heap extends Opening implements Allocator {
   }
 
   private currentStats(): HeapStats {
-    this.#arenas.settle()
+    this.#arenas.clearUpAndPrune()
     return { ...this.#tiers.stats(), syscalls: this.#mapper.syscalls(), system: this.#mapper.name }
   }
 
   /**
-   * What isn't usual, of all five calls: an empty or a full stack, blocks that are large or above 2 GiB, wrong arguments, a
-   * closed heap. One function, and so one of more than 460 bytes of bytecode, which V8 inlines nowhere: as functions of their own
-   * they were inlined into malloc and free wherever these are called, and left no room for malloc and free themselves (V8 stops at
-   * 920 bytes a function). That made a replay 30 % slower, now and then with one heap, always with two.
+   * What isn't usual, of all five calls: an empty or a full stack, blocks that are large or above 2 GiB, wrong arguments, a closed heap. One
+   * function, so that it has more than 460 bytes of bytecode and V8 inlines it nowhere: five were inlined into malloc and free wherever a
+   * program calls these, and left no room for malloc and free themselves (V8 stops at 920 bytes a function). A replay took 30 % longer.
    */
+  private slow(call: Call.Malloc, size: number): number
+  private slow(call: Call.Free, address: Address): number
+  private slow(call: Call.Calloc, count: number, size: number): number
+  private slow(call: Call.Realloc, address: Address, size: number): number
+  private slow(call: Call.AlignedAlloc, alignment: number, size: number): number
   private slow(call: Call, first: number, second = 0): number {
+    let granule: number
     switch (call) {
       case Call.Malloc: {
-        checkCount('size', first)
+        const size = checkCount('size', first)
         this.#host.checkOpen()
-        const granule =
-          first <= Small.MostBytes
-            ? this.#tiers.allocateSmall(this.#classBySize[(first + (Granule.Bytes - 1)) >>> Granule.Shift]!)
-            : this.#tiers.allocateLarge(first, undefined)
-        return granule === 0 ? this.refused(call, first, second, first) : granule * Granule.Bytes
+        do
+          granule =
+            size <= Small.MostBytes
+              ? this.#tiers.allocateSmall(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
+              : this.#tiers.allocateLarge(size, undefined)
+        while (granule === 0 && this.makeRoom(size))
+        return granule * Granule.Bytes
       }
       case Call.Free: {
-        if (typeof first === 'number' && first > Address32.Most && first < this.#endAddress) {
-          const granule = (first / Granule.Bytes) | 0 // above 2 GiB, a small integer again
-          if (granule * Granule.Bytes === first && this.#cache.push(granule)) return 0
+        const address = first
+        if (typeof address === 'number' && address > Address32.Most && address < this.#endAddress) {
+          granule = (address / Granule.Bytes) | 0 // above 2 GiB, a small integer again
+          if (granule * Granule.Bytes === address && this.#cache.push(granule)) return 0
         }
-        if (!this.#tiers.free(this.#host.ownGranule(first))) throw wrongAddress(this.#tiers, first)
+        if (!this.#tiers.free(this.#host.ownGranule(address))) throw wrongAddress(this.#tiers, address)
         return 0
       }
       case Call.Calloc: {
-        const bytes = checkCount('count', first) * checkCount('size', second)
+        const size = checkCount('count', first) * checkCount('size', second)
         this.#host.checkOpen()
-        if (bytes <= Small.MostBytes) {
-          const address = this.malloc(bytes)
-          this.#bytes.zero(address, bytes)
+        if (size <= Small.MostBytes) {
+          const address = this.malloc(size)
+          this.#bytes.zero(address, size)
           return address
         }
-        const granule = this.#tiers.allocateLarge(bytes, this.#bytes)
-        return granule === 0 ? this.refused(call, first, second, bytes) : granule * Granule.Bytes
+        do granule = this.#tiers.allocateLarge(size, this.#bytes)
+        while (granule === 0 && this.makeRoom(size))
+        return granule * Granule.Bytes
       }
       case Call.Realloc: {
         if (first === 0) return this.malloc(second)
-        checkCount('address', first)
-        checkCount('size', second)
-        // Watched until it is sure that the block is another one: where there is no memory for it, all stays as it was.
-        const granule = this.#host.unpooledGranule(first)
-        if (this.#tiers.resize(granule, second)) {
-          this.#buffers.release(granule)
-          return first
+        const address = checkCount('address', first)
+        const size = checkCount('size', second)
+        // Watched until it is sure that the block is another one: if there is no memory for it, all stays as it was.
+        granule = this.#host.unpooledGranule(address)
+        if (this.#tiers.resize(granule, size)) {
+          this.#buffers.unwatch(granule)
+          return address
         }
-        const moved = this.malloc(second)
-        this.#bytes.copy(moved, first, Math.min(second, this.#tiers.usableBytes(granule)))
-        this.free(first)
+        const moved = this.malloc(size)
+        this.#bytes.copy(moved, address, Math.min(size, this.#tiers.usableBytes(granule)))
+        this.free(address)
         return moved
       }
       case Call.AlignedAlloc: {
-        checkAlignment(first)
-        checkCount('size', second)
+        const alignment = checkAlignment(first)
+        const size = checkCount('size', second)
         this.#host.checkOpen()
-        if (first <= Granule.Bytes) return this.malloc(second)
-        checkSupported(first, this.#mapper.maxAlignment, second)
-        const granule = this.#tiers.allocateAligned(first, second)
-        return granule === 0 ? this.refused(call, first, second, second) : granule * Granule.Bytes
+        if (alignment <= Granule.Bytes) return this.malloc(size)
+        checkSupported(alignment, this.#mapper.maxAlignment, size)
+        do granule = this.#tiers.allocateAligned(alignment, size)
+        while (granule === 0 && this.makeRoom(size))
+        return granule * Granule.Bytes
       }
     }
   }
 
-  /** There was no memory for `bytes`: once more, if there is any of arenas whose threads have died. */
-  private refused(call: Call, first: number, second: number, bytes: number, errno = this.#tiers.lastErrno): number {
-    if (this.#arenas.sweep() > 0) return this.slow(call, first, second)
-    throw outOfMemory(bytes, errno)
+  /** There was no memory for `bytes`: frees what there is of arenas whose threads have died. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  private makeRoom(bytes: number): true {
+    const errno = this.#tiers.lastErrno
+    if (this.#arenas.clearUp() === 0) throw outOfMemory(bytes, errno)
+    return true
   }
 
   /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */

@@ -9,7 +9,7 @@ import { Locks } from '../threads/locks.ts'
 const enum Word {
   Lock = 0,
   /** The count of deaths up to which arenas of the dead were ended; another where something was left undone. */
-  SweptDeaths = 32,
+  ClearedDeaths = 32,
   /** The highest slot that was ever in use. */
   Used = 33,
   /** The slot that was given up last, 0 for none; the others follow by `Next`. */
@@ -72,7 +72,7 @@ export interface LocalArena extends ArenaPlace {
  *
  * Everything but a look at a generation is done under one lock. A thread may be struck (docs/protocol.md) at function entries, loops
  * and Atomics: so what belongs together is stored by statements with none of these between them, and nothing is ever half done but the end
- * of an arena, which says `Ending`, and a chunk on its way from the heap or to it, which has a word. That is finished by whoever takes the lock over, or sweeps.
+ * of an arena, which says `Ending`, and a chunk on its way from the heap or to it, which has a word. That is finished by whoever takes the lock over, or clears up.
  */
 export class ArenaRegistry {
   readonly words: Int32Array
@@ -88,12 +88,12 @@ export class ArenaRegistry {
     this.words = tiers.arenaWords
     const { slots, tag } = tiers.member.thread()
     this.tag = tag
-    this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.finishAll(), check: () => {} })
+    this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.mendAll(), check: () => {} })
   }
 
   /** Opens an arena. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where there are too many; `ERR_HEAP_STALE_HANDLE` */
   open(endsWithThread: boolean, parent: ArenaPlace | undefined): ArenaPlace | undefined {
-    this.sweep()
+    this.clearUp()
     const { words } = this
     const owner = endsWithThread ? this.tag : 0
     return this.locked(() => {
@@ -138,7 +138,7 @@ export class ArenaRegistry {
   /** One more chunk for an arena: the granule of a span of at least `bytes`; 0 where there is no memory, -1 where the arena has ended. */
   addChunk(place: ArenaPlace, bytes: number): number {
     const granule = this.tryChunk(place, bytes)
-    return granule === 0 && this.sweep() + this.tiers.emptyQuarantine() > 0 ? this.tryChunk(place, bytes) : granule
+    return granule === 0 && this.clearUp() + this.tiers.emptyQuarantine() > 0 ? this.tryChunk(place, bytes) : granule
   }
 
   private tryChunk(place: ArenaPlace, bytes: number): number {
@@ -186,8 +186,8 @@ export class ArenaRegistry {
   }
 
   /** Before statistics are taken: what is to end has ended, and is nobody's. */
-  settle(): void {
-    this.sweep()
+  clearUpAndPrune(): void {
+    this.clearUp()
     this.prune()
   }
 
@@ -206,20 +206,20 @@ export class ArenaRegistry {
   }
 
   /** Ends the arenas of threads that have died, if any has since the last time. Returns how many. */
-  sweep(): number {
+  clearUp(): number {
     const { words } = this
     const { slots } = this.tiers.tables
-    if (words[Word.SweptDeaths] === slots.deaths) return 0
+    if (words[Word.ClearedDeaths] === slots.deaths) return 0
     return this.locked(() => {
       const { deaths } = slots
-      let ended = this.finishAll()
+      let ended = this.mendAll()
       for (let slot = FIRST; slot <= words[Word.Used]!; slot += Slot.Words) {
         const owner = words[slot + Slot.Owner]!
         if (words[slot + Slot.State] !== State.Open || owner === 0 || slots.isAlive(owner)) continue
         this.finish(slot)
         ended++
       }
-      words[Word.SweptDeaths] = deaths
+      words[Word.ClearedDeaths] = deaths
       return ended
     })
   }
@@ -234,7 +234,7 @@ export class ArenaRegistry {
   }
 
   /** Finishes what was begun; returns how many arenas that ended. */
-  private finishAll(): number {
+  private mendAll(): number {
     const { words } = this
     const { states } = this.tiers.tables
     const got = words[Word.Got]!
@@ -309,7 +309,7 @@ export class ArenaRegistry {
         return run()
       } catch (error) {
         // Whatever is half ended is finished at the next opportunity.
-        this.words[Word.SweptDeaths] = (this.tiers.tables.slots.deaths - 1) | 0
+        this.words[Word.ClearedDeaths] = (this.tiers.tables.slots.deaths - 1) | 0
         throw error
       }
     })

@@ -101,7 +101,7 @@ export class HeapHost {
   /** A live block that only a pool may free, from now on or, with false, not any more. */
   setPooled(address: Address, pooled: boolean): void {
     const granule = this.liveGranule(address)
-    this.buffers.release(granule)
+    this.buffers.unwatch(granule)
     this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
   }
 
@@ -139,7 +139,7 @@ export class HeapHost {
   ownGranule(address: Address): number {
     const granule = this.unpooledGranule(address)
     // A thread that is too late here would free what is another's by now.
-    if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.release(granule))
+    if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.unwatch(granule))
       throw wrongAddress(this.tiers, address)
     return granule
   }

@@ -49,7 +49,7 @@ export interface Addon {
   claim(mapping: MappingHandle, bytes: number, most: number): boolean
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
   claimSlot(mapping: MappingHandle, offset: number, count: number): number
-  releaseSlot(mapping: MappingHandle, offset: number, index: number): boolean
+  freeSlot(mapping: MappingHandle, offset: number, index: number): boolean
   keepMappingsAtExit(): void
   /** An ArrayBuffer of the bytes at an offset alone. In `tables` are the block's state, and the word that says that blocks wait to be taken. */
   isolate(

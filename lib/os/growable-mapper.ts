@@ -108,7 +108,7 @@ class GrowableMapping implements Mapping {
     return -1
   }
 
-  releaseSlot(offset: number, index: number): void {
+  freeSlot(offset: number, index: number): void {
     Atomics.and(new Int32Array(this.buffer, offset + 4), index, ~SLOT_STATE_MASK)
   }
 

@@ -120,7 +120,7 @@ export interface Mapping {
    */
   claimSlot(offset: number, count: number): number
   /** Gives a slot that this thread claimed back. */
-  releaseSlot(offset: number, index: number): void
+  freeSlot(offset: number, index: number): void
   /** Whether `buffer` is over all of this very memory: it may have come from another thread, or another attachment in this one. */
   isUnder(buffer: ArrayBufferLike): boolean
 }

@@ -135,8 +135,8 @@ class NativeMapping implements Mapping {
     return this.addon.claimSlot(this.handle, offset, count)
   }
 
-  releaseSlot(offset: number, index: number): void {
-    this.addon.releaseSlot(this.handle, offset, index)
+  freeSlot(offset: number, index: number): void {
+    this.addon.freeSlot(this.handle, offset, index)
   }
 
   isUnder(buffer: ArrayBufferLike): boolean {

@@ -204,8 +204,8 @@ class SimulatedMapping implements Mapping {
     return this.inner.claimSlot(offset, count)
   }
 
-  releaseSlot(offset: number, index: number): void {
-    this.inner.releaseSlot(offset, index)
+  freeSlot(offset: number, index: number): void {
+    this.inner.freeSlot(offset, index)
   }
 
   isUnder(buffer: ArrayBufferLike): boolean {

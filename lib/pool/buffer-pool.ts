@@ -447,7 +447,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     const isFilled = !isSurplus && (this.#settings.shape.zero === 2 || this.#host.debug !== undefined)
     // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
     if (!(isSurplus || isFilled ? blocks.take(slot, word) : slots.change(slot, word, Slot.Free))) return false
-    if (isFilled) blocks.clear(slot)
+    if (isFilled) blocks.renew(slot)
     if (isSurplus) {
       blocks.drop(slot)
       publish('trim', isWanted ? 'more would be idle than idleBytes allows' : 'the pool was closed', this)
@@ -466,7 +466,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     let changed: boolean
     if (slots.isShared) {
       changed = this.#blocks.take(slot, word)
-      if (changed) this.#blocks.clear(slot)
+      if (changed) this.#blocks.renew(slot)
     } else changed = slots.change(slot, word, Slot.Empty)
     if (slots.isShared) Waiters.wake(this.#words)
     this.finish()

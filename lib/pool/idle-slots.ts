@@ -65,7 +65,7 @@ export class IdleSlots {
   trim(most: number, keep: number): number {
     const { blocks, stack } = this
     const { slots } = blocks
-    blocks.settle()
+    blocks.mendOwn()
     const wanted = Math.min(most, slots.count((word) => word !== Slot.Empty) - keep)
     let gone = 0
     const isDropped = (slot: number) => {

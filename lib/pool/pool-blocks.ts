@@ -42,7 +42,7 @@ export class PoolBlocks {
 
   /** A slot with a new block, acquired; -1 if no slot is empty. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   make(): number {
-    this.settle()
+    this.mendOwn()
     this.isAtWork = true
     const { slots } = this
     const slot = slots.claimEmpty()
@@ -63,7 +63,7 @@ export class PoolBlocks {
     return slot
   }
 
-  /** Makes a slot that is in a state this thread's, to be `drop`ped or `clear`ed. False where it was in another already. */
+  /** Makes a slot that is in a state this thread's, to be `drop`ped or `renew`ed. False where it was in another already. */
   take(slot: number, word: number): boolean {
     const { slots } = this
     this.isAtWork = true
@@ -94,7 +94,7 @@ export class PoolBlocks {
   }
 
   /** Makes a slot in the state `Trimming` free: filled with zeros where the pool is one that does so, or with what debug mode fills it. */
-  clear(slot: number): void {
+  renew(slot: number): void {
     const { slots } = this
     if (slots.shape.zero === 2) this.zero(slot)
     this.retire(slot)
@@ -156,7 +156,7 @@ export class PoolBlocks {
   /** Nothing here holds the slot's view any more, and it can't be released again. */
   forgetView(slot: number): void {
     const view = this.views[slot]
-    if (view !== undefined && HeapView.keyOf(view, this.owner) > 0) HeapView.giveBack(view)
+    if (view !== undefined && HeapView.keyOf(view, this.owner) > 0) HeapView.revoke(view)
     this.views[slot] = undefined
   }
 
@@ -224,7 +224,7 @@ export class PoolBlocks {
   }
 
   /** Gives the blocks back of slots that this thread was at work on when it was struck. */
-  settle(): void {
+  mendOwn(): void {
     if (!this.isAtWork) return
     const { slots } = this
     for (let slot = 0; slot < slots.used; slot++) {
@@ -260,7 +260,7 @@ export class PoolBlocks {
   /** The last thread of a shared pool frees what is idle, or was passed and nobody can adopt now, and the words where nobody has a buffer any more. */
   endShared(): void {
     const { slots, host } = this
-    this.settle()
+    this.mendOwn()
     this.clearUp()
     for (let slot = 0; slot < slots.used; slot++) {
       const word = slots.state(slot)

@@ -5,7 +5,7 @@ import { isCached, isHandedOut, ObjectState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { PassSlots } from './pass-slots.ts'
 import type { SizeClassTable } from './size-class.ts'
-import { Cache } from './slot-area.ts'
+import { AreaWord } from './slot-area.ts'
 import { Location, Span, SpanEntry, slotOf } from './span.ts'
 import { MOST_EXACT_PAGES, SpanLists } from './span-lists.ts'
 import type { Tables } from './tables.ts'
@@ -280,7 +280,7 @@ class HeapWalk {
     if (owner < 0) return
     tally.owned += counted
     this.check(
-      tables.slotArea(owner)[Cache.OwnSpan + sizeClass] === page && counted > 0,
+      tables.slotArea(owner)[AreaWord.OwnSpan + sizeClass] === page && counted > 0,
       `the span at page ${page} is slot ${owner}'s own, which has another, or it is full`
     )
   }

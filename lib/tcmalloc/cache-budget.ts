@@ -1,7 +1,7 @@
 import type { Locks } from '../threads/locks.ts'
 import { SlotState } from '../threads/thread-slots.ts'
 import { Control, HeapWord, Lock } from './control.ts'
-import { Cache } from './slot-area.ts'
+import { AreaWord } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 
 /** What a cache takes of the common budget, or of another cache's, at a time (gperftools' kStealAmount). */
@@ -53,7 +53,7 @@ export class CacheBudget {
     if (control[TOTAL] === 0) return // nothing is cached: it isn't worth a lock
     // What the caller is at is done already: without more room it goes on as before.
     if (!this.locks.tryAcquire(Lock.Budget)) return
-    const most = control[TOTAL]! - area[Cache.BudgetBytes]! // as long as others let it
+    const most = control[TOTAL]! - area[AreaWord.BudgetBytes]! // as long as others let it
     if (missing <= most) {
       const wanted = Math.min(most, Math.max(missing, STEP_BYTES))
       if (control[UNCLAIMED]! < missing) this.steal(area, wanted)
@@ -65,7 +65,7 @@ export class CacheBudget {
   /** Gives all that a slot has claimed back. */
   giveBack(area: Int32Array): void {
     this.locks.acquire(Lock.Budget)
-    this.move(area, -area[Cache.BudgetBytes]!)
+    this.move(area, -area[AreaWord.BudgetBytes]!)
     this.locks.release(Lock.Budget)
   }
 
@@ -74,14 +74,14 @@ export class CacheBudget {
     const { control, tables } = this
     let claimed = 0
     for (let slot = 0; slot < tables.slots.count; slot++) {
-      if (tables.slots.state(slot) !== SlotState.Free) claimed += tables.slotArea(slot)[Cache.BudgetBytes]!
+      if (tables.slots.state(slot) !== SlotState.Free) claimed += tables.slotArea(slot)[AreaWord.BudgetBytes]!
     }
     control[UNCLAIMED] = control[TOTAL]! - claimed
   }
 
   private move(area: Int32Array, bytes: number): void {
     this.control[UNCLAIMED]! -= bytes
-    area[Cache.BudgetBytes]! += bytes
+    area[AreaWord.BudgetBytes]! += bytes
   }
 
   /** Makes up to `wanted` bytes unclaimed that others have claimed. */
@@ -96,7 +96,7 @@ export class CacheBudget {
       const victim = tables.slotArea(slot)
       if (victim.byteOffset === area.byteOffset) continue
       looked++
-      const spare = victim[Cache.BudgetBytes]! - LEAST_BYTES
+      const spare = victim[AreaWord.BudgetBytes]! - LEAST_BYTES
       if (spare > 0) this.move(victim, -Math.min(spare, STEP_BYTES))
       if (control[UNCLAIMED]! >= wanted) return
     }

@@ -3,7 +3,7 @@ import { Control, HeapWord } from './control.ts'
 import { fillStates, isCached, ObjectState, slotOfState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
-import { Cache } from './slot-area.ts'
+import { AreaWord } from './slot-area.ts'
 import { Location, locationOf, Span, SpanEntry } from './span.ts'
 import type { Tables } from './tables.ts'
 
@@ -66,15 +66,15 @@ export class CentralCache {
   fetch(sizeClass: number, want: number, area: Int32Array, at: number, state: number): number {
     const owner = ownedBy(slotOfState(state))
     let next = at + want
-    let span = area[Cache.OwnSpan + sizeClass]!
+    let span = area[AreaWord.OwnSpan + sizeClass]!
     if (!this.isOwn(span, sizeClass, owner)) {
-      span = this.fullest(sizeClass) || this.carve(sizeClass) || this.ownOfOthers(sizeClass)
+      span = this.takeFullest(sizeClass) || this.carve(sizeClass) || this.ownOfOthers(sizeClass)
     }
     while (span !== 0) {
       if (this.classes.stride[sizeClass]! <= OWNED_STRIDE) this.own(span, sizeClass, area, owner)
       next = this.take(span, sizeClass, area, at, next, state)
       if (next === at) break
-      span = this.fullest(sizeClass)
+      span = this.takeFullest(sizeClass)
     }
     const got = at + want - next
     if (got < want) area.copyWithin(at, next, at + want)
@@ -108,9 +108,9 @@ export class CentralCache {
 
   /** Lets the others have what is free in a slot's own span of a class. `state` is the slot's. */
   disown(sizeClass: number, area: Int32Array, state: number): void {
-    const span = area[Cache.OwnSpan + sizeClass]!
+    const span = area[AreaWord.OwnSpan + sizeClass]!
     if (this.isOwn(span, sizeClass, ownedBy(slotOfState(state)))) this.list(span, sizeClass)
-    area[Cache.OwnSpan + sizeClass] = 0
+    area[AreaWord.OwnSpan + sizeClass] = 0
   }
 
   /**
@@ -194,7 +194,7 @@ export class CentralCache {
 
   private own(span: number, sizeClass: number, area: Int32Array, owner: number): void {
     this.unlink(span, wordsOf(sizeClass))
-    area[Cache.OwnSpan + sizeClass] = span
+    area[AreaWord.OwnSpan + sizeClass] = span
     this.spans[(span << SpanEntry.Shift) + Span.Occupancy] = owner
   }
 
@@ -208,7 +208,7 @@ export class CentralCache {
     const { control, tables } = this
     if (control[wordsOf(sizeClass) + FREE_COUNT] === 0) return 0
     for (let slot = 0; slot < control[HeapWord.SlotsUsed]!; slot++) {
-      const span = tables.slotArea(slot)[Cache.OwnSpan + sizeClass]!
+      const span = tables.slotArea(slot)[AreaWord.OwnSpan + sizeClass]!
       if (!this.isOwn(span, sizeClass, ownedBy(slot))) continue
       this.list(span, sizeClass)
       return span
@@ -220,7 +220,7 @@ export class CentralCache {
    * The listed span with the fewest free objects, but at least one; 0 where all are full. A span stays in its list while objects
    * are taken from it and freed into it; the first that doesn't belong to its list any more moves now, once for many of them.
    */
-  private fullest(sizeClass: number): number {
+  private takeFullest(sizeClass: number): number {
     const { control, spans } = this
     const words = wordsOf(sizeClass)
     if (control[words + FREE_COUNT] === 0) return 0

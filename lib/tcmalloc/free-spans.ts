@@ -11,7 +11,7 @@ import type { Tables } from './tables.ts'
 const RELEASED_LISTS = PageWord.NormalLists + SPAN_LISTS_WORDS
 
 /**
- * The pages of a heap as spans, and those of them that are free: found by length, carved, and made one with their neighbours. It neither
+ * The pages of a heap as spans, and those of them that are free: found by length, cut, and joined with their neighbours. It neither
  * locks nor calls the system. REQUIRES of all methods: the caller holds the page heap.
  *
  * INVARIANT: the pages from Page.First to the end are tiled by spans without a gap; no two neighbours are both normal, and
@@ -28,7 +28,7 @@ export class FreeSpans {
   private readonly spans: Int32Array
   private readonly transit: number
 
-  /** @param slot the thread slot in whose hands a span is that is carved */
+  /** @param slot the thread slot that holds what is cut, until its owner writes another location */
   constructor(tables: Tables, slot: number) {
     const { control, spans } = tables
     this.tables = tables
@@ -81,7 +81,7 @@ export class FreeSpans {
   }
 
   /** Takes `pages` of a free span, from `at` on; what is left keeps its state. */
-  carve(start: number, pages: number, at: number): number {
+  cut(start: number, pages: number, at: number): number {
     const { spans } = this
     const entry = start << SpanEntry.Shift
     const location = spans[entry + Span.Location]!

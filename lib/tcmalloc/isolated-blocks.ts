@@ -2,7 +2,7 @@ import { Granule } from '../memory/page.ts'
 import type { Isolation, Mapping } from '../os/mapper.ts'
 import { HeapWord } from './control.ts'
 import { ObjectState } from './object-state.ts'
-import { Cache } from './slot-area.ts'
+import { AreaWord } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
 
@@ -22,7 +22,7 @@ export const enum NoBlock {
  *
  * V8 lets go of a block in any thread. The shim then puts it on a list, and sets the word `HeapWord.Collected`; whoever comes by on a slow path
  * takes blocks from there and frees them, one after the other. The block that a thread has taken is noted in its slot's area
- * (`Cache.Taken`) and has the state `Collected`, by the native call that takes it. If the thread is ended before the block is free, the one
+ * (`AreaWord.Taken`) and has the state `Collected`, by the native call that takes it. If the thread is ended before the block is free, the one
  * that clears up behind it frees it; the state tells whether that is still to do, and the lock of its class (or the page heap's) that
  * only one does it.
  */
@@ -37,7 +37,7 @@ export class IsolatedBlocks {
     this.isolation = isolation
     this.tables = tables
     this.cache = cache
-    this.note = area.byteOffset + Cache.Taken * 4
+    this.note = area.byteOffset + AreaWord.Taken * 4
   }
 
   /** Those of a heap whose memory can be isolated. */

@@ -6,7 +6,7 @@ import { SlotState, type ThreadSlots } from '../threads/thread-slots.ts'
 import { HeapWord, Lock } from './control.ts'
 import type { IsolatedBlocks } from './isolated-blocks.ts'
 import { Repair, type RepairedTiers } from './repair.ts'
-import { Cache, isOpen } from './slot-area.ts'
+import { AreaWord, isOpen } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
 
@@ -73,10 +73,10 @@ export class Membership {
   private undo(): void {
     const { budget, cache } = this.tiers
     halfOpen = undefined
-    this.repair.recover()
-    if (this.area[Cache.BudgetBytes] !== 0) budget.giveBack(this.area)
+    this.repair.mendOwn()
+    if (this.area[AreaWord.BudgetBytes] !== 0) budget.giveBack(this.area)
     cache.close()
-    this.tables.releaseSlot(this.slot)
+    this.tables.freeSlot(this.slot)
   }
 
   /** The thread slot, and the tag of its owner. */
@@ -95,16 +95,16 @@ export class Membership {
     const { control, slots } = this.tables
     repair.check()
     probeStack()
-    if (area[Cache.Busy] !== 0) repair.recover()
-    area[Cache.Busy] = 1
-    if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clear()
+    if (area[AreaWord.Busy] !== 0) repair.mendOwn()
+    area[AreaWord.Busy] = 1
+    if (slots.deaths !== control[HeapWord.ClearedDeaths]) repair.clearUp()
     if (control[HeapWord.Collected] !== 0) this.tiers.isolated?.free(all)
   }
 
   /** Ends a slow path. */
   leave(): void {
     this.tiers.pageHeap.releaseDue()
-    this.area[Cache.Busy] = 0
+    this.area[AreaWord.Busy] = 0
   }
 
   /** Runs `work`, which takes no lock of the tiers, while no other thread runs such work. */
@@ -148,14 +148,14 @@ export class Membership {
   close(): boolean {
     const { tables, locks, area } = this
     const { cache, budget, mapping, pageHeap } = this.tiers
-    if (!cache.open) area[Cache.Busy] = 1 // struck in an earlier close
+    if (!cache.open) area[AreaWord.Busy] = 1 // struck in an earlier close
     this.enter(true)
     cache.flush()
     budget.giveBack(area)
     locks.acquire(Lock.Clearing)
     // From here on the slot counts as closed to others that close; what it has handed out stays.
     cache.close()
-    area[Cache.Busy] = 1
+    area[AreaWord.Busy] = 1
     const last = this.openSlots().length === 0
     if (last) {
       tables.control[HeapWord.Magic] = 0
@@ -164,7 +164,7 @@ export class Membership {
     }
     // The lock first: it would look abandoned once the slot is free.
     locks.release(Lock.Clearing)
-    tables.releaseSlot(this.slot)
+    tables.freeSlot(this.slot)
     if (last) tables.close()
     return last
   }

@@ -106,7 +106,7 @@ export class PageHeap {
       supply.releaseAll()
       found = supply.claim(needed) ? free.fit(needed, alignment) : 0
     }
-    return found === 0 ? 0 : free.carve(found, needed, ceilTo(found, alignment))
+    return found === 0 ? 0 : free.cut(found, needed, ceilTo(found, alignment))
   }
 
   /** Refuses more than any heap can have: no span, and no fault of the system's. */
@@ -175,7 +175,7 @@ export class PageHeap {
     while (taken < missing) {
       const next = start + length + taken
       const part = Math.min(spans[(next << SpanEntry.Shift) + Span.Length]!, missing - taken)
-      this.free.carve(next, part, next)
+      this.free.cut(next, part, next)
       taken += part
     }
     this.free.setSpan(start, needed, spans[entry + Span.Location]!)

@@ -6,7 +6,7 @@ import { HeapWord } from './control.ts'
 import type { Membership } from './membership.ts'
 import { ObjectState } from './object-state.ts'
 import { PassSlot, PassState, PassWord } from './pass-slot.ts'
-import { Cache } from './slot-area.ts'
+import { AreaWord } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 
 /** So many slots are looked at for a free one before one is taken that was never used: under a microsecond. */
@@ -93,7 +93,7 @@ export class PassSlots {
     words[at + PassWord.WasWatched] = state === ObjectState.Watched ? 1 : 0
     states[granule] = ObjectState.Passed
     words[at + PassWord.State] = passed
-    area[Cache.HandedOut]! -= granules
+    area[AreaWord.HandedOut]! -= granules
     this.slot = -1
     return true
   }
@@ -131,7 +131,7 @@ export class PassSlots {
     // A free that raced with the pass was faster: the block is somebody else's.
     if (states[granule] !== ObjectState.Passed) return false
     states[granule] = ObjectState.Live
-    area[Cache.HandedOut]! += granules
+    area[AreaWord.HandedOut]! += granules
     return true
   }
 

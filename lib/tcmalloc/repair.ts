@@ -6,7 +6,7 @@ import type { CentralCache } from './central-cache.ts'
 import { Control, HeapWord, Lock } from './control.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
-import { Cache, isOpen } from './slot-area.ts'
+import { AreaWord, isOpen } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
@@ -65,8 +65,8 @@ export class Repair implements Mender {
   }
 
   /** This thread was struck on a slow path, and lives: what it holds is repaired and let go of. */
-  recover(): void {
-    this.settle(this.tag, this.slot)
+  mendOwn(): void {
+    this.mendAll(this.tag, this.slot)
     this.tiers.cacheOf(this.slot).freeTaken()
   }
 
@@ -74,12 +74,12 @@ export class Repair implements Mender {
    * Looks for dead threads, gives back what their caches hold, and frees their slots. In time proportional to that, unless a
    * thread died on a slow path.
    */
-  clear(): void {
+  clearUp(): void {
     const { control, slots } = this.tables
     this.locks.acquire(Lock.Clearing)
     const { deaths } = slots
     for (let slot = 0; slot < slots.count; slot++) {
-      if (slots.state(slot) === SlotState.Dead) this.clearSlot(slot)
+      if (slots.state(slot) === SlotState.Dead) this.clearUpSlot(slot)
     }
     control[HeapWord.ClearedDeaths] = deaths
     this.locks.release(Lock.Clearing)
@@ -91,7 +91,7 @@ export class Repair implements Mender {
     const used: string[] = []
     for (let slot = 0; slot < slots.count; slot++) {
       if (slots.state(slot) !== SlotState.Free)
-        used.push(`${slot}:${slots.word(slot)}${this.tables.slotArea(slot)[Cache.Busy] === 1 ? ' busy' : ''}`)
+        used.push(`${slot}:${slots.word(slot)}${this.tables.slotArea(slot)[AreaWord.Busy] === 1 ? ' busy' : ''}`)
     }
     const held: string[] = []
     for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
@@ -105,11 +105,11 @@ export class Repair implements Mender {
     ].join('; ')
   }
 
-  private clearSlot(slot: number): void {
+  private clearUpSlot(slot: number): void {
     const { tables } = this
     const { slots, control } = tables
     const area = tables.slotArea(slot)
-    if (area[Cache.Busy] !== 0) this.settle(slots.tag(slot), slot)
+    if (area[AreaWord.Busy] !== 0) this.mendAll(slots.tag(slot), slot)
     // A thread may die before its area has grown: there is nothing in it then, and it must not be written.
     if (isOpen(area)) {
       const cache = this.tiers.cacheOf(slot)
@@ -117,10 +117,10 @@ export class Repair implements Mender {
       cache.flush()
       const handedOut = cache.handedOut()
       control[HeapWord.DeadGranules]! += handedOut
-      area[Cache.HandedOut] = 0 // counted once, even if this thread is struck now and another begins again
+      area[AreaWord.HandedOut] = 0 // counted once, even if this thread is struck now and another begins again
       this.tiers.budget.giveBack(area)
       cache.close()
-    } else if (area[Cache.BudgetBytes] !== 0) this.tiers.budget.giveBack(area)
+    } else if (area[AreaWord.BudgetBytes] !== 0) this.tiers.budget.giveBack(area)
     tables.releaseArea(slot)
     slots.free(slot)
   }
@@ -129,7 +129,7 @@ export class Repair implements Mender {
    * Mends whatever a struck thread holds. What it was at work on without a lock is pages in transit. A lock that is dirty
    * may have been the thread's, and another's by now who mends it, and looks for dead slots: this one is to stay one till then.
    */
-  private settle(tag: number, slot: number): void {
+  private mendAll(tag: number, slot: number): void {
     for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
       if (lock === Lock.Clearing && slot !== this.slot) continue // this thread holds it
       if (this.locks.owner(lock) !== tag && !this.locks.isDirty(lock)) continue

@@ -5,7 +5,7 @@ import { StackLayout } from './stack-layout.ts'
 const MOST_BATCHES = 64
 const MOST_STACK_BYTES = 4 * 2 ** 20
 /** The words of a slot's area. Its owner writes them; others read them, and write only what is said so. */
-export const enum Cache {
+export const enum AreaWord {
   // Per class, of which there are 127 at most: from word 0 on the index of the top entry, and from these on:
   Limit = 128, // the index that the top may not pass
   LowWater = 256, // the length at the last scavenge; Missed if the stack was found empty since
@@ -35,10 +35,10 @@ export const enum Cache {
 
 /** Where the stacks are in a slot's area. */
 export function threadCacheLayout(classes: SizeClassTable): StackLayout {
-  return new StackLayout(classes, Cache.Stacks, MOST_BATCHES, MOST_STACK_BYTES)
+  return new StackLayout(classes, AreaWord.Stacks, MOST_BATCHES, MOST_STACK_BYTES)
 }
 
 /** Whether a slot's area holds a cache: one that was readied, and not closed since. */
 export function isOpen(area: Int32Array): boolean {
-  return area[Cache.Limit]! < 0
+  return area[AreaWord.Limit]! < 0
 }

@@ -1,7 +1,7 @@
 import { Page } from '../memory/page.ts'
 import { ObjectState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
-import { Cache } from './slot-area.ts'
+import { AreaWord } from './slot-area.ts'
 import { Location, Span, SpanEntry } from './span.ts'
 import type { Tables } from './tables.ts'
 
@@ -54,7 +54,7 @@ export class SpanCache {
   take(pages: number): number {
     const { area } = this
     // From the last place on: it is likely to have been freed last, and to be in the processor's cache.
-    for (let at = Kept.End - 1; at >= Cache.Spans; at--) {
+    for (let at = Kept.End - 1; at >= AreaWord.Spans; at--) {
       const start = area[at]!
       if (start === 0 || this.lengthOf(start) !== pages || !this.keeps(start)) continue
       this.states[start << Page.GranuleShift] = ObjectState.Live
@@ -75,9 +75,9 @@ export class SpanCache {
     if (spans[(start << SpanEntry.Shift) + Span.Location] !== Location.Large) return false
     const pages = this.lengthOf(start)
     if (pages > Kept.MostPages) return false
-    let room = (area[Cache.SpanRoom]! - pages * Page.Bytes) | 0
+    let room = (area[AreaWord.SpanRoom]! - pages * Page.Bytes) | 0
     let place = 0
-    for (let at = Cache.Spans; at < Kept.End; at++) {
+    for (let at = AreaWord.Spans; at < Kept.End; at++) {
       const kept = area[at]!
       if (kept !== 0) {
         if (this.keeps(kept)) {
@@ -104,10 +104,10 @@ export class SpanCache {
     const { area } = this
     const pages = this.lengthOf(start)
     if (pages > Kept.MostPages) return false
-    for (let i = 0; i < Kept.Most; i++) if (area[Cache.Lengths + i] === pages) return true
-    const next = area[Cache.NextLength]!
-    area[Cache.NextLength] = (next + 1) % Kept.Most
-    area[Cache.Lengths + next] = pages
+    for (let i = 0; i < Kept.Most; i++) if (area[AreaWord.Lengths + i] === pages) return true
+    const next = area[AreaWord.NextLength]!
+    area[AreaWord.NextLength] = (next + 1) % Kept.Most
+    area[AreaWord.Lengths + next] = pages
     return false
   }
 
@@ -118,30 +118,30 @@ export class SpanCache {
   makePlace(start: number): number {
     const { area } = this
     if (this.entries().length === Kept.Most) {
-      const next = area[Cache.NextSpan]!
-      area[Cache.NextSpan] = (next + 1) % Kept.Most
-      this.giveBack(Cache.Spans + next)
+      const next = area[AreaWord.NextSpan]!
+      area[AreaWord.NextSpan] = (next + 1) % Kept.Most
+      this.giveBack(AreaWord.Spans + next)
     }
-    return Math.max(0, this.bytes() + this.lengthOf(start) * Page.Bytes - area[Cache.SpanRoom]!)
+    return Math.max(0, this.bytes() + this.lengthOf(start) * Page.Bytes - area[AreaWord.SpanRoom]!)
   }
 
   /** Gives every span back to the page heap; the room stays. REQUIRES: no lock is held but Clearing */
   flush(): void {
-    for (let at = Cache.Spans; at < Kept.End; at++) this.giveBack(at)
+    for (let at = AreaWord.Spans; at < Kept.End; at++) this.giveBack(at)
   }
 
   /** Gives the span back that starts at a page. False where none is kept that does. REQUIRES: no lock is held */
   giveBackAt(start: number): boolean {
-    const place = this.area.subarray(Cache.Spans, Kept.End).indexOf(start)
+    const place = this.area.subarray(AreaWord.Spans, Kept.End).indexOf(start)
     if (place < 0 || !this.keeps(start)) return false
-    this.giveBack(Cache.Spans + place)
+    this.giveBack(AreaWord.Spans + place)
     return true
   }
 
   /** Bytes of the spans that are kept. Others may ask too, while none moves in the page heap. */
   bytes(): number {
     let pages = 0
-    for (let at = Cache.Spans; at < Kept.End; at++) {
+    for (let at = AreaWord.Spans; at < Kept.End; at++) {
       const start = this.area[at]!
       if (start !== 0 && this.keeps(start)) pages += this.lengthOf(start)
     }
@@ -150,7 +150,7 @@ export class SpanCache {
 
   /** The first pages of the spans that are kept. */
   entries(): number[] {
-    return [...this.area.subarray(Cache.Spans, Kept.End)].filter((start) => start !== 0 && this.keeps(start))
+    return [...this.area.subarray(AreaWord.Spans, Kept.End)].filter((start) => start !== 0 && this.keeps(start))
   }
 
   /**
@@ -163,7 +163,7 @@ export class SpanCache {
     if (start === 0) return
     const pages = this.lengthOf(start)
     if (this.keeps(start) && this.pageHeap.freeLarge(start, this.state)) {
-      area[Cache.HandedOut]! -= pages << Page.GranuleShift
+      area[AreaWord.HandedOut]! -= pages << Page.GranuleShift
     }
     area[at] = 0
   }

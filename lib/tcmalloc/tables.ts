@@ -147,7 +147,7 @@ export class Tables {
       throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
     const errno = this.mapping.grow(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
     if (errno !== 0) {
-      this.releaseSlot(slot)
+      this.freeSlot(slot)
       throw tablesRefused(errno, this.slotBytes)
     }
     return { slot, area: this.slotArea(slot) }
@@ -164,8 +164,8 @@ export class Tables {
   }
 
   /** Gives a slot that this thread claimed back. */
-  releaseSlot(slot: number): void {
-    this.mapping.releaseSlot(this.slotWords.offset, slot)
+  freeSlot(slot: number): void {
+    this.mapping.freeSlot(this.slotWords.offset, slot)
   }
 
   /**

@@ -4,7 +4,7 @@ import type { CacheBudget } from './cache-budget.ts'
 import { Lock } from './control.ts'
 import { ObjectState, slotState } from './object-state.ts'
 import type { SizeClassTable } from './size-class.ts'
-import { Cache, isOpen } from './slot-area.ts'
+import { AreaWord, isOpen } from './slot-area.ts'
 import { SpanCache } from './span-cache.ts'
 import type { StackLayout } from './stack-layout.ts'
 import type { Tables } from './tables.ts'
@@ -73,16 +73,16 @@ export class ThreadCache {
   /** Readies a new slot's area. That the cache is open is written last. */
   initialize(): void {
     const { area } = this
-    area.fill(0, 0, Cache.Stacks)
+    area.fill(0, 0, AreaWord.Stacks)
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
       area[base] = 0
       area[sizeClass] = base
-      area[Cache.Limit + sizeClass] = base
+      area[AreaWord.Limit + sizeClass] = base
     }
     this.budget.claimFirst(area)
     // Class 0, that of large objects, has a limit that every push passes.
-    area[Cache.Limit] = -1
+    area[AreaWord.Limit] = -1
   }
 
   /** An object of a class as its granule, now live; 0 where the stack is empty, or its top entry isn't ours any more. */
@@ -102,7 +102,7 @@ export class ThreadCache {
     if (states[granule] !== ObjectState.Live) return false
     const sizeClass = this.pageClass[granule >>> Page.GranuleShift]!
     const top = (area[sizeClass]! + 1) | 0
-    if (top > area[Cache.Limit + sizeClass]!) return false
+    if (top > area[AreaWord.Limit + sizeClass]!) return false
     area[top] = granule
     area[sizeClass] = top
     states[granule] = this.state
@@ -124,15 +124,15 @@ export class ThreadCache {
     }
     if (area[sizeClass] === base) {
       const batch = this.classes.batch[sizeClass]!
-      const limit = area[Cache.Limit + sizeClass]! - base
+      const limit = area[AreaWord.Limit + sizeClass]! - base
       const want = Math.max(1, Math.min(limit, Math.max(batch, limit >> TRIP_SHIFT)))
       this.locks.acquire(Lock.FirstClass + sizeClass)
       const got = this.transfer.fetch(sizeClass, want, area, base + 1, this.state)
       area[sizeClass] = base + got
-      area[Cache.HandedOut]! += got * this.classes.stride[sizeClass]!
+      area[AreaWord.HandedOut]! += got * this.classes.stride[sizeClass]!
       this.locks.release(Lock.FirstClass + sizeClass)
       if (got === 0) return 0
-      area[Cache.LowWater + sizeClass] = Cache.Missed
+      area[AreaWord.LowWater + sizeClass] = AreaWord.Missed
       // Taken first: in want of room, stacks may be emptied, this one too.
       const granule = this.pop(sizeClass)
       this.raiseLimit(sizeClass, limit < batch ? 1 : batch)
@@ -149,7 +149,7 @@ export class ThreadCache {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     const batch = this.classes.batch[sizeClass]!
-    const limit = area[Cache.Limit + sizeClass]! - base
+    const limit = area[AreaWord.Limit + sizeClass]! - base
     if (limit === 0) {
       this.raiseLimit(sizeClass, 1)
     } else {
@@ -157,8 +157,8 @@ export class ThreadCache {
       this.giveBack(sizeClass, Math.min(length, Math.max(batch, limit >> TRIP_SHIFT)))
       if (limit < batch) {
         this.raiseLimit(sizeClass, 1)
-      } else if (limit > batch && ++area[Cache.Overages + sizeClass]! > MOST_OVERAGES) {
-        area[Cache.Overages + sizeClass] = 0
+      } else if (limit > batch && ++area[AreaWord.Overages + sizeClass]! > MOST_OVERAGES) {
+        area[AreaWord.Overages + sizeClass] = 0
         this.lowerLimit(sizeClass, Math.max(batch, limit - batch))
       }
     }
@@ -177,9 +177,9 @@ export class ThreadCache {
     // The class was looked up before: the block may have been freed since, and its pages carved anew.
     const isThere = this.states[granule] === from && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
     if (isThere) {
-      area[Cache.Surrendered] = granule
-      this.transfer.giveBack(sizeClass, area, Cache.Surrendered, 1, from)
-      area[Cache.HandedOut]! -= owned
+      area[AreaWord.Surrendered] = granule
+      this.transfer.giveBack(sizeClass, area, AreaWord.Surrendered, 1, from)
+      area[AreaWord.HandedOut]! -= owned
     }
     this.locks.release(Lock.FirstClass + sizeClass)
     return isThere
@@ -196,11 +196,11 @@ export class ThreadCache {
   /** Frees the isolated block that is noted in `Taken`, unless another thread has. REQUIRES: no lock is held but Clearing */
   freeTaken(): void {
     const { area } = this
-    const granule = area[Cache.Taken]!
+    const granule = area[AreaWord.Taken]!
     if (granule === 0) return
     if (this.states[granule] === ObjectState.Collected) this.transfer.scrub?.(granule)
     this.freeUnowned(granule, ObjectState.Collected)
-    area[Cache.Taken] = 0
+    area[AreaWord.Taken] = 0
   }
 
   /**
@@ -211,7 +211,7 @@ export class ThreadCache {
     if (!this.spans.isWorthKeeping(start)) return false
     const missing = this.spans.makePlace(start)
     if (missing > 0) {
-      if (this.claim(missing)) this.area[Cache.SpanRoom]! += missing
+      if (this.claim(missing)) this.area[AreaWord.SpanRoom]! += missing
       else this.spans.flush() // what there is of room may as well be this one's
     }
     return this.spans.push(start, from)
@@ -223,7 +223,7 @@ export class ThreadCache {
     this.spans.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       this.giveBack(sizeClass, this.area[sizeClass]! - this.layout.base[sizeClass]!)
-      if (this.area[Cache.OwnSpan + sizeClass] === 0) continue
+      if (this.area[AreaWord.OwnSpan + sizeClass] === 0) continue
       this.locks.acquire(Lock.FirstClass + sizeClass)
       this.transfer.central.disown(sizeClass, this.area, this.state)
       this.locks.release(Lock.FirstClass + sizeClass)
@@ -235,7 +235,7 @@ export class ThreadCache {
    * (The fields stay as they are: V8 takes them for constants as long as nobody writes them twice.)
    */
   close(): void {
-    this.area.fill(0, 0, Cache.Stacks)
+    this.area.fill(0, 0, AreaWord.Stacks)
   }
 
   /** Whether it hasn't been closed: an open one's limit for large objects is negative. */
@@ -255,18 +255,18 @@ export class ThreadCache {
   forget(sizeClass: number): void {
     const { area } = this
     const base = this.layout.base[sizeClass]!
-    area[Cache.HandedOut]! -= (area[sizeClass]! - base) * this.classes.stride[sizeClass]!
+    area[AreaWord.HandedOut]! -= (area[sizeClass]! - base) * this.classes.stride[sizeClass]!
     area[sizeClass] = base
   }
 
   /** Counts granules in that this thread was handed by another way than a stack, or out where they are negative. */
   count(granules: number): void {
-    this.area[Cache.HandedOut]! += granules
+    this.area[AreaWord.HandedOut]! += granules
   }
 
   /** Granules that this slot has handed out, less those that it took back, whoever had handed them out. */
   handedOut(): number {
-    return this.area[Cache.HandedOut]! - this.bytes() / Granule.Bytes
+    return this.area[AreaWord.HandedOut]! - this.bytes() / Granule.Bytes
   }
 
   /** Bytes on the stacks, and of kept spans. */
@@ -284,9 +284,9 @@ export class ThreadCache {
 
   /** Bytes of the slot's area that may have been touched, in pages of 4 KiB. */
   touchedBytes(): number {
-    let pages = Math.ceil((Cache.Stacks * 4) / 4096)
+    let pages = Math.ceil((AreaWord.Stacks * 4) / 4096)
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      pages += Math.ceil(((this.area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!) * 4) / 4096)
+      pages += Math.ceil(((this.area[AreaWord.Limit + sizeClass]! - this.layout.base[sizeClass]!) * 4) / 4096)
     }
     return pages * 4096
   }
@@ -299,12 +299,12 @@ export class ThreadCache {
 
   /** What the limits of all classes and the room for spans come to, beside what was claimed for them; for audits. */
   claims(): { limits: number; claimed: number; budget: number } {
-    let limits = this.area[Cache.SpanRoom]!
+    let limits = this.area[AreaWord.SpanRoom]!
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
-      const objects = this.area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!
+      const objects = this.area[AreaWord.Limit + sizeClass]! - this.layout.base[sizeClass]!
       limits += objects * this.classes.size[sizeClass]!
     }
-    return { limits, claimed: this.area[Cache.ClaimedBytes]!, budget: this.area[Cache.BudgetBytes]! }
+    return { limits, claimed: this.area[AreaWord.ClaimedBytes]!, budget: this.area[AreaWord.BudgetBytes]! }
   }
 
   private giveBack(sizeClass: number, count: number): void {
@@ -316,7 +316,7 @@ export class ThreadCache {
     const top = (area[sizeClass]! - given) | 0
     // Off the stack first: struck in between, the objects are found by their states, and no entry is left that was one.
     area[sizeClass] = top
-    area[Cache.HandedOut]! -= given * this.classes.stride[sizeClass]!
+    area[AreaWord.HandedOut]! -= given * this.classes.stride[sizeClass]!
     this.transfer.giveBack(sizeClass, area, top + 1, given, this.state)
     this.locks.release(Lock.FirstClass + sizeClass)
   }
@@ -324,18 +324,18 @@ export class ThreadCache {
   /** Lets a stack hold more objects, as far as its capacity and the budget go. */
   private raiseLimit(sizeClass: number, objects: number): void {
     const { area } = this
-    const limit = area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!
+    const limit = area[AreaWord.Limit + sizeClass]! - this.layout.base[sizeClass]!
     const raised = Math.min(objects, this.layout.capacity[sizeClass]! - limit)
     const bytes = raised * this.classes.size[sizeClass]!
-    if (this.claim(bytes)) area[Cache.Limit + sizeClass]! += raised
+    if (this.claim(bytes)) area[AreaWord.Limit + sizeClass]! += raised
   }
 
   /** Claims room of the slot's budget; the caller writes down what for at once, without another call. */
   private claim(bytes: number): boolean {
     const { area } = this
-    area[Cache.Trips]!++
-    if (area[Cache.ClaimedBytes]! + bytes > area[Cache.BudgetBytes]! && !this.findRoom(bytes)) return false
-    area[Cache.ClaimedBytes]! += bytes
+    area[AreaWord.Trips]!++
+    if (area[AreaWord.ClaimedBytes]! + bytes > area[AreaWord.BudgetBytes]! && !this.findRoom(bytes)) return false
+    area[AreaWord.ClaimedBytes]! += bytes
     return true
   }
 
@@ -343,34 +343,34 @@ export class ThreadCache {
   private dropSpans(): void {
     const { area } = this
     this.spans.flush()
-    area[Cache.ClaimedBytes]! -= area[Cache.SpanRoom]!
-    area[Cache.SpanRoom] = 0
+    area[AreaWord.ClaimedBytes]! -= area[AreaWord.SpanRoom]!
+    area[AreaWord.SpanRoom] = 0
   }
 
   /** REQUIRES: the stack holds no more than `objects`. */
   private lowerLimit(sizeClass: number, objects: number): void {
     const { area } = this
-    const limit = area[Cache.Limit + sizeClass]! - this.layout.base[sizeClass]!
-    area[Cache.ClaimedBytes]! -= (limit - objects) * this.classes.size[sizeClass]!
-    area[Cache.Limit + sizeClass]! -= limit - objects
+    const limit = area[AreaWord.Limit + sizeClass]! - this.layout.base[sizeClass]!
+    area[AreaWord.ClaimedBytes]! -= (limit - objects) * this.classes.size[sizeClass]!
+    area[AreaWord.Limit + sizeClass]! -= limit - objects
   }
 
   /** Makes room for `bytes` more: from the common budget and that of others, or from spans and stacks that lie idle. */
   private findRoom(bytes: number): boolean {
     const { area } = this
-    const wanted = area[Cache.ClaimedBytes]! + bytes
-    this.budget.raise(area, wanted - area[Cache.BudgetBytes]!)
-    if (wanted <= area[Cache.BudgetBytes]!) return true
+    const wanted = area[AreaWord.ClaimedBytes]! + bytes
+    this.budget.raise(area, wanted - area[AreaWord.BudgetBytes]!)
+    if (wanted <= area[AreaWord.BudgetBytes]!) return true
     // Others may have taken of this budget: then stacks must go until what is left of it is enough for the rest.
-    if (area[Cache.ClaimedBytes]! <= area[Cache.BudgetBytes]! && area[Cache.Trips]! < TRIPS_BETWEEN_SCAVENGES)
+    if (area[AreaWord.ClaimedBytes]! <= area[AreaWord.BudgetBytes]! && area[AreaWord.Trips]! < TRIPS_BETWEEN_SCAVENGES)
       return false
     this.scavenge()
     for (let sizeClass = this.classes.count - 1; sizeClass > 0; sizeClass--) {
-      if (area[Cache.ClaimedBytes]! <= area[Cache.BudgetBytes]!) break
+      if (area[AreaWord.ClaimedBytes]! <= area[AreaWord.BudgetBytes]!) break
       this.giveBack(sizeClass, area[sizeClass]! - this.layout.base[sizeClass]!)
       this.lowerLimit(sizeClass, 0)
     }
-    return area[Cache.ClaimedBytes]! + bytes <= area[Cache.BudgetBytes]!
+    return area[AreaWord.ClaimedBytes]! + bytes <= area[AreaWord.BudgetBytes]!
   }
 
   /**
@@ -380,19 +380,19 @@ export class ThreadCache {
    */
   private scavenge(): void {
     const { area } = this
-    area[Cache.Trips] = 0
+    area[AreaWord.Trips] = 0
     this.dropSpans()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
-      const low = Math.min(area[Cache.LowWater + sizeClass]!, area[sizeClass]! - base)
-      if (low !== Cache.Missed) {
+      const low = Math.min(area[AreaWord.LowWater + sizeClass]!, area[sizeClass]! - base)
+      if (low !== AreaWord.Missed) {
         this.giveBack(sizeClass, (low + 1) >> 1)
         const length = area[sizeClass]! - base
-        const limit = area[Cache.Limit + sizeClass]! - base
+        const limit = area[AreaWord.Limit + sizeClass]! - base
         const less = Math.max(this.classes.batch[sizeClass]!, (limit - length) >> 1)
         this.lowerLimit(sizeClass, Math.max(length, limit - less))
       }
-      area[Cache.LowWater + sizeClass] = area[sizeClass]! - base
+      area[AreaWord.LowWater + sizeClass] = area[sizeClass]! - base
     }
   }
 }

@@ -16,7 +16,7 @@ test('a view is known to its owner alone, by its key', (t) => {
 test('a view that was given back is known as that', (t) => {
   const owner = {}
   const view = HeapView.buffer(memory, 64, 10, owner, 4)
-  HeapView.giveBack(view)
+  HeapView.revoke(view)
   t.is(HeapView.keyOf(view, owner), -4)
 })
 
@@ -25,7 +25,7 @@ test('keys of a heap of 32 GiB keep their value', (t) => {
   for (const key of [1, 2 ** 27, 2 ** 30 - 1, 2 ** 30, 2 ** 31 - 1]) {
     const view = HeapView.buffer(memory, 0, 1, owner, key)
     t.is(HeapView.keyOf(view, owner), key)
-    HeapView.giveBack(view)
+    HeapView.revoke(view)
     t.is(HeapView.keyOf(view, owner), -key)
   }
 })

@@ -33,7 +33,7 @@ if (isMainThread) {
   addon.grow(handle, 0, PAGE)
   addon.release(handle, 0, PAGE)
   addon.claimSlot(handle, 0, 4)
-  addon.releaseSlot(handle, 0, 0)
+  addon.freeSlot(handle, 0, 0)
   addon.unshared(handle)
   addon.adopt(buffer)
   addon.reserve(ledger, PAGE, PAGE, false, PAGE, false)

@@ -208,7 +208,7 @@ test('the tables are laid out, and as long, as the text on architecture draws th
 test('the words of the control section, and the states, are those that the text on architecture lists', (t) => {
   const own = { isDefault: false, shared: false, debug: false }
   const tiers = TCMalloc.create(openMapper({}), { limitBytes: 2 ** 35, cacheBytes: 0, releaseRate: 0, ...own })
-  t.teardown(() => tiers.close())
+  t.teardown(() => tiers.member.close())
   const { arenaWords, quarantineWords } = tiers
   const words = [0, HeapWord.Magic, PageWord.End, Control.CentralCache, Control.Budget, Control.Peaks]
   words.push(Control.TransferLengths, Control.Locks, Control.Transfer)

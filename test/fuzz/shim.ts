@@ -96,7 +96,7 @@ const SIGNATURES: Readonly<
   grow: ['mapping', 'number', 'number'],
   release: ['mapping', 'number', 'number'],
   claimSlot: ['mapping', 'number', 'number'],
-  releaseSlot: ['mapping', 'number', 'number'],
+  freeSlot: ['mapping', 'number', 'number'],
   isolate: ['mapping', 'number', 'number', 'mapping', 'number', 'number'],
   offsetIn: ['mapping', 'buffer'],
   takeCollected: ['mapping', 'mapping', 'number'],

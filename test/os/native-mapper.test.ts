@@ -232,15 +232,15 @@ test('slots are claimed in order, given back by their owner only, and refused wh
   )
   t.deepEqual(states(), [LIVE, LIVE, LIVE])
   const claims = words[1]! >>> 2
-  mapping.releaseSlot(128, 1)
+  mapping.freeSlot(128, 1)
   t.deepEqual(states(), [LIVE, FREE, LIVE])
   t.is(mapping.claimSlot(128, 3), 1)
   t.is(words[1]! >>> 2, claims + 1, 'a new owner can be told from an earlier one')
-  mapping.releaseSlot(128, 0)
+  mapping.freeSlot(128, 0)
   words[0] = LIVE // as if another thread had claimed it
-  mapping.releaseSlot(128, 0)
+  mapping.freeSlot(128, 0)
   t.deepEqual(states(), [LIVE, LIVE, LIVE])
-  for (const index of [1, 2]) mapping.releaseSlot(128, index)
+  for (const index of [1, 2]) mapping.freeSlot(128, index)
   t.deepEqual(states(), [LIVE, FREE, FREE])
 })
 

@@ -112,8 +112,8 @@ class WatchedMapping implements Mapping {
     return this.inner.claimSlot(offset, count)
   }
 
-  releaseSlot(offset: number, index: number): void {
-    this.inner.releaseSlot(offset, index)
+  freeSlot(offset: number, index: number): void {
+    this.inner.freeSlot(offset, index)
   }
 
   isUnder(buffer: ArrayBufferLike): boolean {

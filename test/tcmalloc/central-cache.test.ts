@@ -3,7 +3,7 @@ import { Page } from '../../lib/memory/page.ts'
 import { ownedBy } from '../../lib/tcmalloc/central-cache.ts'
 import { HeapWord } from '../../lib/tcmalloc/control.ts'
 import { ObjectState, slotState } from '../../lib/tcmalloc/object-state.ts'
-import { Cache } from '../../lib/tcmalloc/slot-area.ts'
+import { AreaWord } from '../../lib/tcmalloc/slot-area.ts'
 import { Location, Span } from '../../lib/tcmalloc/span.ts'
 import { classOf, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
@@ -16,8 +16,8 @@ const statesOf = (tiers: Tiers, granules: Iterable<number>): number[] =>
 /** Up to `want` objects, in the order in which they lie in the area: the last one is the next to be handed out. */
 function fetch(tiers: Tiers, sizeClass: number, want: number, slot = 0): number[] {
   const area = tiers.tables.slotArea(slot)
-  const got = tiers.central.fetch(sizeClass, want, area, Cache.Stacks, slotState(slot))
-  return [...area.subarray(Cache.Stacks, Cache.Stacks + got)]
+  const got = tiers.central.fetch(sizeClass, want, area, AreaWord.Stacks, slotState(slot))
+  return [...area.subarray(AreaWord.Stacks, AreaWord.Stacks + got)]
 }
 
 function giveBack(tiers: Tiers, sizeClass: number, granules: readonly number[]): void {
@@ -146,12 +146,12 @@ test('a fetch takes what is free rather than carve another span', (t) => {
 test('a fetch fills its part of the area from the start, and nothing else', (t) => {
   const tiers = openTiers()
   const sizeClass = classOf(tiers, 1024)
-  const area = tiers.tables.slotArea(0).subarray(0, Cache.Stacks + 20)
-  area.fill(-1, Cache.Stacks)
-  t.is(tiers.central.fetch(sizeClass, 12, area, Cache.Stacks + 4, SLOT), 8)
-  t.deepEqual([...area.subarray(Cache.Stacks, Cache.Stacks + 4)], [-1, -1, -1, -1])
-  t.deepEqual(statesOf(tiers, area.subarray(Cache.Stacks + 4, Cache.Stacks + 12)), Array(8).fill(SLOT))
-  t.deepEqual([...area.subarray(Cache.Stacks + 16)], [-1, -1, -1, -1])
+  const area = tiers.tables.slotArea(0).subarray(0, AreaWord.Stacks + 20)
+  area.fill(-1, AreaWord.Stacks)
+  t.is(tiers.central.fetch(sizeClass, 12, area, AreaWord.Stacks + 4, SLOT), 8)
+  t.deepEqual([...area.subarray(AreaWord.Stacks, AreaWord.Stacks + 4)], [-1, -1, -1, -1])
+  t.deepEqual(statesOf(tiers, area.subarray(AreaWord.Stacks + 4, AreaWord.Stacks + 12)), Array(8).fill(SLOT))
+  t.deepEqual([...area.subarray(AreaWord.Stacks + 16)], [-1, -1, -1, -1])
 })
 
 test('where there is no memory a fetch gives nothing', (t) => {

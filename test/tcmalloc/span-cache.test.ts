@@ -3,7 +3,7 @@ import { Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
 import { Page } from '../../lib/memory/page.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
-import { Cache } from '../../lib/tcmalloc/slot-area.ts'
+import { AreaWord } from '../../lib/tcmalloc/slot-area.ts'
 import { Location, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
 import type { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
@@ -159,7 +159,7 @@ test('an entry that is there twice is handed out once', (t) => {
   const start = allocate(tiers, 40)
   free(tiers, cache, start)
   const area = tiers.tables.slotArea(1)
-  for (let at = Cache.Spans; at < Cache.Spans + 4; at++) area[at] = start
+  for (let at = AreaWord.Spans; at < AreaWord.Spans + 4; at++) area[at] = start
   t.is(cache.spans.take(40), start)
   t.is(cache.spans.take(40), 0)
   t.true(cache.spans.push(start))
