@@ -44,11 +44,12 @@ export function buildAddon(path, headers, { options = [], env = process.env } = 
     const args = [nodeGyp, 'rebuild', '--jobs', 'max', '--loglevel', 'warn', ...options]
     const nodedir = headers && join(folder, 'node')
     if (nodedir) symlinkSync(headers, nodedir)
-    const { status } = spawnSync(process.execPath, args, {
-      cwd: folder,
-      env: nodedir ? { ...env, npm_config_nodedir: nodedir } : env,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    })
+    const nodeEnv = { ...env }
+    if (nodedir) nodeEnv.npm_config_nodedir = nodedir
+    // Yarn's Plug'n'Play takes this folder for a package that the project doesn't have.
+    if (process.versions.pnp !== undefined) delete nodeEnv.NODE_OPTIONS
+    const stdio = ['ignore', 'ignore', 'inherit']
+    const { status } = spawnSync(process.execPath, args, { cwd: folder, env: nodeEnv, stdio })
     if (status !== 0) throw new Error('node-gyp failed, as said above')
     mkdirSync(dirname(path), { recursive: true })
     // Renamed into its place: a process that has the old one open keeps it.

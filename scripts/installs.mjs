@@ -1,6 +1,7 @@
 // Installs the package as it is packed, by each package manager, and sees whether the heap is native: in a path with spaces, with and
 // without --ignore-scripts, and then with all of node_modules read-only, used by another user than the one that installed it (if this is
-// root, for whom nothing is read-only). Several minutes; the tests have the quick part of it.
+// root, for whom nothing is read-only). Where scripts are off, also without the prebuilt addons, built by the command that the warning names.
+// Several minutes; the tests have the quick part of it.
 //
 //     node scripts/installs.mjs [TARBALL]
 //
@@ -78,25 +79,32 @@ function tryInstall(manager, tarball, ignoreScripts) {
     writeFileSync(join(project, '.yarnrc.yml'), `nodeLinker: ${linker}\nenableScripts: ${!ignoreScripts}\n`)
   }
   const args = ['install', ...(ignoreScripts && linker === undefined ? ['--ignore-scripts'] : [])]
-  const installed = spawnSync(command, [...first, ...args], { cwd: project, env, encoding: 'utf8' })
-  if (installed.error) throw installed.error
-  const said = installed.stdout + installed.stderr
-  if (installed.status !== 0) return { installed: `failed: ${said.trim().split('\n').at(-1)}` }
-  const use = (options) => {
-    const run = linker === 'pnp' ? ['--require', './.pnp.cjs', '--loader', './.pnp.loader.mjs', 'main.js'] : ['main.js']
-    const quiet = { ...env, NODE_NO_WARNINGS: '1' }
-    const { stdout, stderr } = spawnSync(node, run, { cwd: project, env: quiet, encoding: 'utf8', ...options })
-    return stdout.trim() || stderr.trim().split('\n').at(-1)
-  }
-  const result = {
-    installed: /ignored build scripts|must be built|allow-?scripts/i.test(said)
-      ? 'asks for scripts'
-      : 'silent about scripts',
-    used: use({}),
+  const { status, error, stdout, stderr } = spawnSync(command, [...first, ...args], {
+    cwd: project,
+    env,
+    encoding: 'utf8',
+  })
+  if (error) throw error
+  const said = stdout + stderr
+  if (status !== 0) return { installed: `failed: ${said.trim().split('\n').at(-1)}` }
+  const flags = linker === 'pnp' ? ['--require', './.pnp.cjs', '--loader', './.pnp.loader.mjs'] : []
+  const use = (user = {}) => spawnSync(node, [...flags, 'main.js'], { cwd: project, env, encoding: 'utf8', ...user })
+  const outcomeOf = ({ stdout, stderr }) => stdout.trim() || stderr.trim().split('\n').at(-1)
+
+  const installed = /ignored build scripts|must be built|allow-?scripts/i.test(said) ? 'asks for scripts' : 'silent'
+  const used = outcomeOf(use())
+  let built = ''
+  if (ignoreScripts) {
+    execFileSync('find', [project, '-name', 'prebuilds', '-execdir', 'mv', '{}', 'away', ';', '-prune'])
+    const [, line] = /run `(.*)`$/m.exec(use().stderr) ?? []
+    // Yarn isn't in PATH.
+    const inPlace = line?.replace(/^yarn/, [command, ...first].map((word) => `"${word}"`).join(' '))
+    const ended = spawnSync('/bin/sh', ['-c', String(inPlace)], { cwd: project, env, encoding: 'utf8' })
+    built = ended.status === 0 ? outcomeOf(use()) : outcomeOf(ended)
   }
   makeReadOnly(project)
-  result.readOnly = use(process.getuid() === 0 ? { uid: NOBODY, gid: NOBODY } : {})
-  return result
+  const readOnly = outcomeOf(use(process.getuid() === 0 ? { uid: NOBODY, gid: NOBODY } : {}))
+  return { installed, used, built, readOnly }
 }
 
 function packed() {
@@ -106,14 +114,18 @@ function packed() {
 
 try {
   const tarball = process.argv[2] === undefined ? packed() : resolve(process.argv[2])
-  console.log('| manager | Node | options | its words | the heap | read-only |\n|---|---|---|---|---|---|')
+  console.log(
+    '| manager | Node | options | its words | the heap | built from source | read-only |\n|---|---|---|---|---|---|---|'
+  )
   for (const manager of MANAGERS) {
     for (const ignoreScripts of [false, true]) {
-      const { installed, used, readOnly } = tryInstall(manager, tarball, ignoreScripts)
+      const { installed, used, built, readOnly } = tryInstall(manager, tarball, ignoreScripts)
       const name = `${manager.name} ${manager.version} ${manager.linker ?? ''}`.trim()
       const options = !ignoreScripts ? '' : manager.linker ? 'enableScripts: false' : '--ignore-scripts'
-      console.log(`| ${name} | ${RELEASES[manager.major]} | ${options} | ${installed} | ${used} | ${readOnly} |`)
-      if (used !== 'native' || readOnly !== 'native') process.exitCode = 1
+      console.log(
+        `| ${name} | ${RELEASES[manager.major]} | ${options} | ${installed} | ${used} | ${built} | ${readOnly} |`
+      )
+      if (used !== 'native' || readOnly !== 'native' || (ignoreScripts && built !== 'native')) process.exitCode = 1
     }
   }
 } finally {
