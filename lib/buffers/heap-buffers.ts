@@ -47,16 +47,26 @@ export type ArrayOf<Class extends TypedArrayConstructor> = [Extract<ArrayClasses
 
 /** What a buffer is allocated with. */
 export interface BufferOptions {
-  /** True: all bytes are 0. By default they are whatever was there before, as with `Buffer.allocUnsafe`. */
+  /**
+   * True: all bytes are 0. Otherwise they are whatever was there before, as with `Buffer.allocUnsafe`.
+   * @default false
+   */
   zero?: boolean
-  /** A power of two up to 64 MiB, which the address, and the memory's real one, is a multiple of. 16 by default. */
+  /**
+   * A power of two up to 64 MiB: the address, and the memory's real one, is a multiple of it.
+   * @default 16
+   */
   alignment?: number
-  /** Whose it is, for `stats({ detail: true })` and for reports of leaks. Such a buffer is watched, which costs about a microsecond. */
+  /**
+   * Whose it is, for `stats({ detail: true })` and for reports of leaks. Such a buffer is watched, which costs about a microsecond.
+   * @default undefined
+   */
   tag?: string
   /**
    * True: an ArrayBuffer of the block alone, for `transfer`, `structuredClone` and code that isn't to see the whole heap. `freeBuffer`
    * detaches it, and every view of it has length 0 then. V8 frees it if it is collected first, with its last view, slice and operation:
    * so it is never a leak, and may be left to V8. It takes about a microsecond, and isn't watched.
+   * @default false
    */
   isolated?: boolean
 }

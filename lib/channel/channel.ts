@@ -55,7 +55,10 @@ interface Queue {
 
 /** How a {@link Channel} is made. */
 export interface ChannelOptions {
-  /** Messages that may wait to be received, 64 by default, at most 65 536. More have to wait to be sent. */
+  /**
+   * Messages that may wait to be received, at most 65 536. More have to wait to be sent.
+   * @default 64
+   */
   capacity?: number
 }
 
@@ -84,6 +87,19 @@ export interface ChannelToken {
  *
  * A thread that dies blocks nobody, at whatever moment. What it had received and not freed is in
  * `heap.stats().deadThreadsBytes`; what waits in the channel is in `passedBytes`: it belongs to nobody until it is received.
+ * @example
+ * ```ts
+ * import { Channel, Heap } from 'spanheap'
+ *
+ * using heap = new Heap()
+ * using channel = new Channel(heap, { capacity: 16 }) // channel.share() is for other threads
+ * await channel.send(heap.allocBuffer(1000).fill(7))
+ * channel.end()
+ * for await (const buffer of channel) {
+ *   console.log(buffer[0]) // 7
+ *   heap.freeBuffer(buffer)
+ * }
+ * ```
  */
 export class Channel implements Disposable {
   /** @internal */ readonly notCloneable = staysHere(

@@ -15,37 +15,51 @@ const MOST_CACHE_BYTES = 2 ** 30
 /** How a {@link Heap} is made. */
 export interface HeapOptions {
   /**
-   * The most bytes that the heap may map for objects, up to 32 GiB. By default three quarters of the machine's memory, or of the tightest limit
-   * of the process's cgroups: of that, all heaps of the process that are made without a limit have so much memory together.
+   * The most bytes that the heap may map for blocks, up to 32 GiB. All heaps of the process that are made without a limit share the default:
+   * together they never have more than that.
+   * @default three quarters of the machine's memory, or of the tightest limit of the process's cgroups
    */
   limitBytes?: number
   /**
-   * What all thread caches together may hold, in bytes; 32 MiB by default, at most 1 GiB. With 0 every call goes to the caches that all threads
-   * share: slower, but nothing is free where another can't have it.
+   * What all thread caches together may hold, in bytes, at most 1 GiB. With 0 every call goes to the caches that all threads share: slower,
+   * but nothing is free where another thread can't have it.
+   * @default 32 * 2 ** 20
    */
   cacheBytes?: number
-  /** How eagerly freed pages go back to the system by themselves: 1 by default, 10 ten times as fast, 0 never. */
+  /**
+   * How eagerly freed pages go back to the system by themselves: 10 is ten times as fast as 1, 0 is never.
+   * @default 1
+   */
   releaseRate?: number
-  /** What is kept of system calls, beside the counts in `stats()`. */
+  /**
+   * What is kept of system calls, beside the counts in `stats()`.
+   * @default counts only
+   */
   ledger?: LedgerOptions
   /**
    * Without the addon, whether `share` is to work: the memory is a growable SharedArrayBuffer then, which some APIs refuse. With the addon
    * every heap can be shared.
+   * @default false
    */
   shared?: boolean
-  /** Where memory comes from. By default the operating system; tests give a simulated one. */
+  /**
+   * Where memory comes from; tests give a simulated one.
+   * @default the operating system
+   */
   mapper?: Mapper
   /**
-   * Which buffers of `allocBuffer` and `allocArray` are watched: what is collected without having been freed is told, with the
-   * stack of its allocation, to the diagnostics channel `spanheap:leak`, or as a warning where nobody listens. `off`, `sampled` (one in
-   * 8192; the default, but `off` where `NODE_ENV` is `production`) or `all` (some 30 microseconds for each).
+   * Which buffers of `allocBuffer` and `allocArray` are watched: none (`off`), one in 8192 (`sampled`), or `all`, which takes some 30
+   * microseconds for each. A watched buffer that is collected before it was freed is reported, with the stack of its allocation, to the
+   * diagnostics channel `spanheap:leak`, or as a warning if nobody listens.
+   * @default 'sampled'; 'off' if NODE_ENV is production
    */
   leaks?: LeakLevel
   /**
-   * Debug mode, for tests: what is written past the end of a block or after its free is found, told to the diagnostics channel
-   * `spanheap:misuse` with the stacks of the allocation and of the free, and thrown from the next call that can. Buffers have ArrayBuffers
-   * of their own, of length 0 after their free, and a pool gives a new object at each acquire. It takes microseconds a call. By default
-   * it is on if the environment has `SPANHEAP_DEBUG=1`. All threads of a heap have the mode that it was made with.
+   * Debug mode, for tests: a write past the end of a block or after its free is found, reported to the diagnostics channel `spanheap:misuse`
+   * with the stacks of the allocation and of the free, and thrown by the next call that can. Buffers have ArrayBuffers of their own, of length
+   * 0 after their free, and a pool gives a new object at each acquire. A call takes microseconds. All threads of a heap have the mode that it
+   * was made with.
+   * @default false; true if the environment has SPANHEAP_DEBUG=1
    */
   debug?: boolean
 }

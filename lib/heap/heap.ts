@@ -43,6 +43,20 @@ const enum Call {
 /**
  * TCMalloc's design: small blocks (up to 256 KiB) from a cache of this thread's own, which a central cache fills from spans
  * of pages; medium (to 1 MiB) and large ones are spans of their own. Every call is checked, always.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ *
+ * using heap = new Heap({ limitBytes: 256 * 2 ** 20 })
+ * const buffer = heap.allocBuffer(65536) // a Node Buffer; contents undefined
+ * buffer.fill(7)
+ * heap.freeBuffer(buffer)
+ *
+ * const address = heap.malloc(100) // as in C: an offset in the heap
+ * heap.view(address, 100).fill(7)
+ * heap.free(address)
+ * console.log(heap.stats().liveBytes) // 0
+ * ```
  */
 export class Heap extends Opening implements Allocator {
   #finalStats: HeapStats | undefined
@@ -80,7 +94,7 @@ export class Heap extends Opening implements Allocator {
     return this.#buffer
   }
 
-  /** What the heap is made of, for the library's own parts. */
+  /** What the heap is made of, for the library's own parts. @hidden */
   get [HOST](): HeapHost {
     return this.#host
   }

@@ -18,13 +18,26 @@ const MOST_ARENA_ALIGNMENT = 4096
 
 /** How an {@link Arena} is made. */
 export interface ArenaOptions {
-  /** Whose it is, for `stats({ detail: true })`. */
+  /**
+   * Whose it is, for `stats({ detail: true })`.
+   * @default undefined
+   */
   tag?: string
-  /** The most bytes that it may hand out, each allocation rounded up to 16; those of arenas made from it don't count. */
+  /**
+   * The most bytes that it may hand out, each allocation rounded up to 16; those of arenas made from it don't count.
+   * @default Infinity
+   */
   limitBytes?: number
-  /** `worker`: it ends when the thread that made it dies, or closes the heap. `none` (the default): not by itself. As its parent, for an arena of an arena. */
+  /**
+   * `worker`: it ends when the thread that made it dies, or closes the heap. `none`: not by itself. An arena of an arena has its parent's by
+   * default.
+   * @default 'none'
+   */
   owner?: 'worker' | 'none'
-  /** Bytes that it first takes from the heap, at least and by default 64 KiB; then twice as much each time, up to 1 MiB. */
+  /**
+   * Bytes that it first takes from the heap, at least 64 KiB; then twice as much each time, up to 1 MiB.
+   * @default 65536
+   */
   chunkBytes?: number
 }
 
@@ -56,6 +69,17 @@ const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread
  * any thread, in time proportional to its chunks, of which each is a large block of the heap.
  *
  * Only the thread that made it allocates from it.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ *
+ * using heap = new Heap()
+ * {
+ *   using arena = heap.arena({ tag: 'request' })
+ *   for (let i = 0; i < 1000; i++) arena.malloc(64)
+ * }
+ * console.log(heap.stats().liveBytes) // 0
+ * ```
  */
 export class Arena implements Disposable {
   /** @internal */ readonly notCloneable = staysHere('an Arena', ': use share(), and Arena.attach() in the other one')

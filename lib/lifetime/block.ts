@@ -24,6 +24,17 @@ let made = 0
  * of it throws `ERR_HEAP_STALE_HANDLE`.
  *
  * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ *
+ * using heap = new Heap()
+ * {
+ *   using block = heap.block(1000, { zero: true })
+ *   console.log(block.as(Float64Array).length) // 125
+ * }
+ * console.log(heap.stats().liveBytes) // 0
+ * ```
  */
 export class Block implements Disposable {
   /** @internal */

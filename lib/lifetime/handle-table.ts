@@ -16,7 +16,10 @@ const BATCHES_OF_TABLE = 256
 
 /** How a {@link HandleTable} is made. */
 export interface HandleTableOptions {
-  /** Handles that may be live at once, by default and at most 2^24. Each thread may keep a 128th of them for what it allocates next. */
+  /**
+   * Handles that may be live at once, at most 2^24. Each thread may keep a 128th of them for what it allocates next.
+   * @default 2 ** 24
+   */
   max?: number
 }
 
@@ -41,6 +44,17 @@ export interface HandleTableToken {
  * The table is in the heap's memory. All threads that attach to it allocate, resolve and free, each any block; of two that free one at
  * once, one is told that it was freed. A thread that dies leaves nothing half done: what it had allocated stays live, and at most a block
  * that it was just allocating or freeing is nobody's. The last thread to close the table frees all that is live in it.
+ * @example
+ * ```ts
+ * import { Heap } from 'spanheap'
+ *
+ * using heap = new Heap()
+ * using table = heap.handles()
+ * const handle = table.alloc(100)
+ * table.view(handle).fill(1)
+ * table.free(handle)
+ * console.log(table.isLive(handle)) // false
+ * ```
  */
 export class HandleTable implements Disposable {
   /** @internal */ readonly notCloneable = staysHere(

@@ -3,7 +3,10 @@ import { wrongType } from '../base/errors.ts'
 
 /** What can be called off. */
 export interface Abortable {
-  /** Rejects with its reason when it is aborted. What an operation holds, it holds until it is done nevertheless. */
+  /**
+   * Rejects with its reason when it is aborted. What an operation holds, it holds until it is done nevertheless.
+   * @default undefined
+   */
   signal?: AbortSignal
 }
 

@@ -55,6 +55,16 @@ const WRITE_OPTIONS: OptionNames<WriteOptions> = { position: true, signal: true 
  *
  * INVARIANT: a slot whose word says Free belongs to nobody; every other that has a block, to the thread that its word names. While the
  * slots are one thread's, every free slot is among the idle ones.
+ * @example
+ * ```ts
+ * import { BufferPool } from 'spanheap'
+ *
+ * using pool = new BufferPool({ size: 65536, max: 256 })
+ * const buffer = pool.acquire()
+ * console.log(buffer.length) // 65536
+ * pool.release(buffer)
+ * console.log(pool.stats().idle) // 1
+ * ```
  */
 export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   readonly #settings = Opening.made!.checked

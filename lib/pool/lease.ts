@@ -17,6 +17,18 @@ let made = 0
 /**
  * A pool's buffer with a count of those who need it. It goes back when the count comes to 0, and not before: neither closing the
  * pool, nor an abort, nor a destroyed socket makes it another's while an operation holds it.
+ * @example
+ * ```ts
+ * import { BufferPool } from 'spanheap'
+ *
+ * using pool = new BufferPool({ size: 4096 })
+ * {
+ *   using lease = pool.lease()
+ *   const other = lease.retain() // one more needs it
+ *   other.release()
+ * }
+ * console.log(pool.stats().idle) // 1
+ * ```
  */
 export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
   /** @internal */

@@ -25,25 +25,50 @@ export type PoolBuffer = Buffer<ArrayBuffer>
 export interface PoolOptions {
   /** The length of its buffers, in bytes. */
   size: number
-  /** Whose memory it is. By default the pool has a heap of its own, which is closed with it. */
+  /**
+   * Whose memory it is. A heap of the pool's own is closed with it.
+   * @default a heap of the pool's own
+   */
   heap?: Heap
-  /** Buffers that there may be at once, acquired and idle; 1 048 576 by default (65 536 of a pool that is shared). */
+  /**
+   * Buffers that there may be at once, acquired and idle.
+   * @default 1048576; 65536 of a pool that is shared
+   */
   max?: number
-  /** Idle buffers that are kept when others are given back. 0 by default. */
+  /**
+   * Idle buffers that are kept when others are given back.
+   * @default 0
+   */
   min?: number
-  /** What may lie idle, in bytes: a buffer beyond is given back to the heap when it is released. 16 MiB by default, but room for 4. */
+  /**
+   * What may lie idle, in bytes, but room for 4 buffers at least: a buffer beyond is given back to the heap when it is released.
+   * @default 16 * 2 ** 20
+   */
   idleBytes?: number
-  /** So often, in milliseconds, half of the buffers that weren't needed since are given back. 1000 by default; 0: never. */
+  /**
+   * So often, in milliseconds, half of the buffers that weren't needed since are given back; 0 is never.
+   * @default 1000
+   */
   trimMs?: number
-  /** When a buffer is filled with zeros: as it is acquired, as it is released, or (the default) never. */
+  /**
+   * When a buffer is filled with zeros: as it is acquired, as it is released, or never.
+   * @default false
+   */
   zero?: 'acquire' | 'release' | false
-  /** A power of two: every buffer's address is a multiple of it. 16 by default. */
+  /**
+   * A power of two: every buffer's address is a multiple of it.
+   * @default 16
+   */
   alignment?: number
-  /** Whose buffers they are, for `heap.stats({ detail: true })` and for reports. By default `pool 1`, `pool 2` and so on, by thread. */
+  /**
+   * Whose buffers they are, for `heap.stats({ detail: true })` and for reports.
+   * @default 'pool 1', 'pool 2' and so on, by thread
+   */
   tag?: string
   /**
-   * Which leases and acquired buffers are watched for leaks, as of a heap. By default leases are as buffers are there, and acquired
-   * buffers aren't: that they are missing shows in `stats()`, and to watch one takes objects on V8's heap.
+   * Which leases and acquired buffers are watched for leaks, with a heap's three levels. By default acquired buffers aren't: that they are
+   * missing shows in `stats()`, and to watch one takes objects on V8's heap.
+   * @default leases as the buffers of a heap are; buffers 'off'
    */
   leaks?: LeakLevel
 }

@@ -39,11 +39,20 @@ const MOST_POOLED_BYTES = 64 * 2 ** 20
 
 /** How a {@link PoolSet} is made: as its pools, each of its own size. */
 export interface PoolSetOptions extends Omit<PoolOptions, 'size' | 'tag'> {
-  /** The lengths of buffers that there are pools for, up to 64 MiB; by default the heap's size classes from 1 KiB on, and up to 1 MiB in steps of an eighth of a power of two. */
+  /**
+   * The lengths of buffers that there are pools for, up to 64 MiB.
+   * @default the heap's size classes from 1 KiB on, and up to 1 MiB in steps of an eighth of a power of two
+   */
   sizes?: readonly number[]
-  /** Whose buffers they are, of all sizes. By default `pool set 1`, `pool set 2` and so on, by thread. */
+  /**
+   * Whose buffers they are, of all sizes.
+   * @default 'pool set 1', 'pool set 2' and so on, by thread
+   */
   tag?: string
-  /** What may lie idle in all pools together, each having an equal share of it, in bytes; 64 MiB by default. */
+  /**
+   * What may lie idle in all pools together, each having an equal share of it, in bytes.
+   * @default 64 * 2 ** 20
+   */
   idleBytes?: number
 }
 
@@ -53,6 +62,15 @@ const SET_OPTIONS: OptionNames<PoolSetOptions> = { sizes: true, ...ofPools }
 /**
  * Pools of several sizes over one heap, for those who don't know theirs. What is larger than the largest comes from the heap, and
  * goes back there.
+ * @example
+ * ```ts
+ * import { PoolSet } from 'spanheap'
+ *
+ * using pools = new PoolSet()
+ * const buffer = pools.acquire(5000)
+ * console.log(buffer.length) // 5120
+ * pools.release(buffer)
+ * ```
  */
 export class PoolSet implements Disposable {
   /** @internal */ readonly notCloneable = staysHere('a PoolSet')

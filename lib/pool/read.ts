@@ -11,11 +11,15 @@ import { isFileHandle } from './write.ts'
 /** How something is read. */
 export interface ReadOptions extends Abortable {
   /**
-   * Of a file: where to begin. Then the next chunk is read while the program has one, and the file stays where it is. By default it is read from
-   * where the file is, which moves on by exactly the chunks that the program got: a loop that is left can be gone on with.
+   * Of a file: where to begin. Then the next chunk is read while the program has one, and the file stays where it is. Without it, the file is
+   * read from where it is, and moves on by exactly the chunks that the program got: a loop that was left can be continued.
+   * @default where the file is
    */
   start?: number
-  /** Of a file: the last byte that is read, as of `fs.createReadStream`; `Infinity` (the default) for all there is. */
+  /**
+   * Of a file: the last byte that is read, as of `fs.createReadStream`.
+   * @default Infinity
+   */
   end?: number
 }
 

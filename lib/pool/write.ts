@@ -11,7 +11,10 @@ import { isFileStream, isNativeFile, nativeSocket } from './zero-copy.ts'
 
 /** How something is written. */
 export interface WriteOptions extends Abortable {
-  /** Of a file: where to write. By default where the file is. */
+  /**
+   * Of a file: where to write.
+   * @default where the file is
+   */
   position?: number
 }
 
