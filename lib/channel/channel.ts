@@ -82,11 +82,11 @@ export interface ChannelToken {
 
 /**
  * A bounded ring of blocks of a heap, for any number of threads that send and receive. A message is a block: nothing is copied.
- * Whoever sends it gives it up as `heap.pass` does, and whoever receives it owns it, and frees it (`heap.freeBuffer`). Messages arrive in
+ * The sender gives it up, as by `heap.pass`; the receiver owns it, and frees it (`heap.freeBuffer`). Messages arrive in
  * the order in which they were sent, each at one receiver.
  *
- * A thread that dies blocks nobody, at whatever moment. What it had received and not freed is in
- * `heap.stats().deadThreadsBytes`; what waits in the channel is in `passedBytes`: it belongs to nobody until it is received.
+ * A thread may die at any moment: it blocks no other. Blocks that it had received and not freed are in
+ * `heap.stats().deadThreadsBytes`; those that wait in the channel are in `passedBytes`, and belong to no thread until they are received.
  * @example
  * ```ts
  * import { Channel, Heap } from 'spanheap'

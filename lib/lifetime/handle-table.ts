@@ -34,7 +34,7 @@ export interface HandleTableToken {
 }
 
 /**
- * Blocks that are known by handles: integers that say so when their block was freed, also when it is another's by then.
+ * Blocks that are known by handles: integers that are stale once their block was freed, even if it has another owner by then.
  *
  * A handle is the number of a slot (24 bits) and the slot's generation (29 bits), which rises with each block and is never used again: a
  * slot that has come to its last one, after half a billion blocks, is out of use. A table's generations start with a random number below
@@ -42,8 +42,8 @@ export interface HandleTableToken {
  * that the slot has had.
  *
  * The table is in the heap's memory. All threads that attach to it allocate, resolve and free, each any block; of two that free one at
- * once, one is told that it was freed. A thread that dies leaves nothing half done: what it had allocated stays live, and at most a block
- * that it was just allocating or freeing is nobody's. The last thread to close the table frees all that is live in it.
+ * once, one gets an error. A thread that dies leaves nothing half done: its blocks stay live, and at most one that it was just
+ * allocating or freeing has no owner. The last thread to close the table frees all that is live in it.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
