@@ -65,8 +65,8 @@ interface CheckedArena {
 const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread: false, chunkBytes: 0 }
 
 /**
- * Memory for things that end together. An allocation moves a number up; nothing in it is freed alone, and all of it by `dispose`, from
- * any thread, in time proportional to its chunks, of which each is a large block of the heap.
+ * Memory for things that end together. An allocation moves a number up. Nothing in it is freed alone; `dispose` frees all of it, from
+ * any thread, in time proportional to the number of its chunks, each of which is a large block of the heap.
  *
  * Only the thread that made it allocates from it.
  * @example

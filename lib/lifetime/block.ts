@@ -23,7 +23,7 @@ let made = 0
  * A block of a heap that ends with the scope that it is declared in: `using block = heap.block(1000)`. Once it was freed, every use
  * of it throws `ERR_HEAP_STALE_HANDLE`.
  *
- * Views that it has given out can't be taken back: they read and write whatever is in its place by then.
+ * Views of it that exist by then can't be taken back: they read and write what is in its place.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'

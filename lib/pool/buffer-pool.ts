@@ -49,9 +49,9 @@ const READ_OPTIONS: OptionNames<ReadOptions> = { start: true, end: true, signal:
 const WRITE_OPTIONS: OptionNames<WriteOptions> = { position: true, signal: true }
 
 /**
- * A pool of buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: no buffer object
- * is made, nothing is collected. Several threads can share it: what one acquires, another may release. Leases count who needs a buffer, and
- * whatever reads into one or writes from one holds it until it is done.
+ * A pool of buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: they make no
+ * object, and so no garbage. Several threads can share the pool: a buffer that one acquires, another may release. Leases count the users of a
+ * buffer, and an operation that reads into one or writes from one holds it until it is done.
  *
  * INVARIANT: a slot whose word says Free belongs to nobody; every other that has a block, to the thread that its word names. While the
  * slots are one thread's, every free slot is among the idle ones.

@@ -15,8 +15,8 @@ const STAYS = staysHere('a Lease', ': send a copy of its buffer, or acquire one 
 let made = 0
 
 /**
- * A pool's buffer with a count of those who need it. It goes back when the count comes to 0, and not before: neither closing the
- * pool, nor an abort, nor a destroyed socket makes it another's while an operation holds it.
+ * A pool's buffer with a count of its users. It goes back when the count comes to 0, and not before: neither closing the pool, nor an
+ * abort, nor a destroyed socket lets it be used again while an operation holds it.
  * @example
  * ```ts
  * import { BufferPool } from 'spanheap'

@@ -60,8 +60,8 @@ const { size: _, ...ofPools } = POOL_OPTIONS
 const SET_OPTIONS: OptionNames<PoolSetOptions> = { sizes: true, ...ofPools }
 
 /**
- * Pools of several sizes over one heap, for those who don't know theirs. What is larger than the largest comes from the heap, and
- * goes back there.
+ * Pools of several sizes over one heap, for programs that don't know theirs. Buffers above the largest size come from the heap, and
+ * go back there.
  * @example
  * ```ts
  * import { PoolSet } from 'spanheap'
