@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { FreeListHeap, type FreeListHeapOptions } from '../../lib/freelist/index.ts'
@@ -241,4 +241,25 @@ test('the calls of a new heap and of its first growth are those that the text on
 
 test('ARCHITECTURE is at most 20 KiB', (t) => {
   t.true(Buffer.byteLength(textOf('ARCHITECTURE.md')) <= 20 * KIB)
+})
+
+test('a member of a class that the texts on the inside name is in the source of that class', (t) => {
+  const sources = readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => textOf(`lib/${name}`))
+  const names = ['ARCHITECTURE.md', 'docs/tiers.md', 'docs/protocol.md'].flatMap((document) => [
+    ...textOf(document).matchAll(/`([A-Z]\w+)\.(\w+)(?:\(\))?`/g),
+  ])
+  let count = 0
+  for (const [name, owner, member] of names) {
+    if (owner! in globalThis) continue
+    const declares = new RegExp(`\\b(class|enum|interface) ${owner}\\b`)
+    const has = new RegExp(`^ +(?!(//|\\*)).*\\b${member}\\b`, 'm')
+    t.true(
+      sources.some((source) => declares.test(source) && has.test(source)),
+      name
+    )
+    count++
+  }
+  t.true(count > 50)
 })
