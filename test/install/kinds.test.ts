@@ -65,7 +65,7 @@ test('require', async (t) => {
   t.deepEqual(outcome(await installation.node(project, 'main.cjs')), NATIVE)
 })
 
-test('TypeScript: nodenext, strict, with the types of libraries checked', async (t) => {
+test('TypeScript: nodenext and bundler, strict, with the types of libraries checked', async (t) => {
   const project = projectWith('typescript', {
     'main.mts': `
       import { BufferPool, Heap, type HeapStats } from 'spanheap'
@@ -84,16 +84,14 @@ test('TypeScript: nodenext, strict, with the types of libraries checked', async 
   for (const name of ['@types/node', 'undici-types']) {
     cpSync(tool(name), join(project, 'node_modules', name), { recursive: true })
   }
-  const options = ['--module', 'nodenext', '--target', 'es2022', '--strict', '--skipLibCheck', 'false']
-  const checked = await installation.node(
-    project,
-    tool('typescript/bin/tsc'),
-    ...options,
-    '--types',
-    'node',
-    'main.mts'
-  )
-  t.deepEqual(outcome(checked), { status: 0, stdout: '', stderr: '' })
+  const options = ['--target', 'es2022', '--strict', '--skipLibCheck', 'false', '--types', 'node']
+  for (const resolution of [
+    ['--module', 'esnext', '--moduleResolution', 'bundler', '--noEmit'],
+    ['--module', 'nodenext'],
+  ]) {
+    const checked = await installation.node(project, tool('typescript/bin/tsc'), ...resolution, ...options, 'main.mts')
+    t.deepEqual(outcome(checked), { status: 0, stdout: '', stderr: '' })
+  }
   t.deepEqual(outcome(await installation.node(project, 'main.mjs')), NATIVE)
 })
 
