@@ -1,57 +1,35 @@
 import type { Buffer } from 'node:buffer'
-import { randomInt } from 'node:crypto'
-import { clearInterval, setInterval } from 'node:timers'
 import { checkInteger, checkOptions, type OptionNames } from '../base/arguments.ts'
-import { AllocatorError, closedError, invalidToken } from '../base/errors.ts'
+import { AllocatorError, closedError } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Heap } from '../heap/heap.ts'
-import { HOST } from '../lifetime/host.ts'
+import { type HeapHost, HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
-import { Locks } from '../threads/locks.ts'
-import { Seats } from '../threads/seats.ts'
+import type { Locks } from '../threads/locks.ts'
+import { type BlockKind, SharedBlock } from '../threads/shared-block.ts'
+import { Waiters } from '../threads/waiters.ts'
+import { WakeWord } from '../threads/wake-word.ts'
 
 /** What a channel has room for by default, and at most. */
 const DEFAULT_CAPACITY = 64
 const MOST_CAPACITY = 65_536
-/** So often, in milliseconds, who waits looks whether its peers have died. */
-const POLL_MS = 50
-/**
- * So often a thread looks before it sleeps. One that does nothing else looks for as long as sleeping and waking up would take, 10 µs;
- * one that has other things to do, a part of that.
- */
-const SYNC_SPINS = 3000
-const ASYNC_SPINS = 500
-/** "CHAN", and the version of the words' layout. */
-const MAGIC = 0x4348_4102
+const KIND: BlockKind = { magic: 0x4348_4103, name: 'channel' }
 
-/** The words of a channel's block. Head, Tail and the cells change under the lock. */
+/** A channel's words among those of its block. Head, Tail and the cells change under the lock. */
 const enum Word {
-  Lock = 0,
-  Magic = 32,
-  Capacity = 33,
-  Closed = 34,
+  Capacity = 34,
+  Closed = 35,
   /** Messages received and sent so far. A message is sent when Tail rises, and received when Head does. */
-  Head = 35,
-  Tail = 36,
+  Head = 36,
+  Tail = 37,
   /** Threads that sleep until something is sent, or until there is room; more where one died asleep. */
-  Receivers = 37,
-  Senders = 38,
-  /** Tells the channel from others that were or will be here; written once. */
-  Generation = 39,
-  /** The tags of threads that have the channel open, or had when they died; 0 in seats that are free. */
-  Peers = 64,
-  Seats = 240,
+  Receivers = 38,
+  Senders = 39,
   /** A cell for each message: the slot through which its block was passed, and the number of that pass. */
   Cells = 320,
 }
 const CELL_WORDS = 2
-
-/** Those that wait in a thread to send, or to receive. */
-interface Queue {
-  /** Is settled when the last one doesn't wait any more: with whether it was told that all others have died. */
-  last: Promise<boolean> | undefined
-}
 
 /** How a {@link Channel} is made. */
 export interface ChannelOptions {
@@ -106,16 +84,18 @@ export class Channel implements Disposable {
     'a Channel',
     ': use share(), and Channel.attach() in the other one'
   )
-  readonly #heap: Heap
+  readonly #host: HeapHost
+  readonly #block: SharedBlock
   readonly #words: Int32Array
   readonly #locks: Locks
-  readonly #seats: Seats
-  readonly #seat: number
-  readonly #address: number
   readonly #capacity: number
   #open = true
-  readonly #senders: Queue = { last: undefined }
-  readonly #receivers: Queue = { last: undefined }
+  /** What threads sleep on that wait for a message, and for room. */
+  readonly #sent: WakeWord
+  readonly #received: WakeWord
+  /** With `true` when it is sent; with null when there is nothing more to receive. */
+  readonly #senders = new Waiters<true>()
+  readonly #receivers = new Waiters<Buffer | null>()
 
   static {
     makePrintable(Channel, 'Channel')
@@ -124,46 +104,38 @@ export class Channel implements Disposable {
   /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` as of `heap.share`, `ERR_HEAP_OUT_OF_MEMORY` */
   constructor(heap: Heap, options?: ChannelOptions)
   /** @internal */
-  constructor(heap: Heap, options: ChannelOptions, token: ChannelToken)
-  constructor(heap: Heap, options: ChannelOptions = {}, token?: ChannelToken) {
+  constructor(heap: Heap, options: ChannelOptions, token: Partial<ChannelToken>)
+  constructor(heap: Heap, options: ChannelOptions = {}, token?: Partial<ChannelToken>) {
     checkOptions(options, CHANNEL_OPTIONS)
     const capacity = checkInteger('capacity', options.capacity, 1, MOST_CAPACITY, DEFAULT_CAPACITY)
     if (!(heap instanceof Heap)) throw notAHeap(heap)
     heap.share() // only what can be shared has anyone to talk to
-    this.#heap = heap
-    this.#address = token?.channel ?? heap.calloc(Word.Cells + capacity * CELL_WORDS, 4)
-    const head = new Int32Array(heap.buffer, this.#address, Word.Cells)
-    const { slots, tag } = heap[HOST].thread()
-    this.#seats = new Seats(head, Word.Peers, Word.Seats, slots)
-    if (token === undefined) {
-      head[Word.Capacity] = capacity
-      head[Word.Generation] = randomInt(1, 2 ** 31)
-      heap[HOST].setPooled(this.#address, true)
-      // Before it is a channel to others: who has a token of one that was here would join, and close it as the last one.
-      this.#seat = this.#seats.take(tag)
-      Atomics.store(head, Word.Magic, MAGIC)
-    } else this.#seat = this.join(tag, token)
-    this.#capacity = head[Word.Capacity]!
-    this.#words = new Int32Array(heap.buffer, this.#address, Word.Cells + this.#capacity * CELL_WORDS)
-    // Nothing needs a mend: a message is in the channel or not by one store.
-    this.#locks = new Locks(this.#words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
+    const host = heap[HOST]
+    this.#host = host
+    this.#block =
+      token === undefined
+        ? SharedBlock.create(host, KIND, Word.Cells + capacity * CELL_WORDS, (words) => {
+            words[Word.Capacity] = capacity
+          })
+        : SharedBlock.find(host, KIND, token.channel, token.generation)
+    const { words, locks } = this.#block
+    this.#words = words
+    this.#locks = locks
+    this.#sent = new WakeWord(this.#block, Word.Tail, Word.Receivers)
+    this.#received = new WakeWord(this.#block, Word.Head, Word.Senders)
+    this.#capacity = words[Word.Capacity]!
+    if (token !== undefined) this.#block.join(() => this.freeMessages())
   }
 
   /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
   static attach(heap: Heap, token: ChannelToken): Channel {
-    const { channel, generation } = (token ?? {}) as Partial<ChannelToken>
-    if (!(heap instanceof Heap)) throw notAHeap(heap)
-    if (typeof channel !== 'number' || typeof generation !== 'number') throw invalidToken('it is no channel’s')
-    if (!heap[HOST].isOpen) throw closedError()
-    const checked = { channel, generation }
-    if (!isChannel(heap, checked)) throw invalidToken('no channel is there')
-    return new Channel(heap, {}, checked)
+    return new Channel(heap, {}, token ?? {})
   }
 
   /** A token by which other threads attach, which have the heap open. */
   share(): ChannelToken {
     this.checkOpen()
-    return { channel: this.#address, generation: this.#words[Word.Generation]! }
+    return { channel: this.#block.address, generation: this.#block.generation }
   }
 
   /** Messages that wait to be received. */
@@ -173,7 +145,7 @@ export class Channel implements Disposable {
 
   /** Threads that have the channel open, this one among them, and threads that died with it open. */
   peers(): PeerCounts {
-    return this.#seats.count()
+    return this.#block.seats.count()
   }
 
   /**
@@ -185,11 +157,10 @@ export class Channel implements Disposable {
   trySend(view: ArrayBufferView): boolean {
     const words = this.#words
     const locks = this.#locks
-    const heap = this.#heap
-    const granule = heap[HOST].passableGranule(view)
+    const granule = this.#host.passableGranule(view)
     const { byteLength } = view
     this.checkOpen()
-    const { buffers } = heap[HOST]
+    const { buffers } = this.#host
     const { passes } = buffers
     passes.ready()
     const watchedAs = buffers.watchedAs(granule)
@@ -212,7 +183,7 @@ export class Channel implements Disposable {
     // Another thread has freed it meanwhile.
     if (!isSent) throw buffers.notLive(granule)
     buffers.gaveUp(view, granule, watchedAs)
-    this.wake(Word.Tail, Word.Receivers)
+    this.#sent.wake()
     return true
   }
 
@@ -221,15 +192,16 @@ export class Channel implements Disposable {
    * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will make any
    */
   async send(view: ArrayBufferView): Promise<void> {
-    await this.inTurn(this.#senders, Word.Head, Word.Senders, () => this.trySend(view))
+    const closed = () => (Atomics.load(this.#words, Word.Closed) === 1 ? channelClosed() : undefined)
+    await this.inTurn(this.#senders, this.#received, () => this.trySend(view) || undefined, closed)
   }
 
   /** The same for a thread that does nothing else meanwhile. */
   sendSync(view: ArrayBufferView): void {
     for (;;) {
-      const head = Atomics.load(this.#words, Word.Head)
+      const { value } = this.#received
       if (this.trySend(view)) return
-      this.sleepSync(Word.Head, Word.Senders, head)
+      if (!this.#received.sleepSync(value)) this.checkPeers()
     }
   }
 
@@ -237,9 +209,8 @@ export class Channel implements Disposable {
   tryReceive(): Buffer | undefined {
     const words = this.#words
     const locks = this.#locks
-    const heap = this.#heap
     this.checkOpen()
-    const { buffers } = heap[HOST]
+    const { buffers } = this.#host
     const { passes } = buffers
     while (this.length !== 0) {
       locks.acquire(0)
@@ -258,7 +229,7 @@ export class Channel implements Disposable {
       const isOurs = granule !== 0 && passes.adopt(slot, sequence, granule)
       words[Word.Head] = (head + 1) | 0
       locks.release(0)
-      this.wake(Word.Head, Word.Senders)
+      this.#received.wake()
       // Whatever has scribbled over a cell, what it says isn't believed: then there is no message in it.
       if (isOurs) return buffers.received(buffers.viewOf(granule, length), granule, wasWatched)
     }
@@ -270,21 +241,17 @@ export class Channel implements Disposable {
    * @throws AllocatorError `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will send any
    */
   async receive(): Promise<Buffer | undefined> {
-    let message: Buffer | undefined
-    await this.inTurn(this.#receivers, Word.Tail, Word.Receivers, () => {
-      message = this.tryReceive()
-      return message !== undefined || this.isOver()
-    })
-    return message
+    const attempt = () => this.tryReceive() ?? (this.isOver() ? null : undefined)
+    return (await this.inTurn(this.#receivers, this.#sent, attempt)) ?? undefined
   }
 
   /** The same for a thread that does nothing else meanwhile. */
   receiveSync(): Buffer | undefined {
     for (;;) {
-      const tail = Atomics.load(this.#words, Word.Tail)
+      const { value } = this.#sent
       const message = this.tryReceive()
       if (message !== undefined || this.isOver()) return message
-      this.sleepSync(Word.Tail, Word.Receivers, tail)
+      if (!this.#sent.sleepSync(value)) this.checkPeers()
     }
   }
 
@@ -299,7 +266,7 @@ export class Channel implements Disposable {
 
   /** What `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
-    const isOpen = this.isHere
+    const isOpen = this.#block.isJoined
     return { isOpen, capacity: this.#capacity, length: isOpen ? this.length : 0 }
   }
 
@@ -307,35 +274,15 @@ export class Channel implements Disposable {
   end(): void {
     if (!this.#open) return
     Atomics.store(this.#words, Word.Closed, 1)
-    Atomics.notify(this.#words, Word.Tail)
-    Atomics.notify(this.#words, Word.Head)
+    this.#sent.wakeAll()
+    this.#received.wakeAll()
   }
 
   /** This thread is done with the channel. The last one frees what nobody has received, and the channel. May be called again. */
   close(): void {
-    if (!this.#open) return
     this.#open = false
-    const words = this.#words
-    const heap = this.#heap
-    // A heap that is closed here: this thread's seat is a dead one's, and its memory is what others make of it.
-    if (!heap[HOST].isOpen) return
-    const isLast = heap[HOST].exclusively(() => {
-      Atomics.store(words, this.#seat, 0)
-      if (this.peers().live > 0) return false
-      Atomics.store(words, Word.Magic, 0)
-      return true
-    })
-    if (!isLast) return
-    const { passes } = heap[HOST].buffers
-    for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
-      const cell = this.cellOf(at)
-      const slot = words[cell]!
-      const sequence = words[cell + 1]!
-      const granule = passes.granuleOf(slot, sequence)
-      if (granule !== 0 && passes.adopt(slot, sequence, granule)) heap[HOST].discard(granule * Granule.Bytes)
-    }
-    heap[HOST].setPooled(this.#address, false)
-    heap[HOST].discard(this.#address)
+    for (const waiters of [this.#senders, this.#receivers]) waiters.end(channelClosed())
+    this.#block.leave(() => this.freeMessages())
   }
 
   /** `close`, for `using`. */
@@ -343,116 +290,61 @@ export class Channel implements Disposable {
     this.close()
   }
 
-  /**
-   * Takes a seat, which keeps the words where they are. The last thread may leave, and free them, while this one is on its way: so nobody
-   * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
-   */
-  private join(tag: number, token: ChannelToken): number {
-    const heap = this.#heap
-    const seat = heap[HOST].exclusively(() => (isChannel(heap, token) ? this.#seats.take(tag) : undefined))
-    if (seat === undefined) throw invalidToken('no channel is there')
-    if (seat === 0)
-      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a channel serves ${Word.Seats} threads at most`)
-    return seat
+  /** Frees what nobody has received. Each message is done with when it is no longer passed: so it may be begun again. */
+  private freeMessages(): boolean {
+    const words = this.#words
+    const host = this.#host
+    const { passes } = host.buffers
+    for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
+      const cell = this.cellOf(at)
+      const slot = words[cell]!
+      const sequence = words[cell + 1]!
+      const granule = passes.granuleOf(slot, sequence)
+      if (granule !== 0 && passes.adopt(slot, sequence, granule)) host.discard(granule * Granule.Bytes)
+    }
+    return true
   }
 
   private cellOf(index: number): number {
     return Word.Cells + ((index >>> 0) % this.#capacity) * CELL_WORDS
   }
 
-  /**
-   * Tries until it is done. Of those that wait in this thread only the one that came first tries and sleeps, however many there are; the others
-   * wait for the one before.
-   */
-  private async inTurn(queue: Queue, word: Word, sleepers: Word, attempt: () => boolean): Promise<void> {
-    const { last } = queue
-    let tell!: (haveDied: boolean) => void
-    const own = new Promise<boolean>((resolve) => {
-      tell = resolve
-    })
-    queue.last = own
-    // What those before have found out needn't be waited for again.
-    let haveDied = last !== undefined && (await last)
-    try {
-      for (;;) {
-        const value = Atomics.load(this.#words, word)
-        if (attempt()) return
-        if (haveDied) this.checkPeers()
-        haveDied = true
-        await this.sleep(word, sleepers, value)
-        haveDied = false
-      }
-    } finally {
-      if (queue.last === own) queue.last = undefined
-      tell(haveDied)
-    }
+  /** What `attempt` finds, once it does and those that came before have found theirs. */
+  private inTurn<T>(
+    waiters: Waiters<T>,
+    word: WakeWord,
+    attempt: () => T | undefined,
+    closed: () => Error | undefined = () => undefined
+  ): Promise<T> | T {
+    const found = waiters.length === 0 ? attempt() : undefined
+    if (found !== undefined) return found
+    const waiting = waiters.wait(attempt)
+    void waiters.watch(word, (isIdle) =>
+      this.#host.isOpen ? (closed() ?? (isIdle ? this.lonely() : undefined)) : closedError()
+    )
+    return waiting
   }
 
   private isOver(): boolean {
     return Atomics.load(this.#words, Word.Closed) === 1 && this.length === 0
   }
 
-  private wake(word: Word, sleepers: Word): void {
-    if (Atomics.load(this.#words, sleepers) !== 0) Atomics.notify(this.#words, word, 1)
-  }
-
-  /** Looks a few times whether `word` is another than `value`: going to sleep and waking up takes longer. */
-  private spin(word: Word, value: number, most: number): boolean {
-    for (let spins = 0; spins < most; spins++) if (Atomics.load(this.#words, word) !== value) return true
-    return false
-  }
-
-  /** Until `word` isn't `value` any more, or for a while. */
-  private async sleep(word: Word, sleepers: Word, value: number): Promise<void> {
-    if (this.spin(word, value, ASYNC_SPINS)) return
-    // A wait alone doesn't keep a thread running.
-    const alive = setInterval(() => {}, 2 ** 30)
-    Atomics.add(this.#words, sleepers, 1)
-    try {
-      const wait = Atomics.waitAsync(this.#words, word, value, POLL_MS)
-      if (wait.async && (await wait.value) === 'timed-out' && this.isHere) this.checkPeers()
-    } finally {
-      // Closed meanwhile: the words may be another's by now.
-      if (this.isHere) Atomics.sub(this.#words, sleepers, 1)
-      clearInterval(alive)
-    }
-  }
-
-  private sleepSync(word: Word, sleepers: Word, value: number): void {
-    if (this.spin(word, value, SYNC_SPINS)) return
-    Atomics.add(this.#words, sleepers, 1)
-    const woken = Atomics.wait(this.#words, word, value, POLL_MS)
-    Atomics.sub(this.#words, sleepers, 1)
-    if (woken === 'timed-out') this.checkPeers()
-  }
-
-  /** Whoever is alone where others have died waits for nobody. Before any has come, it does. */
   private checkPeers(): void {
+    const error = this.lonely()
+    if (error !== undefined) throw error
+  }
+
+  /** The error for a thread that is alone where others have died, and waits: nobody will come. Before any has come, somebody may. */
+  private lonely(): AllocatorError | undefined {
     const { live, dead } = this.peers()
-    if (live <= 1 && dead > 0)
-      throw new AllocatorError('ERR_CHANNEL_PEERS_DIED', `all ${dead} other threads of the channel have died`)
+    if (live > 1 || dead === 0) return undefined
+    return new AllocatorError('ERR_CHANNEL_PEERS_DIED', `all ${dead} other threads of the channel have died`)
   }
 
   private checkOpen(): void {
     if (!this.#open) throw channelClosed()
-    if (!this.#heap[HOST].isOpen) throw closedError()
+    if (!this.#host.isOpen) throw closedError()
   }
-
-  /** Whether this thread keeps the words where they are. */
-  private get isHere(): boolean {
-    return this.#open && this.#heap[HOST].isOpen
-  }
-}
-
-/** Whether a token's channel is still where it was. */
-function isChannel(heap: Heap, { channel, generation }: ChannelToken): boolean {
-  try {
-    if (!heap[HOST].isPooled(channel) || heap.usableSize(channel) < Word.Cells * 4) return false
-  } catch {
-    return false // freed between the two
-  }
-  const words = new Int32Array(heap.buffer, channel, Word.Cells)
-  return Atomics.load(words, Word.Magic) === MAGIC && words[Word.Generation] === generation
 }
 
 function channelClosed(): AllocatorError {

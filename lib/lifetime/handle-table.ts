@@ -1,13 +1,11 @@
 import { randomInt } from 'node:crypto'
 import type { Address } from '../base/allocator.ts'
 import { checkCount, checkInteger, checkOptions, type OptionNames } from '../base/arguments.ts'
-import { AllocatorError, invalidToken, staleHandle } from '../base/errors.ts'
+import { AllocatorError, staleHandle } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Address32, Granule } from '../memory/page.ts'
-import { Locks } from '../threads/locks.ts'
-import { Seats } from '../threads/seats.ts'
-import type { ThreadSlots } from '../threads/thread-slots.ts'
-import { chunkOf, firstOf, Generation, Handle, MAGIC, Slot, State, slotsOf, Word } from './handle-words.ts'
+import { SharedBlock, SharedWord } from '../threads/shared-block.ts'
+import { chunkOf, firstOf, Generation, Handle, KIND, Slot, State, slotsOf, Word } from './handle-words.ts'
 import { checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** Slots that a thread takes at once, and gives back at once; it keeps fewer than twice as many. Of a small table, fewer. */
@@ -62,14 +60,10 @@ export class HandleTable implements Disposable {
     ': use share(), and HandleTable.attach() in the other one'
   )
   readonly #host: HeapHost
-  readonly #base: number
+  readonly #block: SharedBlock
   readonly #words: Int32Array
-  readonly #threads: ThreadSlots
   readonly #tag: number
-  readonly #locks: Locks
   readonly #batch: number
-  readonly #seats: Seats
-  readonly #seat: number
   #isOpen = true
   /** The words of each chunk of slots, as far as this thread has met them. */
   readonly #chunks: Int32Array[] = []
@@ -84,50 +78,42 @@ export class HandleTable implements Disposable {
   /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; TypeError, RangeError for wrong options */
   constructor(heap: HostHeap, options?: HandleTableOptions)
   /** @internal */
-  constructor(heap: HostHeap, options: HandleTableOptions, token: HandleTableToken)
-  constructor(heap: HostHeap, options: HandleTableOptions = {}, token?: HandleTableToken) {
+  constructor(heap: HostHeap, options: HandleTableOptions, token: Partial<HandleTableToken>)
+  constructor(heap: HostHeap, options: HandleTableOptions = {}, token?: Partial<HandleTableToken>) {
     const host = checkHeap(heap)
     checkOptions(options, TABLE_OPTIONS)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
     this.#host = host
+    const found = token && SharedBlock.find(host, KIND, token.handles, token.generation)
     // Whatever may fail comes before the block, and before the seat.
-    this.#batch = batchOf(
-      token === undefined ? most : new Int32Array(heap.buffer, token.handles, Word.Count)[Word.Most]!
-    )
+    this.#batch = batchOf(found?.words[Word.Most] ?? most)
     this.#stack = new Int32Array(2 * this.#batch)
-    this.#base = token?.handles ?? heap.calloc(Word.Count, 4)
-    this.#words = new Int32Array(heap.buffer, this.#base, Word.Count)
-    const { slots, tag } = host.thread()
-    this.#threads = slots
-    this.#seats = new Seats(this.#words, Word.Peers, Word.Seats, slots)
-    this.#tag = tag
-    const words = this.#words
-    // Nothing needs a mend: a slot moves from one owner to another by stores with nothing between them that a thread is struck at.
-    this.#locks = new Locks(words, Word.Lock, slots, tag, { mend: () => {}, check: () => {} })
-    if (token === undefined) {
-      words[Word.Most] = most
-      words[Word.FirstGeneration] = randomInt(1, Generation.FirstBelow)
-      host.setPooled(this.#base, true)
-      // Before it is a table to others: the last of them would close it.
-      this.#seat = this.#seats.take(tag)
-      Atomics.store(words, Word.Magic, MAGIC)
-    } else this.#seat = this.join(token.generation)
+    this.#block =
+      found ??
+      SharedBlock.create(
+        host,
+        KIND,
+        SharedWord.Count,
+        (words) => {
+          words[Word.Most] = most
+        },
+        randomInt(1, Generation.FirstBelow)
+      )
+    this.#words = this.#block.words
+    this.#tag = this.#block.tag
+    found?.join(() => this.freeAll())
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
   static attach(heap: HostHeap, token: HandleTableToken): HandleTable {
-    checkHeap(heap)
-    const { handles, generation } = (token ?? {}) as Partial<HandleTableToken>
-    if (typeof handles !== 'number') throw invalidToken("it is no table's")
-    if (typeof generation !== 'number' || !isBlock(heap, handles)) throw invalidToken('no table is there')
-    return new HandleTable(heap, {}, { handles, generation })
+    return new HandleTable(heap, {}, token ?? {})
   }
 
   /** A token by which other threads attach, which have the heap open. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): HandleTableToken {
     this.checkOpen()
     this.#host.heap.share() // only what can be shared has anyone to share it with
-    return { handles: this.#base, generation: this.#words[Word.FirstGeneration]! }
+    return { handles: this.#block.address, generation: this.#block.generation }
   }
 
   /** A handle of a new block of `size` bytes; its contents are undefined. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, also at `max` */
@@ -214,30 +200,12 @@ export class HandleTable implements Disposable {
 
   /** This thread is done with the table. The last one frees all that is live, and the table. May be called again. */
   close(): void {
-    if (!this.#isOpen) return
-    if (!this.#host.isOpen) {
-      this.shut()
-      return
-    }
-    this.giveBack(this.#kept)
-    const words = this.#words
-    const host = this.#host
-    const isLast = host.exclusively(() => {
-      Atomics.store(words, this.#seat, 0)
-      if (this.#seats.count().live > 0) return false
-      Atomics.store(words, Word.Magic, 0)
-      return true
-    })
-    if (isLast) {
-      for (let index = 0; index < words[Word.Used]!; index++) {
-        if (this.stateOf(index) === State.Live) this.freeOwn(addressIn(this.chunkWith(index), this.placeOf(index)))
-      }
-      for (let chunk = 0; chunk < Word.MostChunks && words[Word.Chunks + chunk] !== 0; chunk++)
-        this.freeOwn(words[Word.Chunks + chunk]! * Granule.Bytes)
-      this.shut()
-      host.setPooled(this.#base, false)
-      host.discard(this.#base)
-    } else this.shut()
+    if (this.#isOpen && this.#host.isOpen) this.giveBack(this.#kept)
+    this.#isOpen = false
+    this.#block.leave(() => this.freeAll())
+    // Nothing is found here any more.
+    this.#kept = 0
+    this.#chunks.length = 0
   }
 
   /** `close`, for `using`. */
@@ -285,7 +253,7 @@ export class HandleTable implements Disposable {
     const state = word & Generation.StateMask
     const present = state === State.Retired ? Generation.Most + 1 : word >>> Generation.Shift
     if (generation === present && state === State.Live) return at
-    const isEarlier = generation < present && generation >= this.#words[Word.FirstGeneration]!
+    const isEarlier = generation < present && generation >= this.#block.generation
     return isEarlier ? FREED : NEVER_GIVEN
   }
 
@@ -315,7 +283,7 @@ export class HandleTable implements Disposable {
     this.locked(() => {
       this.takeFree()
       if (this.#kept > 0) return
-      const { deaths } = this.#threads
+      const { deaths } = this.#block.threads
       if (words[Word.ClearedDeaths] !== deaths || words[Word.Used] === words[Word.Most]) {
         this.takeFromTheDead()
         words[Word.ClearedDeaths] = deaths
@@ -350,7 +318,7 @@ export class HandleTable implements Disposable {
       if (this.stateOf(index) !== State.Kept) continue
       // 0 while a live thread is just freeing it.
       const owner = this.chunkWith(index)[this.placeOf(index) + Slot.Link]!
-      if (owner !== 0 && !this.#threads.isAlive(owner)) this.unkeep(index)
+      if (owner !== 0 && !this.#block.threads.isAlive(owner)) this.unkeep(index)
     }
   }
 
@@ -358,7 +326,7 @@ export class HandleTable implements Disposable {
   private takeNew(): void {
     const words = this.#words
     const tag = this.#tag
-    const generation = words[Word.FirstGeneration]!
+    const generation = this.#block.generation
     while (this.#kept < this.#batch && words[Word.Used]! < words[Word.Most]!) {
       const index = words[Word.Used]!
       const number = chunkOf(index)
@@ -408,32 +376,30 @@ export class HandleTable implements Disposable {
     this.#host.discard(address)
   }
 
-  /**
-   * Takes a seat, which keeps the words where they are. The last thread may leave, and free them, while this one is on its way: so nobody
-   * joins while another leaves. Their own lock can't see to that, since it lies in what is freed.
-   */
-  private join(generation: number): number {
+  /** Frees all that is live, and the chunks. Each is out of the table before it is freed: so it may be begun again. */
+  private freeAll(): boolean {
     const words = this.#words
-    const host = this.#host
-    const seat = host.exclusively(() => {
-      const isThere = host.isPooled(this.#base) && Atomics.load(words, Word.Magic) === MAGIC
-      return isThere && words[Word.FirstGeneration] === generation ? this.#seats.take(this.#tag) : undefined
-    })
-    if (seat === undefined) throw invalidToken('no table is there')
-    if (seat === 0)
-      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a table serves ${Word.Seats} threads at most`)
-    return seat
-  }
-
-  /** Nothing is found here any more. */
-  private shut(): void {
-    this.#isOpen = false
-    this.#kept = 0
+    for (let index = 0; index < words[Word.Used]!; index++) {
+      if (this.stateOf(index) !== State.Live) continue
+      const chunk = this.chunkWith(index)
+      const at = this.placeOf(index)
+      const address = addressIn(chunk, at)
+      chunk[at + Slot.State] = State.Retired
+      this.freeOwn(address)
+    }
+    words[Word.Used] = 0
     this.#chunks.length = 0
+    for (let number = 0; number < Word.MostChunks; number++) {
+      const granule = words[Word.Chunks + number]!
+      if (granule === 0) continue
+      words[Word.Chunks + number] = 0
+      this.freeOwn(granule * Granule.Bytes)
+    }
+    return true
   }
 
   private locked<T>(run: () => T): T {
-    return this.#locks.holding(Word.Lock, run)
+    return this.#block.locks.holding(0, run)
   }
 
   private checkOpen(): void {
@@ -459,15 +425,6 @@ function addressIn(words: Int32Array, at: number): Address {
 /** Slots that a thread takes at once of a table that has so many. */
 function batchOf(most: number): number {
   return Math.max(1, Math.min(MOST_BATCH, Math.floor(most / BATCHES_OF_TABLE)))
-}
-
-/** Whether a block of a table's size is at an address. */
-function isBlock(heap: HostHeap, address: Address): boolean {
-  try {
-    return heap.usableSize(address) >= Word.Count * 4
-  } catch {
-    return false
-  }
 }
 
 function freed(handle: number): AllocatorError {

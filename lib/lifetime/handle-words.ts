@@ -1,14 +1,11 @@
-/** "HNDL", and the version of the words' layout. */
-export const MAGIC = 0x484e_4401
+import type { BlockKind } from '../threads/shared-block.ts'
 
-/** The words of a table of handles, in a block of their own. All but the seats and the magic number change under the lock; these, by `exclusively`. */
+export const KIND: BlockKind = { magic: 0x484e_4402, name: 'table' }
+
+/** A table's words among those of its block, which change under the lock. Its generation is the one with which the slots' generations begin. */
 export const enum Word {
-  Lock = 0,
-  Magic = 32,
   /** Handles that there may be. */
-  Most = 33,
-  /** A random number, with which the slots' generations begin. */
-  FirstGeneration = 34,
+  Most = 34,
   /** Slots that were ever in use: none behind them is. */
   Used = 35,
   /** 1 more than the first of the slots that no thread keeps, which follow by `Slot.Link`; 0 for none. */
@@ -16,12 +13,8 @@ export const enum Word {
   /** The count of deaths up to which slots of the dead were taken back. */
   ClearedDeaths = 37,
   /** The granule of each chunk of slots, as far as there are any. */
-  Chunks = 40,
+  Chunks = 38,
   MostChunks = 17,
-  /** The tags of threads that have the table open, or had when they died; 0 in seats that are free. */
-  Peers = 64,
-  Seats = 240,
-  Count = 320,
 }
 
 /** The words of a slot. */

@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import type { NetConnectOpts, Server, ServerOpts, Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { clearInterval, setInterval } from 'node:timers'
+import { ABORTABLE, type Abortable, checkSignal } from '../base/abort.ts'
 import { checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
 import { AllocatorError, invalidToken, wrongType } from '../base/errors.ts'
 import { makePrintable } from '../base/printed.ts'
@@ -12,7 +13,8 @@ import type { PassedBlock } from '../buffers/passed-block.ts'
 import { Heap } from '../heap/heap.ts'
 import { HOST } from '../lifetime/host.ts'
 import { checkToken, type HeapToken, notAHeap } from '../tcmalloc/token.ts'
-import { ABORTABLE, type Abortable, checkSignal } from './abort.ts'
+import { Waiters } from '../threads/waiters.ts'
+import { WakeWord } from '../threads/wake-word.ts'
 import { IdleSlots } from './idle-slots.ts'
 import { Lease } from './lease.ts'
 import { Leases } from './leases.ts'
@@ -31,7 +33,6 @@ import { isLeased, isOut, PoolSlots, Slot, Word } from './pool-slots.ts'
 import { type PoolStats, poolStats } from './pool-stats.ts'
 import { connectPooled, createPooledServer } from './pooled-socket.ts'
 import { type ReadOptions, type ReadSource, read } from './read.ts'
-import { Waiters } from './waiters.ts'
 import { type WriteOptions, write } from './write.ts'
 
 /** What another thread attaches to a pool by. It survives structured clone. */
@@ -74,9 +75,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   readonly #leaseWatch = this.#settings.leaseWatch
   readonly #blocks = new PoolBlocks(this.#heap, Opening.made!.slots, this, this)
   readonly #leases = new Leases(this)
-  readonly #waiters = new Waiters<Buffer>((length) => {
-    if (this.#blocks.slots.isShared) this.#blocks.slots.noteWaiting(length)
-  })
+  readonly #waiters = new Waiters<Buffer>((length) => this.#blocks.slots.noteWaiting(length))
   #state: 'open' | 'closing' | 'closed' = 'open'
   /** A slot that a close waits for: the first to be looked at again. */
   #waitedFor = 0
@@ -110,7 +109,6 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   constructor(options: PoolOptions | CheckedPool, slots?: PoolSlots) {
     super(options, slots)
     Opening.made = undefined
-    if (slots !== undefined) this.join()
     this.#host.buffers.addOwner(this)
     this.choosePaths()
   }
@@ -122,18 +120,24 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
    */
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
     const { pool, generation, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
-    if (typeof pool !== 'number' || typeof generation !== 'number') throw invalidToken("it is no pool's")
     checkOptions(options, ATTACH_OPTIONS)
     if (options.heap !== undefined && !(options.heap instanceof Heap)) throw notAHeap(options.heap)
     const heap = options.heap ?? Heap.attach(heapToken!)
     try {
       checkToken(heapToken)
-      const slots = heap[HOST].isOf(heapToken) ? PoolSlots.attach(heap, pool, generation) : undefined
-      if (slots === undefined) throw invalidToken('no pool is there')
-      const { shape } = slots
-      const behaviour = checkBehaviour(options, shape.size)
-      const ownsHeap = options.heap === undefined
-      return new BufferPool({ heap, ownsHeap, shape, mostWhenShared: shape.most, ...behaviour }, slots)
+      if (!heap[HOST].isOf(heapToken)) throw invalidToken('no pool is there')
+      const slots = PoolSlots.find(heap, pool, generation)
+      const end = () => new PoolBlocks(heap, slots, { size: slots.shape.size, tag: undefined }, {}).endShared()
+      slots.block!.join(end)
+      try {
+        const { shape } = slots
+        const behaviour = checkBehaviour(options, shape.size)
+        const ownsHeap = options.heap === undefined
+        return new BufferPool({ heap, ownsHeap, shape, mostWhenShared: shape.most, ...behaviour }, slots)
+      } catch (error) {
+        slots.block!.leave(end)
+        throw error
+      }
     } catch (error) {
       if (options.heap === undefined) heap.close()
       throw error
@@ -203,7 +207,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
       if (buffer !== undefined) return Promise.resolve(buffer as PoolBuffer)
       this.checkOpen()
       publish('wait', 'all buffers are in use', this)
-      const waiting = this.#waiters.wait(signal)
+      const waiting = this.#waiters.wait(() => this.obtain(), signal)
       this.choosePaths()
       if (this.#blocks.slots.isShared) this.watchOthers()
       return waiting as Promise<PoolBuffer>
@@ -366,10 +370,10 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     const { slots } = this.blocks
     const most = Math.max(this.#settings.mostWhenShared, slots.used)
     if (!slots.isShared) this.move(most, () => slots.shared(this.#heap, most))
-    // On its own: this thread may have been struck between the two, in an earlier call. Nobody has had a token of it then.
-    if (!this.#blocks.slots.isJoined) this.join()
-    const { address: pool, generation } = this.#blocks.slots
-    return { pool, generation, heap }
+    // Each time: this thread may have been struck between the two, in an earlier call. Nobody has had a token of it then.
+    this.enterShared()
+    const { block, generation } = this.#blocks.slots
+    return { pool: block!.address, generation, heap }
   }
 
   /**
@@ -478,7 +482,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
       changed = this.#blocks.take(slot, word)
       if (changed) this.#blocks.renew(slot)
     } else changed = slots.change(slot, word, Slot.Empty)
-    if (slots.isShared) Waiters.wake(this.#words)
+    slots.wake()
     this.finish()
     return changed
   }
@@ -565,17 +569,17 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
 
   /** Who waits here looks for what other threads release, too. */
   private watchOthers(): void {
-    void this.#waiters.watchOthers(this.#words, () => this.obtain())
+    void this.#waiters.watch(new WakeWord(this.#blocks.slots.block!, Word.Wake, Word.Waiters))
   }
 
   /** A slot is free: the first that waits gets it. */
   private serve(): void {
     const { slots } = this.#blocks
     if (this.#waiters.length > 0 && this.#state === 'open') {
-      this.#waiters.serve(() => this.obtain(), 1)
+      this.#waiters.serve(1)
       if (this.#waiters.length === 0) this.choosePaths()
     }
-    if (slots.isShared) Waiters.wake(this.#words)
+    slots.wake()
   }
 
   /** Frees idle buffers, at most `most`, until `keep` buffers are left. Returns how many. */
@@ -634,27 +638,26 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     this.#plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
   }
 
-  /** The slots are where other threads see them. */
-  private join(): void {
-    const { slots } = this.#blocks
+  /** The slots are where other threads see them, and this thread has a seat. */
+  private enterShared(): void {
     this.choosePaths()
-    const joined = slots.join(this.#heap)
-    if (joined === undefined) throw invalidToken('the pool was closed')
-    if (!joined) throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a pool serves ${Word.Seats} threads at most`)
-    slots.noteWaiting(this.#waiters.length)
+    this.#blocks.slots.noteWaiting(this.#waiters.length)
     if (this.#waiters.length > 0) this.watchOthers()
   }
 
   /** @internal Ends a closed pool once nothing is out that it must wait for. */
   finish(): void {
-    if (this.#state !== 'closing') return
+    if (this.#state === 'open') return
     const { slots } = this.#blocks
-    const leased = slots.own(Slot.Leased)
-    const onlyLeased = slots.isShared || !this.#blocks.areThere
-    this.#waitedFor = slots.findFrom(this.#waitedFor, (word) => (onlyLeased ? word === leased : word !== Slot.Empty))
-    if (this.#waitedFor >= 0) return
-    this.#state = 'closed'
-    if (slots.isShared && this.#blocks.areThere && slots.leave(this.#heap)) this.#blocks.endShared()
+    if (this.#state === 'closing') {
+      const leased = slots.own(Slot.Leased)
+      const onlyLeased = slots.isShared || !this.#blocks.areThere
+      this.#waitedFor = slots.findFrom(this.#waitedFor, (word) => (onlyLeased ? word === leased : word !== Slot.Empty))
+      if (this.#waitedFor >= 0) return
+      this.#state = 'closed'
+    }
+    // Again too where this thread was struck here before.
+    slots.block?.leave(() => this.#blocks.endShared())
     this.#host.buffers.removeOwner(this)
     if (this.#settings.ownsHeap) this.#heap.close()
     this.#tellClosed()

@@ -21,7 +21,8 @@ export class PoolBlocks {
   readonly host: HeapHost
   private readonly name: PoolName
   private readonly owner: object
-  private seenDeaths: number
+  /** Deaths up to which this thread has finished what was left; at first none, whoever has died before it came. */
+  private seenDeaths = 0
   /** A block comes or goes. Found true when nothing is at work, this thread was struck in the middle, and lives. */
   private isAtWork = false
 
@@ -31,7 +32,6 @@ export class PoolBlocks {
     this.slots = slots
     this.name = name
     this.owner = owner
-    this.seenDeaths = slots.deaths
   }
 
   /** Whether every slot has a block, and there may be more slots. REQUIRES: a slot was asked for in vain */
@@ -257,18 +257,16 @@ export class PoolBlocks {
     return freed
   }
 
-  /** The last thread of a shared pool frees what is idle, or was passed and nobody can adopt now, and the words where nobody has a buffer any more. */
-  endShared(): void {
-    const { slots, host } = this
+  /** The last thread of a shared pool frees what is idle, or was passed and nobody can adopt now. False if somebody still has a buffer. */
+  endShared(): boolean {
+    const { slots } = this
     this.mendOwn()
     this.clearUp()
     for (let slot = 0; slot < slots.used; slot++) {
       const word = slots.state(slot)
       if ((word === Slot.Free || isPassed(word)) && this.take(slot, word)) this.drop(slot)
     }
-    if (slots.count((word) => word !== Slot.Empty) > 0) return
-    host.setPooled(slots.address, false)
-    host.discard(slots.address)
+    return slots.count((word) => word !== Slot.Empty) === 0
   }
 
   doubleRelease(view: ArrayBufferView): AllocatorError {

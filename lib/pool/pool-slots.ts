@@ -2,34 +2,28 @@ import { randomInt } from 'node:crypto'
 import type { Heap } from '../heap/heap.ts'
 import { HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
-import { Seats } from '../threads/seats.ts'
+import { type BlockKind, SharedBlock } from '../threads/shared-block.ts'
 import { inTagBits, Tag, type ThreadSlots } from '../threads/thread-slots.ts'
 
-/** "POOL", and the version of the words' layout. */
-const MAGIC = 0x504f_4f02
+const KIND: BlockKind = { magic: 0x504f_4f03, name: 'pool' }
 
-/** The words of a pool, before those of its slots. The first are written once; what threads write has a line of its own. */
+/** A pool's words among those of its block, before those of its slots. The first are written once; what threads write has a line of its own. */
 export const enum Word {
-  Magic = 0,
-  Size = 1, // of a buffer, in bytes: two words
-  Alignment = 3,
-  Most = 4, // slots that there may be
-  Zero = 5, // 0, 1 at acquire, 2 at release
-  Generation = 6, // tells it from every other, and from those that were or will be here
+  Size = 34, // of a buffer, in bytes: two words
+  Alignment = 36,
+  Most = 37, // slots that there may be
+  Zero = 38, // 0, 1 at acquire, 2 at release
   /** Slots that were ever in use: none behind them is. */
-  Used = 32,
+  Used = 320,
   /** Counts what waiters wait for; and threads in which somebody waits, or did when they died. */
-  Wake = 64,
-  Waiters = 65,
+  Wake = 352,
+  Waiters = 353,
   /** Passes so far, the number of the last one. */
-  Passes = 66,
-  /** The tags of threads that have the pool open, or had when they died; 0 in seats that are free. */
-  Peers = 96,
-  Seats = 240,
+  Passes = 354,
   /** How many wait in the thread of each seat. */
-  Waiting = 352,
+  Waiting = 384,
   /** Two words for each slot: its state, and its block's granule. */
-  Slots = 608,
+  Slots = 640,
 }
 
 /**
@@ -83,62 +77,55 @@ export interface PoolShape {
  */
 export class PoolSlots {
   readonly words: Int32Array
-  /** The address of the block that they are in; 0 for an array of this thread's. */
-  readonly address: number
   /** Tells the pool from every other, also from those at that address before and after it. */
   readonly generation: number
+  /** The block that they are in; undefined for an array of this thread's. */
+  readonly block: SharedBlock | undefined
   private readonly threads: ThreadSlots
   private readonly tag: number
-  private readonly seats: Seats
-  private seat = 0
   /** No slot before it is empty, as far as this thread knows. */
   private firstEmpty = 0
   /** Where the last look for a free slot ended. */
   private nextLook = 0
 
-  private constructor(heap: Heap, words: Int32Array, address = 0, generation = 0) {
+  private constructor(heap: Heap, words: Int32Array, generation: number, block?: SharedBlock) {
     this.words = words
-    this.address = address
     this.generation = generation
-    const { slots, tag } = heap[HOST].thread()
+    this.block = block
+    const { slots, tag } = block === undefined ? heap[HOST].thread() : { slots: block.threads, tag: block.tag }
     this.threads = slots
     this.tag = tag
-    this.seats = new Seats(words, Word.Peers, Word.Seats, slots)
   }
 
   static local(heap: Heap, shape: PoolShape): PoolSlots {
     const words = new Int32Array(Word.Slots + 2 * Math.min(FIRST_CAPACITY, shape.most))
-    const slots = new PoolSlots(heap, words, 0, randomInt(1, 2 ** 31))
+    const slots = new PoolSlots(heap, words, randomInt(1, 2 ** 31))
     slots.describe(shape)
     return slots
   }
 
-  /** Those that another thread shares; undefined where there are none. */
-  static attach(heap: Heap, address: number, generation: number): PoolSlots | undefined {
-    // A closed heap is one thing, and told by `view`; what is no pool's block, another.
-    if (heap[HOST].isOpen && !heap[HOST].isPooled(address)) return undefined
-    const bytes = heap.view(address)
-    if (bytes.length < Word.Slots * 4) return undefined
-    const words = new Int32Array(heap.buffer, address, bytes.length >>> 2)
-    const slots = new PoolSlots(heap, words, address, generation)
-    return slots.isThere(heap) ? slots : undefined
+  /** Those that another thread shares, to be joined. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` */
+  static find(heap: Heap, address: unknown, generation: unknown): PoolSlots {
+    const block = SharedBlock.find(heap[HOST], KIND, address, generation)
+    return new PoolSlots(heap, block.words, block.generation, block)
   }
 
   /** The same slots with room for twice as many. REQUIRES: they are this thread's own. */
   grown(heap: Heap): PoolSlots {
     const room = Math.min(this.most, this.capacity * 2)
-    return this.movedTo(new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room), 0, this.generation))
+    const slots = new PoolSlots(heap, new Int32Array(Word.Slots + 2 * room), this.generation)
+    slots.words.set(this.words)
+    return slots
   }
 
   /** The same slots in a block of the heap, for at most `most` of them. REQUIRES: they are this thread's own. */
   shared(heap: Heap, most: number): PoolSlots {
-    const length = Word.Slots + 2 * most
-    const address = heap.calloc(length, 4)
-    const { generation } = this
-    const slots = this.movedTo(new PoolSlots(heap, new Int32Array(heap.buffer, address, length), address, generation))
-    slots.words[Word.Most] = most
-    heap[HOST].setPooled(address, true)
-    return slots
+    const describe = (words: Int32Array) => {
+      words.set(this.words)
+      words[Word.Most] = most
+    }
+    const block = SharedBlock.create(heap[HOST], KIND, Word.Slots + 2 * most, describe, this.generation)
+    return new PoolSlots(heap, block.words, this.generation, block)
   }
 
   get shape(): PoolShape {
@@ -152,12 +139,7 @@ export class PoolSlots {
   }
 
   get isShared(): boolean {
-    return this.address !== 0
-  }
-
-  /** Whether this thread has a seat, and so keeps the words where they are. */
-  get isJoined(): boolean {
-    return this.seat !== 0
+    return this.block !== undefined
   }
 
   /** Slots that there may be. */
@@ -297,48 +279,21 @@ export class PoolSlots {
     return this.threads.deaths
   }
 
-  /**
-   * Takes a seat, which keeps the words where they are. False where there is none left, undefined where there is no pool any more: the last
-   * one may have left since this thread found the words, and freed them. So nobody joins while another leaves.
-   */
-  join(heap: Heap): boolean | undefined {
-    return heap[HOST].exclusively(() => {
-      if (!this.isThere(heap)) return undefined
-      this.seat = this.seats.take(this.tag)
-      return this.isJoined
-    })
-  }
-
-  /** So many wait in this thread. REQUIRES: it has a seat. */
+  /** So many wait in this thread. */
   noteWaiting(count: number): void {
-    Atomics.store(this.words, this.seat - Word.Peers + Word.Waiting, count)
+    this.block?.note(Word.Waiting, count)
   }
 
-  /** How many wait, in all threads that live. */
+  /** How many wait, in all threads that live. REQUIRES: they are shared */
   get waiting(): number {
-    let waiting = 0
-    for (let seat = 0; seat < Word.Seats; seat++) {
-      const tag = Atomics.load(this.words, Word.Peers + seat)
-      if (tag !== 0 && this.threads.isAlive(tag)) waiting += Atomics.load(this.words, Word.Waiting + seat)
-    }
-    return waiting
+    return this.block!.seats.total(Word.Waiting)
   }
 
-  /** Leaves the seat. True for the last one that lives. REQUIRES: the heap is open */
-  leave(heap: Heap): boolean {
-    return heap[HOST].exclusively(() => {
-      Atomics.store(this.words, this.seat, 0)
-      if (this.seats.count().live > 0) return false
-      Atomics.store(this.words, Word.Magic, 0)
-      return true
-    })
-  }
-
-  /** Whether the pool is still where it was. */
-  private isThere(heap: Heap): boolean {
-    const { words } = this
-    const isPool = heap[HOST].isPooled(this.address) && Atomics.load(words, Word.Magic) === MAGIC
-    return isPool && words[Word.Generation] === this.generation
+  /** A slot is free: wakes one thread of those that wait for one. */
+  wake(): void {
+    if (this.block === undefined || Atomics.load(this.words, Word.Waiters) === 0) return
+    Atomics.add(this.words, Word.Wake, 1)
+    Atomics.notify(this.words, Word.Wake, 1)
   }
 
   private describe({ size, alignment, zero, most }: PoolShape): void {
@@ -348,13 +303,6 @@ export class PoolSlots {
     words[Word.Alignment] = alignment
     words[Word.Zero] = zero
     words[Word.Most] = most
-    words[Word.Generation] = this.generation
-    words[Word.Magic] = MAGIC
-  }
-
-  private movedTo(slots: PoolSlots): PoolSlots {
-    slots.words.set(this.words)
-    return slots
   }
 }
 

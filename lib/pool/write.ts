@@ -4,9 +4,9 @@ import type { FileHandle } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { clearInterval, setImmediate, setInterval } from 'node:timers'
+import { type Abortable, checkSignal, orAborted } from '../base/abort.ts'
 import { checkCount } from '../base/arguments.ts'
 import { wrongType } from '../base/errors.ts'
-import { type Abortable, checkSignal, orAborted } from './abort.ts'
 import { isFileStream, isNativeFile, nativeSocket } from './zero-copy.ts'
 
 /** How something is written. */

@@ -32,6 +32,23 @@ export class Seats {
     return 0
   }
 
+  /** Whether a thread that lives has a seat, but for the one whose index is `except`. */
+  isTaken(except: number): boolean {
+    for (let seat = this.first; seat < this.end; seat++) {
+      if (seat !== except && this.isLive(Atomics.load(this.words, seat))) return true
+    }
+    return false
+  }
+
+  /** The sum of the words that seats of threads that live have in a row of such words, one for each seat, from the index `row` on. */
+  total(row: number): number {
+    let sum = 0
+    for (let seat = this.first; seat < this.end; seat++) {
+      if (this.isLive(Atomics.load(this.words, seat))) sum += Atomics.load(this.words, row + seat - this.first)
+    }
+    return sum
+  }
+
   /** How many threads that live have it open, and how many died with it open. */
   count(): { live: number; dead: number } {
     let live = 0
@@ -43,5 +60,9 @@ export class Seats {
       else dead++
     }
     return { live, dead }
+  }
+
+  private isLive(tag: number): boolean {
+    return tag !== 0 && this.threads.isAlive(tag)
   }
 }

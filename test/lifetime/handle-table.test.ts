@@ -2,6 +2,7 @@ import test from 'ava'
 import { HandleTable, type HandleTableToken, Heap } from '../../lib/index.ts'
 import { Handle, Word } from '../../lib/lifetime/handle-words.ts'
 import { Granule } from '../../lib/memory/page.ts'
+import { SharedWord } from '../../lib/threads/shared-block.ts'
 
 const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
 const NEVER_GIVEN = { code: 'ERR_HEAP_INVALID_ADDRESS' }
@@ -88,7 +89,7 @@ test('a slot whose generations are used up is out of use', (t) => {
   using table = heap.handles({ max: 1 })
   const first = table.alloc(1)
   table.free(first)
-  const words = new Int32Array(heap.buffer, table.share().handles, Word.Count)
+  const words = new Int32Array(heap.buffer, table.share().handles, SharedWord.Count)
   const slots = new Int32Array(heap.buffer, words[Word.Chunks]! * Granule.Bytes, 4)
   // The last generation, free and kept by this thread.
   slots[0] = (0x1fffffff << 2) | 2

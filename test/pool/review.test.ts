@@ -1,7 +1,7 @@
 import test from 'ava'
 import { BufferPool, Heap } from '../../lib/index.ts'
-import { PoolSlots, Slot } from '../../lib/pool/pool-slots.ts'
-import { Waiters } from '../../lib/pool/waiters.ts'
+import { Slot } from '../../lib/pool/pool-slots.ts'
+import { Waiters } from '../../lib/threads/waiters.ts'
 import { collectGarbage } from '../support/garbage.ts'
 
 test('a heap that is closed before its pool ends the pool: no timer throws, and nobody waits for it', async (t) => {
@@ -101,15 +101,17 @@ test('who waited before a pool was shared gets what another thread releases', as
 })
 
 test('an error while waiters are served is told to the first, and the rest go on waiting', async (t) => {
-  const waiters = new Waiters<number>(() => {})
-  const first = waiters.wait(undefined)
-  const second = waiters.wait(undefined)
-  waiters.serve(() => {
+  const waiters = new Waiters<number>()
+  let take = (): number => {
     throw new Error('no memory')
-  })
+  }
+  const first = waiters.wait(() => take())
+  const second = waiters.wait(() => take())
+  waiters.serve()
   await t.throwsAsync(first, { message: 'no memory' })
   t.is(waiters.length, 1)
-  waiters.serve(() => 5)
+  take = () => 5
+  waiters.serve()
   t.is(await second, 5)
 })
 
@@ -136,37 +138,6 @@ test('a thread dies for a pool whatever the bits of its tag are', (t) => {
   t.false(slots.isDead(slots.own(Slot.Acquired)))
   t.false(slots.isDead(Slot.Free))
   t.false(slots.isDead(Slot.Empty))
-})
-
-test('a pool that its last thread has closed takes nobody any more, whatever stands where it was', (t) => {
-  using heap = new Heap()
-  const pool = new BufferPool({ heap, size: 100, max: 4 })
-  const token = pool.share()
-  const { slots } = pool.blocks
-  const late = PoolSlots.attach(heap, token.pool, token.generation)!
-  t.truthy(late)
-  pool.close()
-  t.is(late.join(heap), undefined)
-  const address = heap.malloc(slots.words.byteLength)
-  t.is(address, token.pool)
-  late.words.fill(0x504f_4f01)
-  t.is(late.join(heap), undefined)
-  t.throws(() => BufferPool.attach(token, { heap }), { code: 'ERR_HEAP_INVALID_TOKEN' })
-  t.true(late.words.every((word) => word === 0x504f_4f01))
-  heap.free(address)
-})
-
-test('a token of a pool whose place another has is refused, also when that happens on the way', (t) => {
-  using heap = new Heap()
-  const pool = new BufferPool({ heap, size: 100, max: 4 })
-  const token = pool.share()
-  const late = PoolSlots.attach(heap, token.pool, token.generation)!
-  pool.close()
-  using other = new BufferPool({ heap, size: 200, max: 4 })
-  t.is(other.share().pool, token.pool)
-  t.is(late.join(heap), undefined)
-  t.throws(() => BufferPool.attach(token, { heap }), { code: 'ERR_HEAP_INVALID_TOKEN' })
-  BufferPool.attach(other.share(), { heap }).close()
 })
 
 test('what holds a buffer of a closed pool touches nothing where its slots were', (t) => {
@@ -210,18 +181,18 @@ test('a slot that its thread was struck in is used again: by the thread where it
 test('a thread that was struck in share() is no less a part of the pool after another call', (t) => {
   const pool = new BufferPool({ size: 100, max: 2 })
   pool.release(pool.acquire())
-  const struck = pool as unknown as { join?: () => void }
-  struck.join = () => {
+  const struck = pool as unknown as { enterShared?: () => void }
+  struck.enterShared = () => {
     throw new Error('struck')
   }
   t.throws(() => pool.share(), { message: 'struck' })
-  delete struck.join
+  delete struck.enterShared
   const other = BufferPool.attach(pool.share())
   const buffers = [pool.acquire(), other.acquire()]
   t.is(new Set(buffers.map((buffer) => pool.heap.addressOf(buffer))).size, 2)
   t.is(other.tryAcquire(), undefined)
   other.close()
-  t.true(pool.blocks.slots.isJoined)
+  t.true(pool.blocks.slots.block!.isJoined)
   for (const buffer of buffers) pool.release(buffer)
   pool.close()
 })

@@ -1,13 +1,13 @@
 import test from 'ava'
+import { checkSignal, orAborted } from '../../lib/base/abort.ts'
 import { Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
-import { checkSignal, orAborted } from '../../lib/pool/abort.ts'
 import { Lease } from '../../lib/pool/lease.ts'
 import { PoolBlocks } from '../../lib/pool/pool-blocks.ts'
 import { checkBehaviour, checkPoolOptions } from '../../lib/pool/pool-options.ts'
 import { isLeased, isOut, isPassed, PoolSlots } from '../../lib/pool/pool-slots.ts'
 import { poolStats } from '../../lib/pool/pool-stats.ts'
-import { Waiters } from '../../lib/pool/waiters.ts'
+import { Waiters } from '../../lib/threads/waiters.ts'
 import { stateOf } from '../support/pools.ts'
 
 const LIMIT_BYTES = 2 ** 26
@@ -145,7 +145,7 @@ const SHAPE = { size: 100, alignment: 0, zero: 0, most: 40 } as const
 test('slots: each is claimed once, in order, and what was left empty comes first', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
   const slots = PoolSlots.local(heap, SHAPE)
-  t.deepEqual([slots.capacity, slots.used, slots.isShared, slots.isJoined], [16, 0, false, false])
+  t.deepEqual([slots.capacity, slots.used, slots.isShared], [16, 0, false])
   t.deepEqual(
     Array.from({ length: 17 }, () => slots.claimEmpty()),
     [...Array.from({ length: 16 }, (_, i) => i), -1]
@@ -226,8 +226,8 @@ test('slots: a look for a free one takes each once, the near ones first', (t) =>
   t.is(slots.takeFree(acquired, false), -1, 'not within the next 64')
   t.is(slots.takeFree(acquired, true), 150)
   t.is(slots.takeFree(acquired, true), -1)
-  heap[HOST].setPooled(slots.address, false)
-  heap.free(slots.address)
+  slots.block!.leave(() => true)
+  t.is(heap.stats().liveBytes, 0)
 })
 
 test('blocks: made, dropped, and given views that are known until they are gone', (t) => {
@@ -302,26 +302,27 @@ test('waiters: the first come is the first served, who leaves is left out, and e
   const lengths: number[] = []
   const waiters = new Waiters<number>((length) => lengths.push(length))
   const controller = new AbortController()
-  const [first, second, third] = [waiters.wait(undefined), waiters.wait(controller.signal), waiters.wait(undefined)]
+  const buffers = [10, 11]
+  const take = () => buffers.shift()
+  const [first, second, third] = [waiters.wait(take), waiters.wait(take, controller.signal), waiters.wait(take)]
   controller.abort(REASON)
   t.is(await t.throwsAsync(second), REASON)
-  const buffers = [10, 11]
-  waiters.serve(() => buffers.shift())
+  waiters.serve()
   t.deepEqual(await Promise.all([first, third]), [10, 11])
   t.deepEqual(lengths, [1, 2, 3, 2, 1, 0])
-  const last = waiters.wait(new AbortController().signal)
+  const last = waiters.wait(() => t.fail('nobody waits') as never, new AbortController().signal)
   waiters.end(REASON)
   t.is(await t.throwsAsync(last), REASON)
   t.is(waiters.length, 0)
-  waiters.serve(() => t.fail('nobody waits') as never)
+  waiters.serve()
 })
 
 test('waiters: one who was served isn’t rejected by a later abort', async (t) => {
   const lengths: number[] = []
   const waiters = new Waiters<number>((length) => lengths.push(length))
   const controller = new AbortController()
-  const served = waiters.wait(controller.signal)
-  waiters.serve(() => 5)
+  const served = waiters.wait(() => 5, controller.signal)
+  waiters.serve()
   controller.abort(REASON)
   t.is(await served, 5)
   t.deepEqual(lengths, [1, 0], 'it isn’t listened to any more')

@@ -1,77 +1,11 @@
-import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import type { Channel, HandleTable, Heap, PassedBlock } from '../../lib/index.ts'
-import type { HOST } from '../../lib/lifetime/host.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
-import type { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
-import type { SimulatedMapper } from '../../lib/testing/index.ts'
-import type { Locks } from '../../lib/threads/locks.ts'
-import { SlotState } from '../../lib/threads/thread-slots.ts'
 import { random } from '../support/churn.ts'
 import { leaveLongSpans } from '../support/long-spans.ts'
-import { strikeBuild } from '../support/strike-build.ts'
+import { chosenPoints, countPoints, die, dieAllBut, expect, insidesOf, type Library, loadStrikable, strikeAt } from '../support/strikes.ts'
 
 const MIB = 2 ** 20
-/** Of each operation the first so many points are all struck, and so many of the rest; a long run by hand strikes all. */
-const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 30)
-const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 20)
-
-interface Library {
-  HOST: typeof HOST
-  Heap: typeof Heap
-  Channel: typeof Channel
-  SimulatedMapper: typeof SimulatedMapper
-}
-
-/** What stands for the end of a thread: every further step throws it too, so that no `finally` gets anything done. */
-const STRUCK = Symbol('struck')
-const world = globalThis as unknown as { strike: () => void }
-let countdown = Number.POSITIVE_INFINITY
-let points = 0
-let over = false
-world.strike = () => {
-  points++
-  if (over || --countdown < 0) {
-    over = true
-    throw STRUCK
-  }
-}
-
-/** Runs a step that is struck at its n-th point, from 0; false where it came to its end before. */
-function strikeAt(n: number, step: () => unknown): boolean {
-  countdown = n
-  over = false
-  points = 0
-  try {
-    step()
-    return false
-  } catch (error) {
-    if (error !== STRUCK) throw error
-    return true
-  } finally {
-    countdown = Number.POSITIVE_INFINITY
-    over = false
-  }
-}
-
-/** A heap's insides, for what a thread's end does and for what must be left behind it. */
-interface Insides {
-  classes: { count: number }
-  quarantine?: { mostBytes: number; locks: Locks }
-}
-const insidesOf = (heap: Heap) => heap[library.HOST].tiers as unknown as Insides & Omit<TCMalloc, keyof Insides>
-
-/** What the hook of a thread does when it ends. */
-const die = (heap: Heap) => insidesOf(heap).tables.slots.markDead(insidesOf(heap).member.slot)
-
-/** What the hooks of all threads but one do. */
-function dieAllBut(heap: Heap): void {
-  const { member, tables } = insidesOf(heap)
-  for (let other = 0; other < 8; other++) {
-    if (other !== member.slot && tables.slots.state(other) === SlotState.Live) tables.slots.markDead(other)
-  }
-}
-
 interface Case {
   name: string
   limitBytes?: number
@@ -371,10 +305,7 @@ const CASES: Case[] = [
 
 let library: Library
 test.before(async () => {
-  const built = strikeBuild()
-  const load = (name: string) => import(pathToFileURL(`${built}${name}`).href)
-  const files = ['index.js', 'testing/index.js', 'lifetime/host.js']
-  library = Object.assign({}, ...(await Promise.all(files.map(load)))) as Library
+  library = await loadStrikable('strike')
 })
 
 /** Uses every tier, and looks at everything. */
@@ -405,8 +336,7 @@ function openVictim({ limitBytes = 32 * MIB, cacheBytes = 4 * MIB, debug = false
 /** How many points there are in a step at which it may be struck. */
 function pointsOf(one: Case): number {
   const { victim, blocks } = openVictim(one)
-  strikeAt(Number.POSITIVE_INFINITY, () => one.step(victim, blocks))
-  return points
+  return countPoints(() => one.step(victim, blocks))
 }
 
 for (const one of CASES) {
@@ -414,7 +344,7 @@ for (const one of CASES) {
     const next = random(5)
     const total = pointsOf(one)
     let struck = 0
-    for (let n = 0; n < total; n += n < FIRST_POINTS ? 1 : 1 + (next() % Math.ceil((2 * total) / OTHER_POINTS))) {
+    for (const n of chosenPoints(total, next)) {
       for (const dies of [true, false]) {
         if (one.name === 'close' && !dies) continue // there is nothing to go on with
         const { system, victim, survivor, blocks } = openVictim(one)
@@ -473,10 +403,6 @@ interface PassingCase {
   step: (passing: Passing) => void
   /** What the survivor can do with the block. */
   check?: (passing: Passing, isPassed: boolean) => void
-}
-
-const expect = (holds: boolean, what: string) => {
-  if (!holds) throw new Error(what)
 }
 
 /** What the survivor finds in the channel is the block, if and only if that was passed. */

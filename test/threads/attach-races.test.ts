@@ -1,36 +1,16 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
-import { Channel, HandleTable, Heap } from '../../lib/index.ts'
+import { BufferPool, Channel, HandleTable, Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
 import { childScript } from '../support/child.ts'
+import { SHARED_KINDS, SHARED_NAMES } from '../support/shared-kinds.ts'
 
 /** Rounds of the races; a long run by hand sets more. */
 const ROUNDS = Number(process.env.SPANHEAP_ATTACH_ROUNDS ?? 20_000)
 const LIMIT_BYTES = 2 ** 26
 
-/** What threads open by a token, and where its words are. */
-const KINDS = {
-  table: {
-    bytes: 1280,
-    make: (heap: Heap) => {
-      const table = heap.handles()
-      const token = table.share()
-      const { handles: address, generation } = token
-      return { address, generation, close: () => table.close(), attach: (at: Heap) => HandleTable.attach(at, token) }
-    },
-  },
-  channel: {
-    bytes: 1792,
-    make: (heap: Heap) => {
-      const channel = new Channel(heap)
-      const token = channel.share()
-      const { channel: address, generation } = token
-      return { address, generation, close: () => channel.close(), attach: (at: Heap) => Channel.attach(at, token) }
-    },
-  },
-} as const
-const NAMES = ['table', 'channel'] as const
+const CLASSES = { BufferPool, Channel, HandleTable }
 
 /** A heap in which something happens when a thread that attaches has found the words, and before it does anything with them. */
 function interrupted(heap: Heap, run: () => void): Heap {
@@ -48,8 +28,13 @@ function interrupted(heap: Heap, run: () => void): Heap {
   return hooked(heap, (key, value) => (key === HOST ? host : value))
 }
 
-for (const name of NAMES) {
-  const { make, bytes } = KINDS[name]
+for (const name of SHARED_NAMES) {
+  const kind = SHARED_KINDS[name]
+  const { bytes } = kind
+  const make = (heap: Heap) => {
+    const made = kind.make(CLASSES, heap)
+    return { ...made, attach: (at: Heap) => kind.attach(CLASSES, at, made.token) }
+  }
 
   test(`a ${name} that is closed while a thread attaches: that one is told, and writes nothing where it was`, (t) => {
     for (const word of [7, 0, -1]) {
