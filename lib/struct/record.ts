@@ -131,17 +131,27 @@ export abstract class RecordBase extends FieldsBase implements Part {
   abstract [Insides.end](reason: Views): void
 
   free(): void {
-    const heap = this[Insides.views]().checkedHeap()
-    const { address } = this
-    if (this[Insides.hold]() === Hold.Part)
-      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the record at ${address} is a part of a block`, { address })
-    heap.free(address)
+    freeBlock('record', this[Insides.views](), this[Insides.offset](), this[Insides.hold]())
     this[Insides.end](FREED)
   }
 
   [Symbol.dispose](): void {
-    if (this[Insides.hold]() === Hold.Own && this[Insides.views]().heap !== undefined) this.free()
+    if (isToFree(this[Insides.views](), this[Insides.hold]())) this.free()
   }
+}
+
+/** Gives back the block that a record, an array or columns start. @throws AllocatorError where they are a part of one, or it is gone */
+export function freeBlock(what: string, views: Views, offset: number, hold: Hold): void {
+  const heap = views.checkedHeap()
+  const address = views.base + offset
+  if (hold === Hold.Part)
+    throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the ${what} at ${address} is a part of a block`, { address })
+  heap.free(address)
+}
+
+/** Whether the end of a `using` block is to give it back: where it is their own, and wasn't given back yet. */
+export function isToFree(views: Views, hold: Hold): boolean {
+  return hold === Hold.Own && views.heap !== undefined
 }
 
 /** A place in an array that moves. How it does is in `MOVE`. */

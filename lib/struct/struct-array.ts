@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { checkChoice, checkCount } from '../base/arguments.ts'
-import { AllocatorError, outOfRange } from '../base/errors.ts'
+import { outOfRange } from '../base/errors.ts'
 import { hideFromCopies, staysHere } from '../base/printed.ts'
 import { Heap } from '../heap/heap.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
@@ -9,7 +9,7 @@ import { Column, type ValuesOf } from './column.ts'
 import type { Fields } from './field-types.ts'
 import * as Insides from './insides.ts'
 import { MOST_ARRAY_BYTES } from './kinds.ts'
-import { checkedIndex, Hold, shownAs } from './record.ts'
+import { checkedIndex, freeBlock, Hold, isToFree, shownAs } from './record.ts'
 import type { ReadOf, StructCursor, StructRecord, WriteOf } from './record-types.ts'
 import { sortRecords } from './sort.ts'
 import { blockViews, freedError, type Views } from './views.ts'
@@ -128,17 +128,13 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
 
   /** Gives the block back. @throws AllocatorError where it is a part of another array */
   free(): void {
-    const heap = this.#views.checkedHeap()
-    const { address } = this
-    if (this.#hold === Hold.Part)
-      throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the array at ${address} is a part of another`, { address })
-    heap.free(address)
+    freeBlock('array', this.#views, this.#start, this.#hold)
     this.#views.end(freedError)
   }
 
   /** Gives the block back where it is the array's own, and wasn't yet. */
   [Symbol.dispose](): void {
-    if (this.#hold === Hold.Own && this.#views.heap !== undefined) this.free()
+    if (isToFree(this.#views, this.#hold)) this.free()
   }
 
   /**

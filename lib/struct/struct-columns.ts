@@ -10,7 +10,7 @@ import type { Fields } from './field-types.ts'
 import * as Insides from './insides.ts'
 import { NUMBERS } from './kinds.ts'
 import { extentOf } from './layout.ts'
-import { contentsOf, indexError, NoField, readable, shownAs } from './record.ts'
+import { contentsOf, freeBlock, Hold, indexError, isToFree, NoField, readable, shownAs } from './record.ts'
 import type { AnyStruct, ColumnsCursor, ReadOf, WriteOf } from './record-types.ts'
 import type { FieldLayout } from './shape.ts'
 import { arrayBytes, checkHeap } from './struct-array.ts'
@@ -228,12 +228,12 @@ export class StructColumns<F extends Fields> implements Disposable {
 
   /** Gives the block back. */
   free(): void {
-    this.#views.checkedHeap().free(this.address)
+    freeBlock('array', this.#views, 0, Hold.Own)
     this.#views.end(freedError)
   }
 
   /** For `using`: `free`, unless that was called. */
   [Symbol.dispose](): void {
-    if (this.#views.heap !== undefined) this.free()
+    if (isToFree(this.#views, Hold.Own)) this.free()
   }
 }
