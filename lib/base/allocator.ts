@@ -93,20 +93,17 @@ export interface HeapStats {
   system: string
 }
 
-/** What is left to tell of a heap that is closed: the peaks and the calls. */
-export function closedStats(last: HeapStats): HeapStats {
-  return {
-    ...last,
-    liveBytes: 0,
-    mappedBytes: 0,
-    reservedBytes: 0,
-    threadCacheBytes: 0,
-    centralCacheBytes: 0,
-    pageHeapFreeBytes: 0,
-    pageHeapReleasedBytes: 0,
-    metadataBytes: 0,
-    threads: 0,
-    deadThreadsBytes: 0,
-    passedBytes: 0,
-  }
-}
+/** What a heap without blocks, with no other thread and no tier but those that it adds, says of itself. */
+export const NO_BYTES = {
+  liveBytes: 0,
+  mappedBytes: 0,
+  reservedBytes: 0,
+  threadCacheBytes: 0,
+  centralCacheBytes: 0,
+  pageHeapFreeBytes: 0,
+  pageHeapReleasedBytes: 0,
+  metadataBytes: 0,
+  threads: 0,
+  deadThreadsBytes: 0,
+  passedBytes: 0,
+} as const satisfies Partial<HeapStats>

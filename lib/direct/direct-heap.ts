@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import type { Address, Allocator, HeapStats } from '../base/allocator.ts'
+import { type Address, type Allocator, type HeapStats, NO_BYTES } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkCount,
@@ -157,20 +157,16 @@ export class DirectHeap implements Allocator {
 
   stats(): HeapStats {
     return {
+      ...NO_BYTES,
       liveBytes: this.#liveBytes,
       mappedBytes: this.#mappedBytes,
       reservedBytes: this.#addon.directBytes(this.#ledger),
-      threadCacheBytes: 0,
       centralCacheBytes: this.#mappedBytes - this.#liveBytes, // what alignment leaves over
-      pageHeapFreeBytes: 0,
-      pageHeapReleasedBytes: 0,
       metadataBytes: this.#blocks.size * BLOCK_METADATA_BYTES,
       peakLiveBytes: this.#peakLiveBytes,
       peakMappedBytes: this.#peakMappedBytes,
       syscalls: countsOf(this.#addon, this.#ledger),
       threads: 1,
-      deadThreadsBytes: 0,
-      passedBytes: 0,
       system: 'native',
     }
   }

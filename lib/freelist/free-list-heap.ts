@@ -1,4 +1,4 @@
-import { type Address, type Allocator, closedStats, type HeapStats } from '../base/allocator.ts'
+import { type Address, type Allocator, type HeapStats, NO_BYTES } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkChoice,
@@ -9,13 +9,14 @@ import {
   checkViewLength,
   type OptionNames,
 } from '../base/arguments.ts'
-import { AllocatorError, closedError, outOfMemory } from '../base/errors.ts'
+import { AllocatorError, outOfMemory } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { BlockBytes } from '../memory/block-bytes.ts'
+import { MappedHeap } from '../memory/mapped-heap.ts'
 import { Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
 import { checkHeapLimit } from '../memory/reservation.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
-import type { Mapper, SystemCall } from '../os/mapper.ts'
+import type { Mapper } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import { openMapper } from '../os/open-mapper.ts'
 import { audit } from './audit.ts'
@@ -86,7 +87,7 @@ const LIST_OPTIONS: OptionNames<FreeListHeapOptions> = {
  * console.log(heap.stats().liveBytes) // 0
  * ```
  */
-export class FreeListHeap implements Allocator {
+export class FreeListHeap extends MappedHeap implements Allocator {
   /** @internal */ readonly notCloneable = staysHere('a FreeListHeap')
   readonly #buffer: SharedArrayBuffer
   readonly #memory: ViewMemory
@@ -95,7 +96,6 @@ export class FreeListHeap implements Allocator {
   readonly #collector: Collector
   readonly #bytes: BlockBytes
   readonly #mutatorHeap: MutatorHeap
-  #finalStats: HeapStats | undefined
 
   static {
     makePrintable(FreeListHeap, 'FreeListHeap')
@@ -113,9 +113,11 @@ export class FreeListHeap implements Allocator {
       Number.POSITIVE_INFINITY,
       DEFAULT_COLLECT_AFTER_BYTES
     )
-    this.#mapper = options.mapper ?? openMapper(options.ledger ?? {})
-    const growth = checkGrowth(options.growth, this.#mapper.systemPageSize)
-    this.#allocator = new ListAllocator(this.#mapper, { limit, search, growth })
+    const mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    super(mapper)
+    this.#mapper = mapper
+    const growth = checkGrowth(options.growth, mapper.systemPageSize)
+    this.#allocator = new ListAllocator(mapper, { limit, search, growth })
     this.#collector = new Collector(this.#allocator, after)
     const { mapping } = this.#allocator
     this.#buffer = mapping.buffer as SharedArrayBuffer
@@ -200,15 +202,6 @@ export class FreeListHeap implements Allocator {
     return this.#collector.collections
   }
 
-  stats(): HeapStats {
-    return this.#finalStats ?? this.currentStats()
-  }
-
-  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
-  toJSON(): HeapStats {
-    return this.stats()
-  }
-
   audit(): void {
     this.checkOpen()
     audit(this.#allocator, this.#collector)
@@ -222,49 +215,29 @@ export class FreeListHeap implements Allocator {
     return this.#allocator.release(Math.ceil((bytes ?? MOST_HEAP_BYTES) / systemPageSize)) * systemPageSize
   }
 
-  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
-  systemCalls(): SystemCall[] {
-    return this.#mapper.ring()
-  }
-
-  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
-  residentBytes(): number | null {
-    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
-  }
-
   close(): void {
-    if (this.#finalStats !== undefined) return
-    this.#finalStats = closedStats(this.currentStats())
+    if (!this.beginClose()) return
     this.#allocator.close()
-    this.#finalStats.syscalls = this.#mapper.syscalls()
-    this.#mapper.flush()
+    this.endClose()
   }
 
-  /** `close`, for `using`. */
-  [Symbol.dispose](): void {
-    this.close()
-  }
-
-  private currentStats(): HeapStats {
+  /** @internal */
+  protected ownStats(): Omit<HeapStats, 'syscalls' | 'system'> {
     const allocator = this.#allocator
     const { mappedBytes, headerBytes, releasedBytes } = allocator
     const liveBytes = allocator.liveGranules * Granule.Bytes
     return {
+      ...NO_BYTES,
       liveBytes,
       mappedBytes,
       reservedBytes: allocator.reservedBytes,
-      threadCacheBytes: 0,
       centralCacheBytes: headerBytes,
       pageHeapFreeBytes: mappedBytes - liveBytes - headerBytes - releasedBytes,
       pageHeapReleasedBytes: releasedBytes,
       metadataBytes: allocator.tables.touchedBytes(mappedBytes),
       peakLiveBytes: allocator.peakLiveGranules * Granule.Bytes,
       peakMappedBytes: mappedBytes, // it never shrinks
-      syscalls: this.#mapper.syscalls(),
       threads: 1,
-      deadThreadsBytes: 0,
-      passedBytes: 0,
-      system: this.#mapper.name,
     }
   }
 
@@ -312,10 +285,6 @@ export class FreeListHeap implements Allocator {
     list.following(block)
     if (list.isUsed(block)) return block
     throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
-  }
-
-  private checkOpen(): void {
-    if (this.#finalStats !== undefined) throw closedError()
   }
 }
 

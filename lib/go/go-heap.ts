@@ -1,4 +1,4 @@
-import { type Address, type Allocator, closedStats, type HeapStats } from '../base/allocator.ts'
+import type { Address, Allocator } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkCount,
@@ -11,10 +11,11 @@ import {
 import { AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { BlockBytes, Loop } from '../memory/block-bytes.ts'
+import { MappedHeap } from '../memory/mapped-heap.ts'
 import { Address32, Granule, isNatural32, Page } from '../memory/page.ts'
 import { checkHeapLimit } from '../memory/reservation.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
-import type { Mapper, SystemCall } from '../os/mapper.ts'
+import type { Mapper } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
 import { openMapper } from '../os/open-mapper.ts'
 import type { CycleRecord, GoMemStats } from './mem-stats.ts'
@@ -101,14 +102,13 @@ const GO_OPTIONS: OptionNames<GoHeapOptions> = {
  * console.log(heap.getPointer(heap.allocate(node), 0)) // 0
  * ```
  */
-export class GoHeap implements Allocator {
+export class GoHeap extends MappedHeap implements Allocator {
   /** @internal */ readonly notCloneable = staysHere('a GoHeap')
   readonly #buffer: SharedArrayBuffer
   readonly #memory: ViewMemory
   readonly #mapper: Mapper
   readonly #tiers: GoTiers
   readonly #bytes: BlockBytes
-  #finalStats: HeapStats | undefined
 
   // What the usual path reads; the same objects as the tiers'.
   readonly #manual: GoTiers['manual']
@@ -127,8 +127,10 @@ export class GoHeap implements Allocator {
     const memoryLimit = checkLimit(options.memoryLimit)
     const { onCycle } = options
     if (onCycle !== undefined && typeof onCycle !== 'function') throw wrongType('onCycle', 'a function', onCycle)
-    this.#mapper = options.mapper ?? openMapper(options.ledger ?? {})
-    this.#tiers = new GoTiers(this.#mapper, reservation, { gcPercent, memoryLimit, onCycle })
+    const mapper = options.mapper ?? openMapper(options.ledger ?? {})
+    super(mapper)
+    this.#mapper = mapper
+    this.#tiers = new GoTiers(mapper, reservation, { gcPercent, memoryLimit, onCycle })
     this.#buffer = this.#tiers.mapping.buffer as SharedArrayBuffer
     this.#memory = new ViewMemory(this.#tiers.mapping)
     this.#bytes = new BlockBytes(this.#tiers.mapping.unshared())
@@ -302,15 +304,6 @@ export class GoHeap implements Allocator {
     return this.#tiers.collector.setMemoryLimit(checkLimit(bytes))
   }
 
-  stats(): HeapStats {
-    return this.#finalStats ?? { ...this.#tiers.stats(), syscalls: this.#mapper.syscalls(), system: this.#mapper.name }
-  }
-
-  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
-  toJSON(): HeapStats {
-    return this.stats()
-  }
-
   /** The heap's figures under the names of Go's runtime.MemStats. */
   memStats(): GoMemStats {
     this.checkOpen()
@@ -328,29 +321,17 @@ export class GoHeap implements Allocator {
     return this.#tiers.release(bytes)
   }
 
-  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
-  systemCalls(): SystemCall[] {
-    return this.#mapper.ring()
-  }
-
-  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
-  residentBytes(): number | null {
-    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
-  }
-
   close(): void {
-    if (this.#finalStats !== undefined) return
-    this.#finalStats = closedStats(this.stats())
+    if (!this.beginClose()) return
     // What these look at on their usual paths is nobody's from now on. (The others find that nothing is cached.)
     for (const name of ['free', 'realloc']) Object.defineProperty(this, name, { value: throwClosed })
     this.#tiers.close()
-    this.#finalStats.syscalls = this.#mapper.syscalls()
-    this.#mapper.flush()
+    this.endClose()
   }
 
-  /** `close`, for `using`. */
-  [Symbol.dispose](): void {
-    this.close()
+  /** @internal */
+  protected ownStats(): ReturnType<GoTiers['stats']> {
+    return this.#tiers.stats()
   }
 
   /** What isn't usual, of all calls; one function, which V8 inlines nowhere (see the same of Heap). */
@@ -431,10 +412,6 @@ export class GoHeap implements Allocator {
     return this.#tiers.isFreed(address)
       ? new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the block at ${address} is free already`, { address })
       : new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `no block of the program's starts at ${address}`, { address })
-  }
-
-  private checkOpen(): void {
-    if (this.#finalStats !== undefined) throw closedError()
   }
 }
 

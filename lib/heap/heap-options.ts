@@ -1,6 +1,7 @@
 import { checkBoolean, checkInteger, checkNumber, checkOptions, type OptionNames } from '../base/arguments.ts'
 import { staysHere } from '../base/printed.ts'
 import { checkLeakLevel, defaultLeakLevel, type LeakLevel, LeakWatch } from '../buffers/leak-watch.ts'
+import { MappedHeap } from '../memory/mapped-heap.ts'
 import { checkHeapLimit } from '../memory/reservation.ts'
 import type { Mapper } from '../os/mapper.ts'
 import type { LedgerOptions } from '../os/native-mapper.ts'
@@ -116,15 +117,17 @@ function createAttachment(options: HeapOptions): Attachment {
  * Runs before a heap's fields are set: each of them once, where it is declared, since V8 takes a field that is stored once for a constant.
  * (So no field there can be one that isn't private: the compiler would then store all of them twice.)
  */
-export class Opening {
+export abstract class Opening extends MappedHeap {
   /** @internal What the heap that is being made is made of; nobody else keeps it. */
   static made: Attachment | undefined
   /** @internal */
   readonly notCloneable: symbol
 
   constructor(options: HeapOptions | Attachment) {
+    const made = options instanceof Attachment ? options : createAttachment(options)
+    super(made.mapper)
     this.notCloneable = staysHere('a Heap', ': use share(), and Heap.attach() in the other one')
-    Opening.made = options instanceof Attachment ? options : createAttachment(options)
+    Opening.made = made
   }
 }
 

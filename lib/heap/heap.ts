@@ -1,5 +1,5 @@
 import { isSharedArrayBuffer } from 'node:util/types'
-import { type Address, type Allocator, closedStats, type HeapStats } from '../base/allocator.ts'
+import type { Address, Allocator, HeapStats } from '../base/allocator.ts'
 import {
   checkAlignment,
   checkBoolean,
@@ -21,7 +21,6 @@ import { HandleTable, type HandleTableOptions } from '../lifetime/handle-table.t
 import { HeapHost, HOST } from '../lifetime/host.ts'
 import { Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32 } from '../memory/page.ts'
-import type { SystemCall } from '../os/mapper.ts'
 import { doorNamed } from '../os/open-mapper.ts'
 import { Small } from '../tcmalloc/size-class.ts'
 import { TCMalloc } from '../tcmalloc/tcmalloc.ts'
@@ -59,7 +58,6 @@ const enum Call {
  * ```
  */
 export class Heap extends Opening implements Allocator {
-  #finalStats: HeapStats | undefined
   #isClosed = false
   readonly #mapper = Opening.made!.mapper
   readonly #tiers = Opening.made!.tiers
@@ -321,19 +319,14 @@ export class Heap extends Opening implements Allocator {
     return new Uint8Array(this.#memory.over(address, bytes), address, bytes)
   }
 
-  stats(options?: { detail?: false }): HeapStats
+  override stats(options?: { detail?: false }): HeapStats
   /** With `detail`, also what is watched and pooled in this thread, by tag. */
-  stats(options: { detail: true }): DetailedStats
-  stats(options: { detail?: boolean } = {}): HeapStats | DetailedStats {
+  override stats(options: { detail: true }): DetailedStats
+  override stats(options: { detail?: boolean } = {}): HeapStats | DetailedStats {
     checkOptions(options, STATS_OPTIONS)
-    const stats = this.#finalStats ?? this.currentStats()
+    const stats = super.stats()
     if (!checkBoolean('detail', options.detail, false)) return stats
-    return { ...stats, owners: this.#finalStats === undefined ? this.#buffers.ownerStats() : [] }
-  }
-
-  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
-  toJSON(): HeapStats {
-    return this.stats()
+    return { ...stats, owners: this.#host.isOpen ? this.#buffers.ownerStats() : [] }
   }
 
   audit(): void {
@@ -353,24 +346,14 @@ export class Heap extends Opening implements Allocator {
     return this.#tiers.release(bytes)
   }
 
-  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
-  systemCalls(): SystemCall[] {
-    return this.#mapper.ring()
-  }
-
-  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
-  residentBytes(): number | null {
-    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
-  }
-
   close(): void {
     if (this.#host.isOpen) this.#buffers.closeOwners()
     if (this.#isClosed) return
-    if (this.#finalStats === undefined) {
+    if (this.#host.isOpen) {
       this.#arenas.close()
       // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
       // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
-      this.#finalStats = closedStats(this.currentStats())
+      this.beginClose()
       this.#host.isOpen = false
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: () => this.#host.checkOpen() })
@@ -380,19 +363,14 @@ export class Heap extends Opening implements Allocator {
     const found = this.#host.debug?.inspect()
     const last = this.#tiers.member.close()
     this.#isClosed = true
-    this.#finalStats.syscalls = this.#mapper.syscalls()
-    if (last) this.#mapper.flush()
+    this.endClose(last)
     throwFirst(found)
   }
 
-  /** `close`, for `using`. */
-  [Symbol.dispose](): void {
-    this.close()
-  }
-
-  private currentStats(): HeapStats {
+  /** @internal */
+  protected ownStats(): ReturnType<TCMalloc['stats']> {
     this.#arenas.clearUpAndPrune()
-    return { ...this.#tiers.stats(), syscalls: this.#mapper.syscalls(), system: this.#mapper.name }
+    return this.#tiers.stats()
   }
 
   /**

@@ -3,7 +3,17 @@ import type { Channel, HandleTable, Heap, PassedBlock } from '../../lib/index.ts
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { random } from '../support/churn.ts'
 import { leaveLongSpans } from '../support/long-spans.ts'
-import { chosenPoints, countPoints, die, dieAllBut, expect, insidesOf, type Library, loadStrikable, strikeAt } from '../support/strikes.ts'
+import {
+  chosenPoints,
+  countPoints,
+  die,
+  dieAllBut,
+  expect,
+  insidesOf,
+  type Library,
+  loadStrikable,
+  strikeAt,
+} from '../support/strikes.ts'
 
 const MIB = 2 ** 20
 interface Case {

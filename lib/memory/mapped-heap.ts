@@ -1,0 +1,63 @@
+import { type HeapStats, NO_BYTES } from '../base/allocator.ts'
+import { closedError } from '../base/errors.ts'
+import type { Mapper, SystemCall } from '../os/mapper.ts'
+
+/** What heaps over mappings of their own have in common: whom they ask for memory, and their end. */
+export abstract class MappedHeap {
+  readonly #mapper: Mapper
+  #finalStats: HeapStats | undefined
+
+  /** @internal */
+  constructor(mapper: Mapper) {
+    this.#mapper = mapper
+  }
+
+  /** @internal Where the heap's bytes are. */
+  protected abstract ownStats(): Omit<HeapStats, 'syscalls' | 'system'>
+
+  abstract close(): void
+
+  stats(): HeapStats {
+    const mapper = this.#mapper
+    return this.#finalStats ?? { ...this.ownStats(), syscalls: mapper.syscalls(), system: mapper.name }
+  }
+
+  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  toJSON(): HeapStats {
+    return this.stats()
+  }
+
+  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  systemCalls(): SystemCall[] {
+    return this.#mapper.ring()
+  }
+
+  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
+  residentBytes(): number | null {
+    return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
+  }
+
+  /** `close`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** @internal The heap is closed from here on, though its memory is there still. False if it was before. */
+  protected beginClose(): boolean {
+    if (this.#finalStats !== undefined) return false
+    // What is left to tell are the peaks and the calls.
+    this.#finalStats = { ...this.stats(), ...NO_BYTES }
+    return true
+  }
+
+  /** @internal The memory is given back. @param isLast whether no other thread has the heap open */
+  protected endClose(isLast = true): void {
+    this.#finalStats!.syscalls = this.#mapper.syscalls()
+    if (isLast) this.#mapper.flush()
+  }
+
+  /** @internal @throws AllocatorError `ERR_HEAP_CLOSED` */
+  protected checkOpen(): void {
+    if (this.#finalStats !== undefined) throw closedError()
+  }
+}
