@@ -78,7 +78,12 @@ class Reading {
   follow(socket: Socket): void {
     this.socket = socket
     received.set(socket, this)
-    socket.once('end', () => this.end())
+    socket.once('end', () => {
+      // Nothing is read any more, so no buffer need wait for it until the socket is closed. If a program itself pushed the end, the handle reads still.
+      ;(socket as AcceptedSocket)._handle?.readStop?.()
+      this.giveUpNext()
+      this.end()
+    })
     socket.once('error', (error) => this.end(error))
     socket.once('close', () => {
       this.end()
@@ -88,9 +93,13 @@ class Reading {
 
   /** The handle is closed, or there never was one: nothing reads any more. */
   giveUp(): void {
+    this.giveUpNext()
+    if (this.readers === 0) this.copyQueue()
+  }
+
+  private giveUpNext(): void {
     this.next?.giveBack()
     this.next = undefined
-    if (this.readers === 0) this.copyQueue()
   }
 
   /** Somebody begins to read. */
@@ -229,7 +238,7 @@ class PooledServer extends Server {
 
 /** A Socket's fields that have no public name. They are the same in Node 20 to 26; test/pool says so. */
 interface AcceptedSocket extends Socket {
-  readonly _handle?: { useUserBuffer?(buffer: Buffer): void } | null
+  readonly _handle?: { useUserBuffer?(buffer: Buffer): void; readStop?(): void } | null
   [field: symbol]: unknown
 }
 

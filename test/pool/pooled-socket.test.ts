@@ -43,6 +43,22 @@ test('half open: the server answers after the client has ended', async (t) => {
   await isWhole(t, pool)
 })
 
+test('a socket that has ended keeps no buffer, though it is open', async (t) => {
+  const pool = poolOf(t)
+  const leased: number[] = []
+  const server = pool.createServer({ allowHalfOpen: true }, async (socket) => {
+    for await (const chunk of pool.read(socket)) t.is(chunk.length, 5)
+    leased.push(pool.stats().leased)
+    socket.end('done')
+  })
+  const port = await listening(t, server)
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.end('hello')
+  await once(socket.resume(), 'end')
+  t.deepEqual(leased, [0])
+  await isWhole(t, pool)
+})
+
 test('destroyed on either side, and reset', async (t) => {
   const pool = poolOf(t)
   const sockets: Socket[] = []
