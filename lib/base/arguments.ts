@@ -108,16 +108,16 @@ function unknownOption(name: string, key: string, names: readonly string[]): Typ
   return invalidValue(`${name}.${key} is unknown${near === undefined ? '' : `: did you mean ${near}?`} (${all})`)
 }
 
-/** The name that was meant, as far as one can tell: it begins or ends as the other does, or half of its letters are right. */
+/** The name that was meant, as far as one can tell: the one begins with the other, or half of its letters are right. */
 function nearest(key: string, names: readonly string[]): string | undefined {
   const wanted = key.toLowerCase()
   let best: string | undefined
   let least = Number.POSITIVE_INFINITY
   for (const name of names) {
     const candidate = name.toLowerCase()
-    const edits = editsBetween(wanted, candidate)
-    const isNear = edits * 2 <= Math.max(wanted.length, candidate.length) || candidate.startsWith(wanted)
-    if (!isNear || edits >= least) continue
+    const isBeginning = candidate.startsWith(wanted) || wanted.startsWith(candidate)
+    const edits = isBeginning ? 1 : editsBetween(wanted, candidate)
+    if (edits * 2 > Math.max(wanted.length, candidate.length) || edits >= least) continue
     best = name
     least = edits
   }

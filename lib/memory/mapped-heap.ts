@@ -15,8 +15,10 @@ export abstract class MappedHeap {
   /** @internal Where the heap's bytes are. */
   protected abstract ownStats(): Omit<HeapStats, 'syscalls' | 'system'>
 
+  /** Gives all memory back. May be called again. Every other method but `stats` throws `ERR_HEAP_CLOSED` from then on. */
   abstract close(): void
 
+  /** Where every byte is. */
   stats(): HeapStats {
     const mapper = this.#mapper
     return this.#finalStats ?? { ...this.ownStats(), syscalls: mapper.syscalls(), system: mapper.name }

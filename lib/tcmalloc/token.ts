@@ -60,7 +60,7 @@ function twoCopies(other: string): string {
 export function checkToken(value: unknown): asserts value is HeapToken {
   const token = (typeof value === 'object' && value !== null ? value : {}) as Partial<HeapToken>
   const { spanheap, generation, system, copy, limitPages, memory, tables } = token
-  if (typeof spanheap !== 'number') throw invalidToken('it is none')
+  if (typeof spanheap !== 'number') throw invalidToken('it is none: share() of a heap gives one')
   if (spanheap !== TOKEN_VERSION) throw invalidToken(`it has version ${spanheap}, this is ${TOKEN_VERSION}`)
   if (
     !Number.isInteger(generation) ||
@@ -70,5 +70,5 @@ export function checkToken(value: unknown): asserts value is HeapToken {
     !isSharedArrayBuffer(memory?.buffer) ||
     !isSharedArrayBuffer(tables?.buffer)
   )
-    throw invalidToken('it is damaged')
+    throw invalidToken('it is damaged: it goes by workerData or postMessage, and not as JSON')
 }
