@@ -21,7 +21,7 @@ export interface PassingTiers {
 }
 
 /**
- * Blocks that were passed and not adopted yet, those in channels too. Each has a slot (memory/pass-slot.ts), and the state `Passed`,
+ * Blocks that were passed and not adopted yet, those in channels too. Each has a slot (pass-slot.ts), and the state `Passed`,
  * with which no other call takes it.
  *
  * INVARIANT: a block is `Passed` if and only if a slot of the state `Passed` names it, and one only. Its state, the slot's and what

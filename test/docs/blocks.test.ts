@@ -117,6 +117,10 @@ test('every link of a document leads to a file, and to a heading in it', (t) => 
   }
 })
 
+test('ARCHITECTURE is 20 KB at most: what is longer is told where it belongs', (t) => {
+  t.true(readFileSync(join(ROOT, 'ARCHITECTURE.md')).length <= 20_000)
+})
+
 test('the README is short, and says how to install first', (t) => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
   t.true(Buffer.byteLength(readme) <= 9 * 1024)
