@@ -15,7 +15,7 @@ const SLOW = 'tens of thousands of calls at microseconds each: beyond the test�
  * A file whose tests all fail isn't run: it has a reason only.
  * @type {Record<string, { reason: string, tests?: RegExp[] }[]>} */
 export const EXEMPT = {
-  'test/buffers/compiled.test.ts': [{ reason: ENGINE, tests: [/what was compiled for buffers stays/] }],
+  'test/buffers/kept-code.test.ts': [{ reason: ENGINE, tests: [/what was compiled for buffers stays/] }],
   'test/buffers/heap-buffers.test.ts': [
     {
       reason: ADDRESSES,
@@ -27,8 +27,9 @@ export const EXEMPT = {
       ],
     },
   ],
-  'test/buffers/leaks.test.ts': [{ reason: SLOW, tests: [/sampled: one in 8192 is told/] }],
+  'test/buffers/leak-watch.test.ts': [{ reason: SLOW, tests: [/sampled: one in 8192 is told/] }],
   'test/buffers/wrong-use.test.ts': [{ reason: SIZES, tests: [/pooled and watched blocks are live/] }],
+  'test/heap/heap-costs.test.ts': [{ reason: ENGINE }],
   'test/heap/contract.test.ts': [{ reason: ADDRESSES, tests: [/an address is an offset in the heap’s buffer/] }],
   'test/heap/pass.test.ts': [
     { reason: SIZES, tests: [/a block is passed and adopted: the same bytes/, /blocks that are passed are nobody’s/] },
@@ -39,7 +40,7 @@ export const EXEMPT = {
     { reason: REUSE, tests: [/medium: freed just now/, /medium: in the thread cache/, /large: freed just now/] },
     { reason: WRITES, tests: [/what a program scribbles over its blocks/] },
   ],
-  'test/lifetime/attach-races.test.ts': [
+  'test/workers/attach-races.test.ts': [
     {
       reason: REUSE,
       tests: [/closed while a thread attaches: that one is told/, /whose place another has is refused/],
@@ -64,7 +65,7 @@ export const EXEMPT = {
     },
     { reason: SIZES, tests: [/a heap that is full just when the pool grows/] },
   ],
-  'test/pool/golden-counts.test.ts': [
+  'test/pool/pool-costs.test.ts': [
     {
       reason: ENGINE,
       tests: [/pairs of acquire and release take nothing/, /a set takes as little/, /a shared pool takes no block/],
@@ -83,7 +84,7 @@ export const EXEMPT = {
     { reason: STALE, tests: [/a buffer comes from the smallest pool/] },
     { reason: ADDRESSES, tests: [/by default there are pools from 1 KiB/, /has not handed out is none of its own/] },
   ],
-  'test/pool/strangers.test.ts': [{ reason: ADDRESSES }],
+  'test/pool/views-in-other-workers.test.ts': [{ reason: ADDRESSES }],
   'test/pool/review.test.ts': [
     { reason: STALE, tests: [/given back a moment ago is not filled with zeros/] },
     { reason: REUSE, tests: [/its last thread has closed takes nobody/, /a token of a pool whose place another has/] },
@@ -93,11 +94,9 @@ export const EXEMPT = {
     { reason: ADDRESSES, tests: [/a buffer is released once/] },
     { reason: STALE, tests: [/the heap of a pool frees and moves none/, /a longer or later use of a part/] },
   ],
-  'test/property/pass.test.ts': [{ reason: ADDRESSES }],
-  'test/struct/lost.test.ts': [{ reason: OWN }],
-  'test/struct/model.test.ts': [{ reason: OWN, tests: [/where no code may be made from strings/] }],
-  'test/workers/channel-ends.test.ts': [
-    { reason: REUSE, tests: [/who waits while the channel is closed here is told/] },
-  ],
+  'test/heap/pass-model.test.ts': [{ reason: ADDRESSES }],
+  'test/struct/lost-array-buffer.test.ts': [{ reason: OWN }],
+  'test/struct/record-model.test.ts': [{ reason: OWN, tests: [/where no code may be made from strings/] }],
+  'test/channel/ends.test.ts': [{ reason: REUSE, tests: [/who waits while the channel is closed here is told/] }],
   'test/workers/pass.test.ts': [{ reason: ADDRESSES }],
 }

@@ -3,6 +3,7 @@
 //
 //   node scripts/debug-suite.mjs            all of them: with a slow disk and two cores, some 20 minutes
 //   node scripts/debug-suite.mjs pool heap  those of test/pool and test/heap
+//   node scripts/debug-suite.mjs pool/pass  one file
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -10,18 +11,21 @@ import { EXEMPT } from './debug-exempt.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Debug mode has nothing to do with these: other allocators, tools, packaging, and tests that count machine code or system calls. */
-const FOLDERS = ['buffers', 'heap', 'lifetime', 'pool', 'property', 'struct', 'workers']
+const FOLDERS = ['buffers', 'channel', 'heap', 'lifetime', 'pool', 'struct', 'workers']
+/** Files of other folders. */
+const FILES = [
+  'docs/lifetimes',
+  'docs/structs',
+  'install/two-copies',
+  'public-api/unknown-options',
+  'threads/locks-sleep',
+]
 /** What takes microseconds a call: fewer of them. */
 const ENVIRONMENT = { SPANHEAP_DEBUG: '1', SPANHEAP_PROPERTY_OPERATIONS: '20000', SPANHEAP_KILLS: '40' }
 
 const asked = process.argv.slice(2)
-const folders = asked.length > 0 ? asked : FOLDERS
 let failed = 0
-for (const folder of folders) {
-  if (!existsSync(`${ROOT}test/${folder}`)) throw new Error(`there is no test/${folder}`)
-  for (const file of readdirSync(`${ROOT}test/${folder}`).filter((name) => name.endsWith('.test.ts')))
-    failed += runFile(`test/${folder}/${file}`)
-}
+for (const file of (asked.length > 0 ? asked : [...FOLDERS, ...FILES]).flatMap(filesOf)) failed += runFile(file)
 for (const file of Object.keys(EXEMPT)) {
   if (existsSync(ROOT + file)) continue
   failed++
@@ -29,6 +33,14 @@ for (const file of Object.keys(EXEMPT)) {
 }
 console.log(failed === 0 ? 'debug mode has invented nothing' : `${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1
+
+/** The files of tests that a folder of test/ has, or the one file of that name. */
+function filesOf(name) {
+  if (existsSync(`${ROOT}test/${name}.test.ts`)) return [`test/${name}.test.ts`]
+  if (!existsSync(`${ROOT}test/${name}`)) throw new Error(`there is no test/${name}`)
+  const files = readdirSync(`${ROOT}test/${name}`).filter((file) => file.endsWith('.test.ts'))
+  return files.map((file) => `test/${name}/${file}`)
+}
 
 /** Runs a file's tests; how many fail that aren't listed, or are listed and not there. */
 function runFile(file) {

@@ -184,9 +184,9 @@ test('where no code may be made from strings, all of this holds too', async (t) 
       ava,
       '--no-worker-threads',
       flag,
-      'dist/test/struct/model.test.js',
+      'dist/test/struct/record-model.test.js',
       'dist/test/struct/record.test.js',
-      'dist/test/struct/lost.test.js',
+      'dist/test/struct/lost-array-buffer.test.js',
     ],
     240
   )

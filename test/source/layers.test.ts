@@ -3,7 +3,7 @@ import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
+const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 const sources = (folder: string, endings: RegExp) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((name) => endings.test(name))

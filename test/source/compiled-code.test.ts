@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
-const compiled = new URL('../lib/', import.meta.url)
+const compiled = new URL('../../lib/', import.meta.url)
 
 test('enums are compiled into literals: an enum object would be loaded and checked at every use', (t) => {
   const files = readdirSync(compiled, { recursive: true, encoding: 'utf8' }).filter((name) => /\.c?js$/.test(name))

@@ -3,7 +3,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { PoolModel, STEPS, type StepName } from '../support/pool-model.ts'
 
-/** Cases; longer by hand: SPANHEAP_POOL_CASES=100000 npx ava --timeout=10h dist/test/pool/model.test.js */
+/** Cases; longer by hand: SPANHEAP_POOL_CASES=100000 npx ava --timeout=10h dist/test/pool/buffer-pool-model.test.js */
 const CASES = Number(process.env.SPANHEAP_POOL_CASES ?? 150)
 
 /** A step of the model as fast-check runs it: all state is in the real one, which has the reference beside it. */

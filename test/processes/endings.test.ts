@@ -1,5 +1,5 @@
 import test from 'ava'
-import { reportOf, runChild } from './support/child.ts'
+import { reportOf, runChild } from '../support/child.ts'
 
 /** The lives in children/lifecycle.ts, each in a process of its own: what they report, where they end as they should. */
 const lives: Record<string, Record<string, unknown>> = {

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import { LeakWatch } from '../lib/buffers/leak-watch.ts'
-import { Heap } from '../lib/heap/heap.ts'
-import { Attachment } from '../lib/heap/heap-options.ts'
-import { openMapper } from '../lib/os/open-mapper.ts'
-import { TCMalloc } from '../lib/tcmalloc/tcmalloc.ts'
+import { LeakWatch } from '../../lib/buffers/leak-watch.ts'
+import { Heap } from '../../lib/heap/heap.ts'
+import { Attachment } from '../../lib/heap/heap-options.ts'
+import { openMapper } from '../../lib/os/open-mapper.ts'
+import { TCMalloc } from '../../lib/tcmalloc/tcmalloc.ts'
 
 /**
  * What each operation takes on its usual path. These are the product's speed, so they are written down: a change that needs
@@ -119,7 +119,7 @@ test.serial('loads, stores, Atomics and system calls of the usual path', (t) => 
 })
 
 test('ten million pairs make no garbage: not one collection', (t) => {
-  const child = fileURLToPath(new URL('./children/pairs.js', import.meta.url))
+  const child = fileURLToPath(new URL('../children/pairs.js', import.meta.url))
   const run = (kind: string) =>
     Number(execFileSync(process.execPath, ['--max-semi-space-size=1', child, kind], { encoding: 'utf8' }))
   t.is(run('heap'), 0)

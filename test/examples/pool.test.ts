@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { ROOT, run } from './support/child.ts'
+import { ROOT, run } from '../support/child.ts'
 
 /** Runs an example, which ends by itself and complains of nothing, and returns what it prints. */
 async function printedBy(t: ExecutionContext, example: string, ...args: string[]): Promise<string> {
@@ -79,9 +79,8 @@ test("piscina's workers get blocks of a shared pool, and give them back", async 
 
 test("the guide's table has every example, each begins with its command, and a test runs it", (t) => {
   const guide = readFileSync(join(ROOT, 'docs/pools.md'), 'utf8')
-  const tests = ['examples.test.ts', 'examples-pool.test.ts'].map((name) =>
-    readFileSync(join(ROOT, 'test', name), 'utf8')
-  )
+  const folder = join(ROOT, 'test/examples')
+  const tests = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'))
   for (const name of readdirSync(join(ROOT, 'examples')).filter((file) => file.endsWith('.js'))) {
     const comment = /^(\/\/.*\n)+/.exec(readFileSync(join(ROOT, 'examples', name), 'utf8'))?.[0]
     t.true(comment?.includes(`node examples/${name}`), name)

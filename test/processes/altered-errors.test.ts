@@ -1,5 +1,5 @@
 import test from 'ava'
-import { reportOf, runChild } from './support/child.ts'
+import { reportOf, runChild } from '../support/child.ts'
 
 const right = { liveBytes: 0, code: 'ERR_HEAP_DOUBLE_FREE', isUnchanged: true, reports: 0 }
 

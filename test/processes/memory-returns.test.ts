@@ -1,9 +1,9 @@
 import test from 'ava'
-import type { MemoryReturnsReport } from './children/memory-returns.ts'
-import { reportOf, runChild } from './support/child.ts'
+import type { MemoryReturnsReport } from '../children/memory-returns.ts'
+import { reportOf, runChild } from '../support/child.ts'
 
 const MIB = 2 ** 20
-/** By hand with more: SPANHEAP_RETURN_MIB=1024 npx ava dist/test/memory-returns.test.js */
+/** By hand with more: SPANHEAP_RETURN_MIB=1024 npx ava dist/test/processes/memory-returns.test.js */
 const BYTES = Number(process.env.SPANHEAP_RETURN_MIB ?? 256) * MIB
 
 test.serial('freed memory goes back to the system, and the tables for it', async (t) => {

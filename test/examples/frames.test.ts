@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { run } from './support/child.ts'
+import { run } from '../support/child.ts'
 
 test('frames go through three workers into a file, and none is left', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'spanheap-'))

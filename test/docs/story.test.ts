@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { ROOT, run } from './support/child.ts'
-import { endsWithParent } from './support/orphan.ts'
-import { exact, numbersOf, readStory, samplesOf, textOf } from './support/story.ts'
+import { ROOT, run } from '../support/child.ts'
+import { endsWithParent } from '../support/orphan.ts'
+import { exact, numbersOf, readStory, samplesOf, textOf } from '../support/story.ts'
 
 const story = readStory()
 const samples = samplesOf(story)
