@@ -33,8 +33,8 @@ async function main() {
 
 async function work({ role, frames, file, ...tokens }) {
   const heap = Heap.attach(tokens.heap)
-  const made = Channel.attach(heap, tokens.made)
-  const changed = Channel.attach(heap, tokens.changed)
+  const made = Channel.attach(tokens.made, { heap })
+  const changed = Channel.attach(tokens.changed, { heap })
   if (role === 'make') {
     for (let frame = 0; frame < frames; frame++) {
       const pixels = heap.view(heap.malloc(FRAME_BYTES), FRAME_BYTES)

@@ -3,9 +3,9 @@ import { checkInteger, checkOptions, type OptionNames } from '../base/arguments.
 import { AllocatorError, closedError } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Heap } from '../heap/heap.ts'
-import { type HeapHost, HOST } from '../lifetime/host.ts'
+import { type AttachToOptions, attachTo, checkAttachTo, type HeapHost, HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
-import { notAHeap } from '../tcmalloc/token.ts'
+import { type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import type { Locks } from '../threads/locks.ts'
 import { type BlockKind, SharedBlock } from '../threads/shared-block.ts'
 import { Waiters } from '../threads/waiters.ts'
@@ -50,12 +50,14 @@ export interface PeerCounts {
   dead: number
 }
 
-/** What another thread attaches to a channel by, beside the heap's token. It survives structured clone. */
+/** What another thread attaches to a channel by. It survives structured clone. */
 export interface ChannelToken {
   /** Where the channel's words are in the heap. */
   readonly channel: number
   /** Tells it from other channels that were or will be there: a random number, the same as another's once in two billion times. */
   readonly generation: number
+  /** The heap that it is in. */
+  readonly heap: HeapToken
 }
 
 /**
@@ -90,6 +92,8 @@ export class Channel implements Disposable {
   readonly #locks: Locks
   readonly #capacity: number
   #open = true
+  /** Whether `attach` has opened the heap: it is closed with the channel. */
+  #ownsHeap = false
   /** What threads sleep on that wait for a message, and for room. */
   readonly #sent: WakeWord
   readonly #received: WakeWord
@@ -127,15 +131,27 @@ export class Channel implements Disposable {
     if (token !== undefined) this.#block.join(() => this.freeMessages())
   }
 
-  /** Opens a channel of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
-  static attach(heap: Heap, token: ChannelToken): Channel {
-    return new Channel(heap, {}, token ?? {})
+  /**
+   * Opens a channel of another thread in this one.
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
+   */
+  static attach(token: ChannelToken, options: AttachToOptions = {}): Channel {
+    return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
+      const channel = new Channel(host.heap as Heap, {}, token)
+      channel.#ownsHeap = ownsHeap
+      return channel
+    })
   }
 
-  /** A token by which other threads attach, which have the heap open. */
+  /** Whose blocks it sends. */
+  get heap(): Heap {
+    return this.#host.heap as Heap
+  }
+
+  /** A token by which other threads attach. */
   share(): ChannelToken {
     this.checkOpen()
-    return { channel: this.#block.address, generation: this.#block.generation }
+    return { channel: this.#block.address, generation: this.#block.generation, heap: this.heap.share() }
   }
 
   /** Messages that wait to be received. */
@@ -283,6 +299,7 @@ export class Channel implements Disposable {
     this.#open = false
     for (const waiters of [this.#senders, this.#receivers]) waiters.end(channelClosed())
     this.#block.leave(() => this.freeMessages())
+    if (this.#ownsHeap) this.heap.close()
   }
 
   /** `close`, for `using`. */

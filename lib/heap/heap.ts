@@ -18,7 +18,7 @@ import { type Finding, tell } from '../debug/misuse.ts'
 import { type Arena, type ArenaOptions, openArena } from '../lifetime/arena.ts'
 import { allocateBlock, type Block } from '../lifetime/block.ts'
 import { HandleTable, type HandleTableOptions } from '../lifetime/handle-table.ts'
-import { HeapHost, HOST } from '../lifetime/host.ts'
+import { HeapHost, HOST, opensHeaps } from '../lifetime/host.ts'
 import { Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32 } from '../memory/page.ts'
 import { doorNamed } from '../os/open-mapper.ts'
@@ -462,6 +462,7 @@ export class Heap extends Opening implements Allocator {
 }
 
 makePrintable(Heap, 'Heap')
+opensHeaps((token) => Heap.attach(token))
 
 /** What debug mode has found is told, in a call that is there to throw the first from. */
 function throwFirst(found: readonly Finding[] = []): void {

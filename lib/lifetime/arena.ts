@@ -7,8 +7,9 @@ import { type ArrayOf, arrayOver, checkArrayBytes, type TypedArrayConstructor } 
 import { HeapView } from '../buffers/heap-view.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
+import type { HeapToken } from '../tcmalloc/token.ts'
 import type { ArenaPlace } from './arena-registry.ts'
-import { checkHeap, type HeapHost, type HostHeap } from './host.ts'
+import { type AttachToOptions, attachTo, checkAttachTo, type HeapHost } from './host.ts'
 
 /** What the first chunk has by default, and at least; and what later ones grow to, each twice as long as the one before. */
 const LEAST_CHUNK_BYTES = 64 * 2 ** 10
@@ -43,14 +44,14 @@ export interface ArenaOptions {
 
 const ARENA_OPTIONS: OptionNames<ArenaOptions> = { tag: true, limitBytes: true, owner: true, chunkBytes: true }
 
-/** What another thread opens an arena by, beside the heap's token. It survives structured clone. */
+/** What another thread attaches to an arena by. It survives structured clone. */
 export interface ArenaToken {
   /** Its place among the heap's arenas. */
   readonly arena: number
   /** Tells it from the arenas that had that place before. */
   readonly generation: number
-  /** The heap's generation. */
-  readonly heap: number
+  /** The heap that it is in. */
+  readonly heap: HeapToken
 }
 
 /** Options that were checked. */
@@ -91,6 +92,8 @@ export class Arena implements Disposable {
   readonly #host: HeapHost
   /** Whether this thread has made it. Of others it only knows how to end them. */
   readonly #isOwn: boolean
+  /** Whether `attach` has opened the heap: it is closed with the arena's end. */
+  #ownsHeap = false
   readonly #limitBytes: number
   #nextChunkBytes: number
   #heldBytes = 0
@@ -143,16 +146,16 @@ export class Arena implements Disposable {
    * Opens an arena of another thread in this one: to end it, not to allocate from it.
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` where it has ended
    */
-  static attach(heap: HostHeap, token: ArenaToken): Arena {
-    const host = checkHeap(heap)
-    const { arenas } = host
-    const { arena, generation, heap: heapGeneration } = (token ?? {}) as Partial<ArenaToken>
-    if (typeof arena !== 'number' || typeof generation !== 'number') throw invalidToken("it is no arena's")
-    if (heap.share().generation !== heapGeneration) throw invalidToken("it is of another heap's arena")
-    if (!arenas.isSlot(arena)) throw invalidToken('no arena is there')
-    const place = { slot: arena, generation }
-    if (!arenas.isOpen(place)) throw ended()
-    return new Arena(host, false, place, NO_OPTIONS)
+  static attach(token: ArenaToken, options: AttachToOptions = {}): Arena {
+    return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
+      const { arena: slot, generation } = token as Partial<ArenaToken>
+      if (typeof slot !== 'number' || typeof generation !== 'number') throw invalidToken("it is no arena's")
+      if (!host.arenas.isSlot(slot)) throw invalidToken('no arena is there')
+      if (!host.arenas.isOpen({ slot, generation })) throw ended()
+      const arena = new Arena(host, false, { slot, generation }, NO_OPTIONS)
+      arena.#ownsHeap = ownsHeap
+      return arena
+    })
   }
 
   /**
@@ -237,7 +240,7 @@ export class Arena implements Disposable {
   /** A token by which another thread, which has the heap open, can end it. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): ArenaToken {
     if (!this.isOpen) throw ended()
-    return { arena: this.#slot, generation: this.#generation, heap: this.#host.heap.share().generation }
+    return { arena: this.#slot, generation: this.#generation, heap: this.#host.heap.share() }
   }
 
   /** Whether it hasn't ended, and neither has the heap here. */
@@ -257,6 +260,7 @@ export class Arena implements Disposable {
     if (!this.#host.isOpen) return
     this.#host.arenas.end(this)
     this.#host.arenas.remove(this)
+    if (this.#ownsHeap) this.#host.heap.close()
   }
 
   /** `dispose`, for `using`. */

@@ -4,9 +4,10 @@ import { checkCount, checkInteger, checkOptions, type OptionNames } from '../bas
 import { AllocatorError, staleHandle } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Address32, Granule } from '../memory/page.ts'
+import type { HeapToken } from '../tcmalloc/token.ts'
 import { SharedBlock, SharedWord } from '../threads/shared-block.ts'
 import { chunkOf, firstOf, Generation, Handle, KIND, Slot, State, slotsOf, Word } from './handle-words.ts'
-import { checkHeap, type HeapHost, type HostHeap } from './host.ts'
+import { type AttachToOptions, attachTo, checkAttachTo, checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** Slots that a thread takes at once, and gives back at once; it keeps fewer than twice as many. Of a small table, fewer. */
 const MOST_BATCH = 128
@@ -23,12 +24,14 @@ export interface HandleTableOptions {
 
 const TABLE_OPTIONS: OptionNames<HandleTableOptions> = { max: true }
 
-/** What another thread attaches to a table by, beside the heap's token. It survives structured clone. */
+/** What another thread attaches to a table by. It survives structured clone. */
 export interface HandleTableToken {
   /** Where the table's words are in the heap. */
   readonly handles: number
   /** Tells the table from others that might be there. */
   readonly generation: number
+  /** The heap that it is in. */
+  readonly heap: HeapToken
 }
 
 /**
@@ -65,6 +68,8 @@ export class HandleTable implements Disposable {
   readonly #tag: number
   readonly #batch: number
   #isOpen = true
+  /** Whether `attach` has opened the heap: it is closed with the table. */
+  #ownsHeap = false
   /** The words of each chunk of slots, as far as this thread has met them. */
   readonly #chunks: Int32Array[] = []
   /** Slots that this thread keeps, the last one freed on top. */
@@ -105,15 +110,18 @@ export class HandleTable implements Disposable {
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
-  static attach(heap: HostHeap, token: HandleTableToken): HandleTable {
-    return new HandleTable(heap, {}, token ?? {})
+  static attach(token: HandleTableToken, options: AttachToOptions = {}): HandleTable {
+    return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
+      const table = new HandleTable(host.heap, {}, token)
+      table.#ownsHeap = ownsHeap
+      return table
+    })
   }
 
-  /** A token by which other threads attach, which have the heap open. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
+  /** A token by which other threads attach. @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
   share(): HandleTableToken {
     this.checkOpen()
-    this.#host.heap.share() // only what can be shared has anyone to share it with
-    return { handles: this.#block.address, generation: this.#block.generation }
+    return { handles: this.#block.address, generation: this.#block.generation, heap: this.#host.heap.share() }
   }
 
   /** A handle of a new block of `size` bytes; its contents are undefined. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, also at `max` */
@@ -206,6 +214,7 @@ export class HandleTable implements Disposable {
     // Nothing is found here any more.
     this.#kept = 0
     this.#chunks.length = 0
+    if (this.#ownsHeap) this.#host.heap.close()
   }
 
   /** `close`, for `using`. */

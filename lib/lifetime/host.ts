@@ -1,6 +1,6 @@
 import type { Address } from '../base/allocator.ts'
-import { checkCount } from '../base/arguments.ts'
-import { closedError } from '../base/errors.ts'
+import { checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
+import { closedError, invalidToken } from '../base/errors.ts'
 import { HeapBuffers } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { Operations } from '../buffers/in-flight.ts'
@@ -14,7 +14,7 @@ import { ViewMemory } from '../memory/view-memory.ts'
 import type { Mapper } from '../os/mapper.ts'
 import { isHandedOut, ObjectState } from '../tcmalloc/object-state.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
-import { type HeapToken, notAHeap } from '../tcmalloc/token.ts'
+import { checkToken, type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import { givenBack, isolated, notYours, wrongAddress } from '../tcmalloc/wrong-address.ts'
 import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { ArenaRegistry } from './arena-registry.ts'
@@ -28,7 +28,7 @@ export interface HostHeap extends FrontedHeap {
   readonly [HOST]: HeapHost
   addressOf(view: ArrayBufferView): Address
   /** @throws AllocatorError `ERR_HEAP_NOT_SHARED` */
-  share(): { readonly generation: number }
+  share(): HeapToken
 }
 
 /** What a heap is made of in one thread, and what its own parts may do with it that a program may not. */
@@ -150,6 +150,56 @@ export class HeapHost {
     if (key < 0) throw givenBack(-key * Granule.Bytes)
     return this.unpooledGranule(this.heap.addressOf(view))
   }
+}
+
+/** Where what threads share is attached. */
+export interface AttachToOptions {
+  /**
+   * The heap that it is in, if this thread has that open. By default it opens the heap by the token, and closes it when it is closed itself.
+   * @default one of its own
+   */
+  heap?: HostHeap
+}
+
+const ATTACH_TO_OPTIONS: OptionNames<AttachToOptions> = { heap: true }
+
+/** Opens a heap by its token. The class of heaps says how, since it is made of what is here. */
+let openHeap: (token: HeapToken) => HostHeap
+
+export function opensHeaps(open: typeof openHeap): void {
+  openHeap = open
+}
+
+/**
+ * Opens what a token names, in a heap that this thread has open, or in one of its own.
+ * @param open makes it; with `true` if the heap is its own, which it is to close
+ * @throws TypeError; AllocatorError `ERR_HEAP_INVALID_TOKEN` where the token is of no heap, or of another, `ERR_HEAP_CLOSED`; what `open` throws
+ */
+export function attachTo<T>(
+  token: { readonly heap?: unknown } | undefined,
+  { heap }: AttachToOptions,
+  open: (host: HeapHost, ownsHeap: boolean) => T
+): T {
+  const given = heap === undefined ? undefined : checkHeap(heap)
+  const heapToken = token?.heap
+  checkToken(heapToken)
+  if (given !== undefined) {
+    if (!given.isOf(heapToken)) throw invalidToken('it is of another heap')
+    return open(given, false)
+  }
+  const own = openHeap(heapToken)
+  try {
+    return open(own[HOST], true)
+  } catch (error) {
+    own.close()
+    throw error
+  }
+}
+
+/** Checks the options of a call of `attach` that has no others. */
+export function checkAttachTo(options: AttachToOptions): AttachToOptions {
+  checkOptions(options, ATTACH_TO_OPTIONS)
+  return options
 }
 
 /** Checks that an argument is an open heap. */

@@ -4,15 +4,15 @@ import type { Writable } from 'node:stream'
 import { clearInterval, setInterval } from 'node:timers'
 import { ABORTABLE, type Abortable, checkSignal } from '../base/abort.ts'
 import { checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
-import { AllocatorError, invalidToken, wrongType } from '../base/errors.ts'
+import { AllocatorError, wrongType } from '../base/errors.ts'
 import { makePrintable } from '../base/printed.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import type { LeakWatch } from '../buffers/leak-watch.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
-import { Heap } from '../heap/heap.ts'
-import { HOST } from '../lifetime/host.ts'
-import { checkToken, type HeapToken, notAHeap } from '../tcmalloc/token.ts'
+import type { Heap } from '../heap/heap.ts'
+import { attachTo, HOST } from '../lifetime/host.ts'
+import type { HeapToken } from '../tcmalloc/token.ts'
 import { Waiters } from '../threads/waiters.ts'
 import { WakeWord } from '../threads/wake-word.ts'
 import { IdleSlots } from './idle-slots.ts'
@@ -119,29 +119,21 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
    */
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
-    const { pool, generation, heap: heapToken } = (token ?? {}) as Partial<PoolToken>
     checkOptions(options, ATTACH_OPTIONS)
-    if (options.heap !== undefined && !(options.heap instanceof Heap)) throw notAHeap(options.heap)
-    const heap = options.heap ?? Heap.attach(heapToken!)
-    try {
-      checkToken(heapToken)
-      if (!heap[HOST].isOf(heapToken)) throw invalidToken('no pool is there')
-      const slots = PoolSlots.find(heap, pool, generation)
+    return attachTo(token, options, (host, ownsHeap) => {
+      const heap = host.heap as Heap
+      const slots = PoolSlots.find(heap, token.pool, token.generation)
       const end = () => new PoolBlocks(heap, slots, { size: slots.shape.size, tag: undefined }, {}).endShared()
       slots.block!.join(end)
       try {
         const { shape } = slots
         const behaviour = checkBehaviour(options, shape.size)
-        const ownsHeap = options.heap === undefined
         return new BufferPool({ heap, ownsHeap, shape, mostWhenShared: shape.most, ...behaviour }, slots)
       } catch (error) {
         slots.block!.leave(end)
         throw error
       }
-    } catch (error) {
-      if (options.heap === undefined) heap.close()
-      throw error
-    }
+    })
   }
 
   /** Whose memory they are. */

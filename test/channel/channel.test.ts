@@ -105,7 +105,7 @@ test('after the end what was sent can be received, and nothing more is sent', as
 
 test('the last one to close frees what nobody has received', (t) => {
   const { heap, there, back } = open(4)
-  const other = Channel.attach(heap, there.share())
+  const other = Channel.attach(there.share(), { heap })
   there.trySend(heap.view(heap.malloc(1000)))
   there.close()
   other.close()
@@ -115,18 +115,23 @@ test('the last one to close frees what nobody has received', (t) => {
 
 test('what is no channel, or no block, is refused', (t) => {
   const { heap, there } = open(4)
-  const { channel: words, generation } = there.share()
+  const { channel: words, generation, heap: heapToken } = there.share()
   for (const token of [
     undefined,
     {},
-    { channel: 'x', generation },
-    { channel: words },
-    { channel: words, generation: 1.5 },
+    { channel: 'x', generation, heap: heapToken },
+    { channel: words, heap: heapToken },
+    { channel: words, generation },
+    { channel: words, generation: 1.5, heap: heapToken },
   ])
-    t.throws(() => Channel.attach(heap, token as never), { code: 'ERR_HEAP_INVALID_TOKEN' })
-  t.throws(() => Channel.attach(heap, { channel: heap.malloc(64), generation }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    t.throws(() => Channel.attach(token as never, { heap }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+  t.throws(() => Channel.attach({ channel: heap.malloc(64), generation, heap: heapToken }, { heap }), {
+    code: 'ERR_HEAP_INVALID_TOKEN',
+  })
   for (const channel of [16, 0, -1, 1.5, Number.NaN, 2 ** 40])
-    t.throws(() => Channel.attach(heap, { channel, generation }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    t.throws(() => Channel.attach({ channel, generation, heap: heapToken }, { heap }), {
+      code: 'ERR_HEAP_INVALID_TOKEN',
+    })
   t.throws(() => there.trySend(Buffer.alloc(10)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
   t.throws(() => new Channel(heap, { capacity: 0 }), { code: 'ERR_OUT_OF_RANGE' })
   t.throws(() => new Channel(new Heap({ mapper: new GrowableMapper() })), { code: 'ERR_HEAP_NOT_SHARED' })

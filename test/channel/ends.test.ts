@@ -30,7 +30,7 @@ test('a heap that is closed before its channels: each call says so, nothing is t
   using heap = openHeap()
   const theirs = Heap.attach(heap.share())
   const channel = new Channel(heap)
-  const other = Channel.attach(theirs, channel.share())
+  const other = Channel.attach(channel.share(), { heap: theirs })
   const sent = heap.view(heap.malloc(100), 100)
   channel.trySend(sent)
   const message = theirs.view(theirs.malloc(100))
@@ -39,7 +39,7 @@ test('a heap that is closed before its channels: each call says so, nothing is t
   t.throws(() => other.receiveSync(), { code: 'ERR_HEAP_CLOSED' })
   t.throws(() => other.trySend(message), { code: 'ERR_HEAP_CLOSED' })
   t.throws(() => other.share(), { code: 'ERR_HEAP_CLOSED' })
-  t.throws(() => Channel.attach(theirs, channel.share()), { code: 'ERR_HEAP_CLOSED' })
+  t.throws(() => Channel.attach(channel.share(), { heap: theirs }), { code: 'ERR_HEAP_CLOSED' })
   await t.throwsAsync(other.receive(), { code: 'ERR_HEAP_CLOSED' })
   other.close()
   other.close()
@@ -91,7 +91,7 @@ test('a seat of one that died is taken where no other is free', (t) => {
   using channel = new Channel(heap)
   const open = () => {
     const theirs = Heap.attach(heap.share())
-    return { theirs, other: Channel.attach(theirs, channel.share()) }
+    return { theirs, other: Channel.attach(channel.share(), { heap: theirs }) }
   }
   // More threads than a channel has seats for, of which each dies with it open.
   for (let i = 0; i < 300; i++) {

@@ -6,8 +6,8 @@ const { token, kind, words } = workerData as { token: HeapToken; kind: 'table' |
 const heap = Heap.attach(token)
 const port = parentPort!
 const attach = {
-  table: (handles: number, generation: number) => HandleTable.attach(heap, { handles, generation }),
-  channel: (channel: number, generation: number) => Channel.attach(heap, { channel, generation }),
+  table: (handles: number, generation: number) => HandleTable.attach({ handles, generation, heap: token }, { heap }),
+  channel: (channel: number, generation: number) => Channel.attach({ channel, generation, heap: token }, { heap }),
   pool: (pool: number, generation: number) => BufferPool.attach({ pool, generation, heap: token }, { heap }),
 }
 port.postMessage('running')

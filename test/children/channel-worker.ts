@@ -16,8 +16,8 @@ const {
   count: number
 }
 const heap = Heap.attach(token)
-const input = Channel.attach(heap, from)
-const output = Channel.attach(heap, to)
+const input = Channel.attach(from, { heap })
+const output = Channel.attach(to, { heap })
 
 if (task === 'echo') {
   for await (const message of input) {

@@ -10,7 +10,7 @@ const { token, channelToken, seconds, seed } = workerData as {
   seed: number
 }
 const heap = Heap.attach(token)
-const channel = Channel.attach(heap, channelToken)
+const channel = Channel.attach(channelToken, { heap })
 const next = random(seed)
 
 /** Writes a pattern that tells of every word what belongs there. */

@@ -24,7 +24,7 @@ const port = parentPort!
 
 switch (task) {
   case 'dispose':
-    Arena.attach(heap, arenaToken).dispose()
+    Arena.attach(arenaToken, { heap }).dispose()
     port.postMessage('disposed')
     break
   case 'arenas': {
@@ -58,7 +58,7 @@ switch (task) {
     }
   }
   case 'handles for ever': {
-    const table = HandleTable.attach(heap, tableToken)
+    const table = HandleTable.attach(tableToken, { heap })
     const next = random(seed)
     const live: number[] = []
     port.postMessage('running')
@@ -69,7 +69,7 @@ switch (task) {
   }
   case 'free all': {
     // Whoever comes first frees a handle; the others are told.
-    const table = HandleTable.attach(heap, tableToken)
+    const table = HandleTable.attach(tableToken, { heap })
     let freed = 0
     let stale = 0
     port.postMessage('ready')

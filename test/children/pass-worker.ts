@@ -18,7 +18,7 @@ function run({ task, passed, channel }: Told): void {
   const { byteOffset: address, length } = view
   const seen = { address, length, first: view[0], last: view[length - 1] }
   if (task === 'free') heap.freeBuffer(view)
-  if (task === 'send') Channel.attach(heap, channel!).trySend(view)
+  if (task === 'send') Channel.attach(channel!, { heap }).trySend(view)
   port.postMessage(task === 'pass' ? { ...seen, passed: heap.pass(view.fill(9)) } : seen)
 }
 

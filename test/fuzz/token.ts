@@ -133,23 +133,25 @@ const ATTACHING: Readonly<Record<string, (stage: Stage, changes: Change[]) => vo
     pool.release(pool.acquire().fill(1))
     pool.close()
   },
-  channel: (stage, changes) => Channel.attach(stage.heap, changed(stage, stage.channel.share(), changes[0]!)).close(),
+  channel: (stage, changes) =>
+    Channel.attach(changed(stage, stage.channel.share(), changes[0]!), { heap: stage.heap }).close(),
   handles: (stage, changes) => {
-    const table = HandleTable.attach(stage.heap, changed(stage, stage.handles.share(), changes[0]!))
+    const table = HandleTable.attach(changed(stage, stage.handles.share(), changes[0]!), { heap: stage.heap })
     const handle = table.alloc(64)
     table.view(handle).fill(1)
     table.free(handle)
     table.close()
   },
-  arena: (stage, changes) => void Arena.attach(stage.heap, changed(stage, stage.arena.share(), changes[0]!)).isOpen,
+  arena: (stage, changes) =>
+    void Arena.attach(changed(stage, stage.arena.share(), changes[0]!), { heap: stage.heap }).isOpen,
   anything: (stage, changes) => {
     const value = changes[0]!.value as never
     const kind = changes[0]!.field % 5
     if (kind === 0) Heap.attach(value)
     else if (kind === 1) BufferPool.attach(value)
-    else if (kind === 2) Channel.attach(stage.heap, value)
-    else if (kind === 3) HandleTable.attach(stage.heap, value)
-    else Arena.attach(stage.heap, value)
+    else if (kind === 2) Channel.attach(value, { heap: stage.heap })
+    else if (kind === 3) HandleTable.attach(value, { heap: stage.heap })
+    else Arena.attach(value, { heap: stage.heap })
   },
 }
 

@@ -107,7 +107,7 @@ test('two attachments share blocks, and of two that free one the second is told'
   const heap = new Heap()
   const there = Heap.attach(heap.share())
   const table = heap.handles()
-  const other = HandleTable.attach(there, structuredClone(table.share()))
+  const other = HandleTable.attach(structuredClone(table.share()), { heap: there })
   const handles = Array.from({ length: 1000 }, (_, i) => (i % 2 === 0 ? table : other).alloc(16))
   for (const [i, handle] of handles.entries()) {
     t.is(table.address(handle), other.address(handle))
@@ -128,7 +128,7 @@ test('slots of a thread that is gone are used again', (t) => {
   const heap = new Heap()
   const table = heap.handles({ max: 1024 })
   const there = Heap.attach(heap.share())
-  const other = HandleTable.attach(there, table.share())
+  const other = HandleTable.attach(table.share(), { heap: there })
   const kept = other.alloc(10)
   // It ends without having closed the table, and had kept some slots.
   there.close()
@@ -185,15 +185,16 @@ test('wrong arguments', (t) => {
   for (const wrong of [
     undefined,
     {},
-    { handles: 'x' },
-    { handles: 16 },
-    { handles: block },
+    { ...token, handles: 'x' },
+    { ...token, heap: undefined },
+    { ...token, handles: 16 },
+    { ...token, handles: block },
     { ...token, generation: 0 },
   ])
-    t.throws(() => HandleTable.attach(heap, wrong as HandleTableToken), INVALID)
+    t.throws(() => HandleTable.attach(wrong as HandleTableToken, { heap }), INVALID)
   table.close()
-  t.throws(() => HandleTable.attach(heap, token), INVALID)
-  t.throws(() => HandleTable.attach(undefined as never, token), WRONG_TYPE)
+  t.throws(() => HandleTable.attach(token, { heap }), INVALID)
+  t.throws(() => HandleTable.attach(token, { heap: {} as never }), WRONG_TYPE)
 })
 
 test('after it was closed, and after the heap was', (t) => {

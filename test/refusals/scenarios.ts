@@ -146,7 +146,7 @@ export const SCENARIOS: readonly Scenario[] = [
     open: heap,
     play(world: World<Heap>) {
       const channel = world.do(() => new Channel(world.heap, { capacity: 4 }))
-      const other = world.do(() => Channel.attach(world.heap, channel.share()))
+      const other = world.do(() => Channel.attach(channel.share(), { heap: world.heap }))
       world.observe(() => [channel.length, world.heap.stats().passedBytes])
       times(3, (round) => {
         const sizes = [100, 3000, 300_000]

@@ -35,7 +35,7 @@ export const SHARED_KINDS = {
       for (const size of SIZES) table.alloc(size)
       return { address: token.handles, generation: token.generation, token, close: () => table.close() }
     },
-    attach: ({ HandleTable }, heap, token) => HandleTable.attach(heap, token as never),
+    attach: ({ HandleTable }, heap, token) => HandleTable.attach(token as never, { heap }),
   },
   channel: {
     bytes: 1312,
@@ -45,7 +45,7 @@ export const SHARED_KINDS = {
       for (const size of SIZES) channel.trySend(heap.allocBuffer(size))
       return { address: token.channel, generation: token.generation, token, close: () => channel.close() }
     },
-    attach: ({ Channel }, heap, token) => Channel.attach(heap, token as never),
+    attach: ({ Channel }, heap, token) => Channel.attach(token as never, { heap }),
   },
   pool: {
     bytes: 2592,

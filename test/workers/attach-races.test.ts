@@ -23,9 +23,10 @@ function interrupted(heap: Heap, run: () => void): Heap {
     })
   const host = hooked(heap[HOST], (key, value) => {
     if (key === 'thread') run()
-    return value
+    return key === 'heap' ? late : value
   })
-  return hooked(heap, (key, value) => (key === HOST ? host : value))
+  const late: Heap = hooked(heap, (key, value) => (key === HOST ? host : value))
+  return late
 }
 
 for (const name of SHARED_NAMES) {

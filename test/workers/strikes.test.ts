@@ -489,7 +489,7 @@ for (const one of PASSING) {
         const victim = new library.Heap({ limitBytes: 32 * MIB, ...options })
         const survivor = library.Heap.attach(victim.share(), options)
         const channel = new library.Channel(survivor)
-        const channels = { survivor: channel, victim: library.Channel.attach(victim, channel.share()) }
+        const channels = { survivor: channel, victim: library.Channel.attach(channel.share(), { heap: victim }) }
         const passing: Passing = { victim, survivor, view: victim.allocBuffer(1000), channels }
         one.prepare?.(passing)
         const before = survivor.stats().liveBytes

@@ -71,7 +71,7 @@ if (isMainThread) {
   parentPort!.once('message', () => {
     if (token !== undefined) {
       const heap = Heap.attach(token)
-      const channel = Channel.attach(heap, channelToken!)
+      const channel = Channel.attach(channelToken!, { heap })
       for (let i = 0; i < messages; i++) channel.sendSync(heap.view(heap.malloc(bytes), bytes))
     } else {
       for (let i = 0; i < messages; i++) {

@@ -1,0 +1,58 @@
+import test from 'ava'
+import { Arena, BufferPool, Channel, HandleTable, Heap } from '../../lib/index.ts'
+
+type AttachTo = { heap?: Heap }
+
+/** What threads share, made in a heap: its token, how it ends there, and how it is opened. */
+const KINDS = {
+  channel: (heap: Heap) => {
+    const made = new Channel(heap)
+    return { token: made.share(), end: () => made.close(), attach: Channel.attach }
+  },
+  'table of handles': (heap: Heap) => {
+    const made = heap.handles()
+    return { token: made.share(), end: () => made.close(), attach: HandleTable.attach }
+  },
+  arena: (heap: Heap) => {
+    const made = heap.arena()
+    return { token: made.share(), end: () => made.dispose(), attach: Arena.attach }
+  },
+  pool: (heap: Heap) => {
+    const made = new BufferPool({ heap, size: 100 })
+    return { token: made.share(), end: () => made.close(), attach: BufferPool.attach }
+  },
+}
+
+for (const [name, make] of Object.entries(KINDS)) {
+  test(`attach: a ${name} brings its heap along, and closes it with itself`, (t) => {
+    using heap = new Heap()
+    const { token, end, attach } = make(heap)
+    const open = (options?: AttachTo) =>
+      (attach as (token: unknown, options?: AttachTo) => Disposable)(structuredClone(token), options)
+    const attached = open()
+    t.is(heap.stats().threads, 2)
+    attached[Symbol.dispose]()
+    t.is(heap.stats().threads, 1)
+    if (name !== 'arena') {
+      open({ heap })[Symbol.dispose]()
+      t.is(heap.stats().threads, 1, 'a heap that was given stays open')
+      end()
+    }
+    t.throws(() => open(), { code: name === 'arena' ? 'ERR_HEAP_STALE_HANDLE' : 'ERR_HEAP_INVALID_TOKEN' })
+    t.is(heap.stats().threads, 1, 'nor is one left open that was opened in vain')
+  })
+
+  test(`attach: a ${name} is found in its own heap alone`, (t) => {
+    using heap = new Heap()
+    using other = new Heap()
+    const { token, end, attach } = make(heap)
+    const open = (options: object, of: unknown = token) =>
+      (attach as unknown as (token: unknown, options: object) => unknown)(of, options)
+    t.throws(() => open({ heap: other }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    t.throws(() => open({ heap: {} }), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' })
+    t.throws(() => open({ heaps: heap }), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_VALUE' })
+    t.throws(() => open({ heap }, { ...token, heap: undefined }), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    t.throws(() => open({}, null), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    end()
+  })
+}
