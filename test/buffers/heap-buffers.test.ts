@@ -10,6 +10,7 @@ import { WatchedMapper } from '../support/watched-mapper.ts'
 
 const LIMIT_BYTES = 2 ** 28
 const SIZES = [0, 1, 15, 16, 17, 100, 1024, 8192, 262_144, 262_145, 3_000_000]
+
 const ARRAYS = [
   Int8Array,
   Uint8Array,
@@ -23,6 +24,7 @@ const ARRAYS = [
   BigInt64Array,
   BigUint64Array,
 ]
+
 class Samples extends Float64Array {
   mean(): number {
     return this.reduce((sum, value) => sum + value, 0) / this.length
@@ -267,4 +269,23 @@ test('what holds buffers is told by tag, the largest first', (t) => {
   t.deepEqual(heap.stats({ detail: true }).owners, [])
   heap.freeBuffer(b!)
   heap.audit()
+})
+
+test('a block that is longer than a view can be is told by code, and its bytes can be looked at in parts', (t) => {
+  using heap = new Heap({ limitBytes: 2 ** 33 })
+  const address = heap.malloc(2 ** 32 + 4096)
+  const usable = heap.usableSize(address)
+  for (const length of [undefined, usable]) {
+    // Node 20 has views of at most 4 GiB; later ones have longer ones.
+    const calls = [() => heap.bufferAt(address, length), () => heap.view(address, length)]
+    for (const call of calls) {
+      try {
+        t.is(call().length, usable)
+      } catch (error) {
+        t.like(error, { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' })
+      }
+    }
+  }
+  t.is(heap.bufferAt(address, 100).length, 100)
+  heap.free(address)
 })

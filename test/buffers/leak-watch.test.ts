@@ -1,6 +1,7 @@
 import test from 'ava'
-import type { LeakReport } from '../../lib/index.ts'
+import { Heap, type LeakReport } from '../../lib/index.ts'
 import { reportOf, runChild } from '../support/child.ts'
+import { collectGarbage } from '../support/garbage.ts'
 
 const run = async <T>(task: string): Promise<T> => reportOf<T>(await runChild('leaks', [task], ['--expose-gc']))
 
@@ -72,4 +73,13 @@ test('a dropped lease, and a dropped buffer of a pool, are told; what was releas
 
 test('a buffer that another thread has adopted or released is no leak of this one', async (t) => {
   t.deepEqual(await run('adopted'), { told: 0, acquired: 1 })
+})
+
+test('what a closed heap watched is left alone when it is collected, while others have the heap open', async (t) => {
+  const heap = new Heap({ leaks: 'all' })
+  using other = Heap.attach(heap.share())
+  for (let i = 0; i < 5; i++) heap.allocBuffer(100)
+  heap.close()
+  await collectGarbage()
+  t.notThrows(() => other.audit())
 })

@@ -5,6 +5,7 @@ import { runChild } from '../support/child.ts'
 import { countsOf, eventsDuring, stateOf } from '../support/pools.ts'
 
 const LIMIT_BYTES = 2 ** 28
+
 const openHeap = () => new Heap({ limitBytes: LIMIT_BYTES })
 
 test('what is released is handed out again, the same object', (t) => {
@@ -329,4 +330,29 @@ test('a heap that is full just when the pool grows: what is released is found ag
     t.is(heap.stats().liveBytes, 0)
     heap.close()
   }
+})
+
+test('where there is no memory, a pool is as it was', async (t) => {
+  using heap = new Heap({ limitBytes: 2 ** 20 })
+  using pool = new BufferPool({ size: 400_000, heap })
+  const [a, b] = [pool.acquire(), pool.acquire()]
+  t.throws(() => pool.acquire(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.throws(() => pool.tryAcquire(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  await t.throwsAsync(pool.acquireAsync(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.throws(() => pool.share(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  t.deepEqual(countsOf(pool), { acquired: 2, leased: 0, idle: 0 })
+  pool.release(a)
+  pool.release(b)
+  heap.audit()
+})
+
+test('a buffer that another thread has given back a moment ago is not filled with zeros', (t) => {
+  using pool = new BufferPool({ size: 100, zero: 'release' })
+  const buffer = pool.acquire().fill(7)
+  const { slots } = pool.blocks
+  const before = slots.state(0) ^ 0x1000 // as another thread's word was
+  t.false(pool.makeFree(0, before))
+  t.true(buffer.every((byte) => byte === 7))
+  pool.release(buffer)
+  t.true(buffer.every((byte) => byte === 0))
 })

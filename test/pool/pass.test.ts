@@ -169,3 +169,15 @@ test('a pool of one thread that is closed waits for what was passed, and is told
   t.throws(() => second.pass(buffer), { code: 'ERR_POOL_CLOSED' })
   t.throws(() => second.adopt(lost), { code: 'ERR_POOL_CLOSED' })
 })
+
+test('a buffer that is watched for a leak is passed like any other', (t) => {
+  using pool = new BufferPool({ size: 100, leaks: 'all' })
+  using other = BufferPool.attach(pool.share())
+  const buffer = pool.acquire()
+  const adopted = other.adopt(pool.pass(buffer))
+  t.is(adopted.byteOffset, buffer.byteOffset)
+  other.release(adopted)
+  const lease = pool.lease()
+  t.throws(() => other.pass(lease.buffer), { code: 'ERR_POOL_LEASED' })
+  lease.release()
+})

@@ -1,6 +1,8 @@
 import test from 'ava'
-import { Heap } from '../../lib/heap/heap.ts'
-import { PoolSet } from '../../lib/pool/pool-set.ts'
+import { Heap, PoolSet } from '../../lib/index.ts'
+
+const LIMIT_BYTES = 2 ** 26
+const WRONG_TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' }
 
 test('a buffer comes from the smallest pool that has room for it, and goes back there', (t) => {
   using pools = new PoolSet({ sizes: [100, 1500, 1000, 5000] })
@@ -142,4 +144,15 @@ test("what is too large for its pools keeps a set's own heap open until it is re
     pools.release(own)
     t.throws(() => pools.heap.malloc(1), { code: 'ERR_HEAP_CLOSED' })
   })
+})
+
+test('a set: options of its pools are checked as theirs, and nothing stays of one that was refused', (t) => {
+  using heap = new Heap({ limitBytes: LIMIT_BYTES })
+  for (const options of [{ max: 0 }, { min: -1 }, { alignment: 3 }, { zero: 'always' }, { leaks: 'none' }])
+    t.throws(() => new PoolSet({ heap, sizes: [10], ...(options as object) }), { code: 'ERR_OUT_OF_RANGE' })
+  for (const options of [{ tag: 7 }, { trimMs: '1' }, { heap: {} }])
+    t.throws(() => new PoolSet({ heap, sizes: [10], ...(options as object) }), WRONG_TYPE)
+  for (const value of [null, 7, 'x']) t.throws(() => new PoolSet(value as never), WRONG_TYPE)
+  t.deepEqual(heap.stats({ detail: true }).owners, [])
+  t.is(heap.stats().liveBytes, 0)
 })

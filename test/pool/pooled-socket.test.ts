@@ -1,8 +1,11 @@
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import test from 'ava'
 import { BufferPool, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { gather, isWhole, listening, poolOf, reasonOf, sample, serve, until } from '../support/pool-io.ts'
+
+const WRONG_TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' }
 
 test('an echo of many connections at once, all through the pool', async (t) => {
   const pool = poolOf(t, 1000, 1000)
@@ -215,4 +218,36 @@ test('wrong arguments, and a pool that is closed', (t) => {
   pool.close()
   t.throws(() => pool.createServer(() => {}), { code: 'ERR_POOL_CLOSED' })
   t.throws(() => pool.connect({ port: 1 }), { code: 'ERR_POOL_CLOSED' })
+})
+
+test('options of connect and createServer that are none', async (t) => {
+  const pool = poolOf(t)
+  for (const value of [undefined, {}]) t.throws(() => pool.connect(value as never), { code: 'ERR_MISSING_ARGS' })
+  for (const value of [null, true, Symbol('x')]) t.throws(() => pool.connect(value as never), WRONG_TYPE)
+  for (const value of [7, 'x', true, Symbol('x')])
+    t.throws(() => pool.createServer(value as never, () => {}), WRONG_TYPE, String(value))
+  for (const value of [null, {}, 7]) t.throws(() => pool.createServer({}, value as never), WRONG_TYPE)
+  await isWhole(t, pool)
+})
+
+test('a server of a pool that is closed goes on with ordinary buffers', async (t) => {
+  const pool = poolOf(t)
+  const server = pool.createServer({}, async (socket) => {
+    const got = await gather(pool.read(socket))
+    socket.end(got)
+  })
+  t.true(server instanceof createServer().constructor)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as { port: number }
+  const socket = pool.connect({ port, host: '127.0.0.1', allowHalfOpen: true } as never)
+  await once(socket, 'connect')
+  pool.close()
+  socket.end(sample(5000))
+  // The server ends when its client does, unless it allows half open ones; so what it says is cut off at worst.
+  await gather(pool.read(socket)).catch(() => {})
+  socket.destroy()
+  await pool[Symbol.asyncDispose]()
+  t.false(pool.heap[HOST].isOpen)
 })

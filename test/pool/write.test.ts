@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { createGunzip, createGzip, gunzipSync } from 'node:zlib'
 import test from 'ava'
-import { BufferPool, Heap } from '../../lib/index.ts'
+import { BufferPool } from '../../lib/index.ts'
 import { fileOf, gather, isWhole, listening, poolOf, reasonOf, sample, serve, until } from '../support/pool-io.ts'
 
 /** A stream that is done with a chunk when it is told. */
@@ -276,17 +276,6 @@ test('another pool holds its own lease; other memory needs none', async (t) => {
   await t.throwsAsync(one.write(gunzip, Buffer.from('no gzip')), { code: 'Z_DATA_ERROR' })
 })
 
-test('a hold ends once', (t) => {
-  const pool = poolOf(t, 100)
-  const lease = pool.lease().retain()
-  const letGo = pool.hold(lease.buffer)!
-  letGo()
-  letGo()
-  t.is(lease.references, 2)
-  lease.release()
-  lease.release()
-})
-
 test('wrong arguments are refused, and nothing is held', async (t) => {
   const pool = poolOf(t, 100)
   const buffer = pool.acquire()
@@ -304,16 +293,4 @@ test('wrong arguments are refused, and nothing is held', async (t) => {
   lease.release()
   await t.throwsAsync(pool.write(file, lease), { code: 'ERR_HEAP_STALE_HANDLE' })
   await isWhole(t, pool)
-})
-
-test('a heap that is closed with a pool open leaves no timer behind that throws', async (t) => {
-  const heap = new Heap()
-  const pool = new BufferPool({ size: 100, heap, trimMs: 1 })
-  const lease = pool.lease()
-  pool.release(pool.acquire())
-  heap.close()
-  lease.release()
-  await new Promise((resolve) => setTimeout(resolve, 20))
-  await pool[Symbol.asyncDispose]()
-  t.is(pool.stats().buffers, 0)
 })
