@@ -75,6 +75,26 @@ for (const [folder, beside, apart] of HOUSES) {
   })
 }
 
+test('every folder of test has the name of a room of lib, or is in test/README.md', (t) => {
+  const rows = readFileSync(join(root, 'test/README.md'), 'utf8').matchAll(/^\| \[([\w-]+)\/\]\(\1\) \| \S/gm)
+  const apart = [...rows].map(([, folder]) => folder!)
+  const rooms = readFloors('lib')
+  t.deepEqual(apart, [...apart].sort(), 'in the order of the alphabet')
+  t.deepEqual(
+    apart.filter((folder) => rooms.has(folder)),
+    [],
+    'a room needs no words'
+  )
+  const entries = readdirSync(join(root, 'test'), { withFileTypes: true })
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  t.deepEqual(
+    folders.filter((folder) => !rooms.has(folder)),
+    apart
+  )
+  const files = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
+  t.deepEqual(files, ['README.md'])
+})
+
 test('the tools take of the library what it exports', (t) => {
   for (const file of sources('tools', /\.c?ts$/).filter((name) => !/^(test|dist)\//.test(name))) {
     for (const path of importsOf('tools', file)) t.false(/\/lib\//.test(path), `${file} imports ${path}`)
