@@ -18,6 +18,7 @@ const FILES = [
   'docs/structs',
   'install/two-copies',
   'public-api/unknown-options',
+  'tcmalloc/pass-slots',
   'threads/locks-sleep',
 ]
 /** What takes microseconds a call: fewer of them. */

@@ -2,9 +2,12 @@ import { setTimeout } from 'node:timers/promises'
 import test from 'ava'
 import { BufferPool, Channel, Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
+import type { Told } from '../children/pass-worker.ts'
 import { collectGarbage } from '../support/garbage.ts'
+import { answerOf, startPassWorker as start } from '../support/pass-worker.ts'
 
 const LIMIT_BYTES = 2 ** 26
+
 const openHeap = () => new Heap({ limitBytes: LIMIT_BYTES })
 
 test('who waits while the channel is closed here is told, and writes nothing where it was', async (t) => {
@@ -105,4 +108,41 @@ test('a seat of one that died is taken where no other is free', (t) => {
   t.deepEqual(channel.peers(), { live: 2, dead: 238 })
   other.close()
   theirs.close()
+})
+
+test.serial('what waits in a channel is passed: the sender can’t free it, and the last close does', async (t) => {
+  using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
+  const channel = new Channel(heap)
+  const worker = start(heap)
+  const told = { task: 'send', passed: heap.pass(heap.allocBuffer(100)), channel: channel.share() } satisfies Told
+  worker.postMessage(told)
+  await answerOf(worker)
+  await worker.terminate()
+  const buffer = heap.allocBuffer(100)
+  const { byteOffset } = buffer
+  t.true(channel.trySend(buffer))
+  t.throws(() => heap.freeBuffer(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.throws(() => heap.free(byteOffset), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+  t.throws(() => channel.trySend(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.is(heap.stats().passedBytes, 224)
+  t.is(heap.stats().deadThreadsBytes, 0)
+  heap.freeBuffer(channel.tryReceive()!)
+  t.is(heap.stats().passedBytes, 112)
+  channel.close()
+  t.is(heap.stats().liveBytes, 0)
+  heap.audit()
+})
+
+test.serial('a message whose cell was scribbled over is skipped, and no other block is touched', (t) => {
+  using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
+  using channel = new Channel(heap)
+  for (let i = 0; i < 3; i++) channel.trySend(heap.allocBuffer(100).fill(i))
+  const cells = (channel as unknown as { cellOf(index: number): number }).cellOf(0)
+  const words = new Int32Array(heap.buffer, channel.share().channel, cells + 6)
+  words[cells] = -5
+  words[cells + 3]! += 7
+  t.is(channel.tryReceive()![0], 2)
+  t.is(channel.tryReceive(), undefined)
+  t.is(heap.stats().passedBytes, 224, 'nobody’s')
+  heap.audit()
 })

@@ -41,3 +41,12 @@ test('an aligned block takes the alignment less a page more, and no more', (t) =
   t.true(heap.stats().mappedBytes < 2 * MIB)
   heap.close()
 })
+
+test('a direct heap checks its limit', (t) => {
+  for (const value of ['64', null, {}, true, 64n]) {
+    t.throws(() => new DirectHeap({ limitBytes: value as number }), { code: 'ERR_INVALID_ARG_TYPE' })
+  }
+  for (const value of [-1, 0, Number.NaN, Infinity, 2 ** 53]) {
+    t.throws(() => new DirectHeap({ limitBytes: value }), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' })
+  }
+})

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { Arena, BufferPool, Channel, HandleTable, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 
 type AttachTo = { heap?: Heap }
 
@@ -56,3 +57,25 @@ for (const [name, make] of Object.entries(KINDS)) {
     end()
   })
 }
+
+const LIMIT_BYTES = 2 ** 26
+
+test('pooled and watched blocks are live to audit and stats, and to views', (t) => {
+  using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all' })
+  const blocks = Array.from({ length: 30 }, (_, i) => heap.allocBuffer(i * 997))
+  for (const buffer of blocks.slice(10, 20)) heap[HOST].setPooled(heap.addressOf(buffer), true)
+  heap.audit()
+  heap.releaseFreeMemory()
+  heap.audit()
+  const live = blocks.reduce((sum, buffer) => sum + heap.usableSize(heap.addressOf(buffer)), 0)
+  t.is(heap.stats().liveBytes, live)
+  for (const buffer of blocks.slice(10, 20)) {
+    t.throws(() => heap.free(heap.addressOf(buffer)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+    t.throws(() => heap.realloc(heap.addressOf(buffer), 1), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+    t.throws(() => heap.realloc(heap.addressOf(buffer), 1_000_000), { code: 'ERR_HEAP_INVALID_ADDRESS' })
+    heap[HOST].setPooled(heap.addressOf(buffer), false)
+  }
+  for (const buffer of blocks) heap.freeBuffer(buffer)
+  heap.audit()
+  t.is(heap.stats().liveBytes, 0)
+})

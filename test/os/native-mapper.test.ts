@@ -1,33 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
-import test, { type ExecutionContext } from 'ava'
-import { Heap, type Mapping } from '../../lib/index.ts'
-import { isAddon, loadAddon } from '../../lib/os/addon.ts'
-import { type LedgerOptions, NativeMapper } from '../../lib/os/native-mapper.ts'
+import { constants } from 'node:os'
+import test from 'ava'
+import { Heap } from '../../lib/index.ts'
 import type { HalvingReport } from '../children/halving.ts'
 import { childScript, reportOf, run } from '../support/child.ts'
-import { collectGarbage } from '../support/garbage.ts'
+import { ALIGNMENT, nativeMapper, reserve } from '../support/native-mappers.ts'
 
 const KIB = 1024
 const MIB = 2 ** 20
-const ALIGNMENT = 64 * MIB
-const FREE = 0
-const LIVE = 1
-const DEAD = 2
-
-function nativeMapper(ledger: LedgerOptions = {}): NativeMapper {
-  const addon = loadAddon()
-  if (!isAddon(addon)) throw new Error(`these tests need the addon: ${addon.reason}`)
-  return new NativeMapper(addon, ledger)
-}
-
-function reserve(mapper: NativeMapper, byteLength: number, hugePages = true): Mapping {
-  const mapping = mapper.reserve({ byteLength, shared: true, alignment: ALIGNMENT, hugePages })
-  if (typeof mapping === 'number') throw new Error(`the reservation was refused: ${mapping}`)
-  return mapping
-}
 
 /** Some kernels give a page to whoever only reads one: those that a test reads, here or in a mapping next to this one, count. */
 function isAbout(resident: number | null, written: number): boolean {
@@ -144,124 +123,6 @@ test('ranges outside of the reservation, or not made of pages, return an error n
   t.deepEqual(mapper.syscalls(), before)
 })
 
-test('the ring keeps the newest calls, oldest first, with addresses, lengths and times', (t) => {
-  const mapper = nativeMapper({ ring: 3 })
-  const mapping = reserve(mapper, 16 * MIB)
-  for (let i = 1; i <= 5; i++) t.is(mapping.grow(i * MIB, i * 64 * KIB), 0)
-  t.is(mapping.release(5 * MIB, 64 * KIB), 0)
-  const ring = mapper.ring()
-  t.deepEqual(
-    ring.map(({ call, length }) => [call, length]),
-    [
-      ['mmap', 4 * 64 * KIB],
-      ['mmap', 5 * 64 * KIB],
-      ['madvise', 64 * KIB],
-    ]
-  )
-  t.is(ring[1]!.address - ring[0]!.address, MIB)
-  t.is(ring[2]!.address, ring[1]!.address)
-  for (const { ns, errno } of ring) {
-    t.true(Number.isInteger(ns) && ns > 0)
-    t.is(errno, undefined)
-  }
-  t.deepEqual(nativeMapper().ring(), [])
-})
-
-test('the ledger file has a line of JSON for every call, also for one that failed', (t) => {
-  const file = join(temporaryFolder(t), 'ledger')
-  const mapper = nativeMapper({ file, ring: 10 })
-  const mapping = reserve(mapper, MIB)
-  t.is(mapping.grow(0, 64 * KIB), 0)
-  t.is(mapping.release(0, 64 * KIB), 0)
-  t.is(typeof mapper.reserve({ byteLength: 2 ** 50, shared: true, alignment: 4096, hugePages: true }), 'number')
-  mapper.flush()
-  const text = readFileSync(file, 'utf8')
-  t.true(text.endsWith('\n'))
-  const lines = text.trimEnd().split('\n')
-  for (const line of lines) {
-    t.regex(line, /^\{"call":"(mmap|munmap|madvise)","address":"0x[0-9a-f]+","length":\d+,"ns":\d+(,"errno":\d+)?\}$/)
-  }
-  const entries = lines.map((line) => JSON.parse(line) as { address: string; errno?: number })
-  t.deepEqual(
-    entries.map((entry) => ({ ...entry, address: Number(entry.address) })),
-    mapper.ring()
-  )
-  t.is(entries.filter(({ errno }) => errno === undefined).length, 3)
-  t.true(entries.length > 3)
-})
-
-test('a heap’s ledger file is complete when it is closed, and then has what unmaps the addresses', async (t) => {
-  const file = join(temporaryFolder(t), 'ledger')
-  const calls = () => {
-    const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
-    return lines.map((line) => JSON.parse(line) as { call: string; address: string; length: number })
-  }
-  const countOf = (name: string) => calls().filter(({ call }) => call === name).length
-  ;(() => {
-    const heap = new Heap({ ledger: { file } })
-    heap.malloc(MIB)
-    heap.close()
-    const { syscalls } = heap.stats()
-    t.deepEqual({ mmap: countOf('mmap'), munmap: 0, madvise: countOf('madvise') }, syscalls)
-  })()
-  const reserved = calls().slice(0, 2)
-  // V8's own threads let go of the memory, when a busy machine lets them.
-  for (let i = 0; i < 50 && countOf('munmap') < reserved.length; i++) await collectGarbage()
-  const unmapped = calls().filter(({ call }) => call === 'munmap')
-  const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
-  const ranges = (of: typeof reserved) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
-  t.deepEqual(ranges(unmapped), ranges(reserved))
-})
-
-test('a ledger file that can’t be written is an error that names it', (t) => {
-  const file = join(temporaryFolder(t), 'no such folder', 'ledger')
-  t.throws(() => nativeMapper({ file }), {
-    code: 'ERR_HEAP_UNSUPPORTED',
-    message: /no such folder/,
-  })
-})
-
-test('slots are claimed in order, given back by their owner only, and refused when all are taken', (t) => {
-  const mapping = reserve(nativeMapper(), MIB)
-  t.is(mapping.grow(0, 64 * KIB), 0)
-  const words = new Int32Array(mapping.buffer, 128 + 4, 3)
-  const states = () => [...words].map((word) => word & 3)
-  t.deepEqual(
-    [0, 1, 2, 3].map(() => mapping.claimSlot(128, 3)),
-    [0, 1, 2, -1]
-  )
-  t.deepEqual(states(), [LIVE, LIVE, LIVE])
-  const claims = words[1]! >>> 2
-  mapping.freeSlot(128, 1)
-  t.deepEqual(states(), [LIVE, FREE, LIVE])
-  t.is(mapping.claimSlot(128, 3), 1)
-  t.is(words[1]! >>> 2, claims + 1, 'a new owner can be told from an earlier one')
-  mapping.freeSlot(128, 0)
-  words[0] = LIVE // as if another thread had claimed it
-  mapping.freeSlot(128, 0)
-  t.deepEqual(states(), [LIVE, LIVE, LIVE])
-  for (const index of [1, 2]) mapping.freeSlot(128, index)
-  t.deepEqual(states(), [LIVE, FREE, FREE])
-})
-
-test('the slot of a worker that ends, or is terminated, is marked dead before anybody hears of it', async (t) => {
-  for (const terminate of [false, true]) {
-    const worker = new Worker(childScript('claim-slot'), { workerData: { wait: terminate } })
-    const buffer = await new Promise<SharedArrayBuffer>((resolve, reject) => {
-      worker.once('message', resolve).once('error', reject)
-    })
-    const words = new Int32Array(buffer, 4, 2)
-    const states = () => [...words].map((word) => word & 3)
-    if (terminate) {
-      t.deepEqual(states(), [LIVE, FREE])
-      await worker.terminate()
-    } else {
-      await new Promise((resolve) => worker.once('exit', resolve))
-    }
-    t.deepEqual(states(), [DEAD, FREE])
-  }
-})
-
 test('where address space is short, a heap reserves half of it, and half again, until the system agrees', async (t) => {
   const GIB_IN_KIB = 2 ** 20
   const ended = await run('sh', [
@@ -281,9 +142,3 @@ test('where address space is short, a heap reserves half of it, and half again, 
   t.true(served >= 64 * MIB)
   t.is(error, 'ERR_HEAP_OUT_OF_MEMORY', 'the limit is what was reserved')
 })
-
-function temporaryFolder(t: ExecutionContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'spanheap-test-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  return folder
-}

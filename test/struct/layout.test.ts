@@ -17,7 +17,6 @@ import {
   u32,
   u64,
 } from '../../lib/struct/index.ts'
-import { Order } from '../support/order.ts'
 
 test('a layout as data, as a table and as a header of C', (t) => {
   const layout = struct({ side: u8, price: f64, qty: i32, class: bits(u32, 3) }, { name: 'My order' }).layout()
@@ -45,12 +44,6 @@ test('a layout as data, as a table and as a header of C', (t) => {
   t.regex(layout.toC(), /typedef struct My_order \{/)
   t.regex(layout.toC(), / {2}uint32_t class_ : 3;/)
   t.regex(layout.toC(), /static_assert\(offsetof\(My_order, price\) == 8/)
-})
-
-test('a header declares what a struct contains before it', (t) => {
-  const header = Order.layout().toC()
-  t.true(header.indexOf('} Point;') < header.indexOf('struct Point place;'))
-  t.regex(header, /uint8_t side; \/\* buy = 0, sell = 1 \*\//)
 })
 
 /** Offset and size of each field (of a bit field its first bit and its bits too), then size and alignment of all. */

@@ -1,8 +1,7 @@
 import test from 'ava'
-import { DirectHeap } from '../../lib/direct/direct-heap.ts'
-import { Heap } from '../../lib/heap/heap.ts'
-import type { HeapOptions } from '../../lib/heap/heap-options.ts'
-import { SimulatedMapper } from '../../lib/os/simulated-mapper.ts'
+import { DirectHeap } from '../../lib/direct/index.ts'
+import { Heap, type HeapOptions } from '../../lib/index.ts'
+import { SimulatedMapper } from '../../lib/testing/index.ts'
 
 const MIB = 2 ** 20
 
@@ -40,15 +39,6 @@ for (const [option, values] of Object.entries(OUT_OF_RANGE)) {
     }
   })
 }
-
-test('a direct heap checks its limit in the same way', (t) => {
-  for (const value of ['64', null, {}, true, 64n]) {
-    t.throws(() => new DirectHeap({ limitBytes: value as number }), { code: 'ERR_INVALID_ARG_TYPE' })
-  }
-  for (const value of [-1, 0, Number.NaN, Infinity, 2 ** 53]) {
-    t.throws(() => new DirectHeap({ limitBytes: value }), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' })
-  }
-})
 
 test('options that are no object are a TypeError', (t) => {
   for (const value of [null, 64, 'shared', true]) {
@@ -106,4 +96,23 @@ test('with a release rate of 0 pages go back only where that is asked for', (t) 
   const { madvise } = mapper.syscalls()
   t.true(heap.releaseFreeMemory() >= 8 * MIB)
   t.true(mapper.syscalls().madvise > madvise)
+})
+
+test.serial('SPANHEAP_DEBUG=1 is the default of the option', (t) => {
+  const before = process.env.SPANHEAP_DEBUG
+  const isDebug = (options: HeapOptions = {}) => {
+    const heap = new Heap({ limitBytes: MIB, ...options })
+    const address = heap.malloc(3)
+    const usable = heap.usableSize(address)
+    heap.close()
+    return usable === 3
+  }
+  process.env.SPANHEAP_DEBUG = '1'
+  t.true(isDebug())
+  t.false(isDebug({ debug: false }))
+  process.env.SPANHEAP_DEBUG = '0'
+  t.false(isDebug())
+  t.true(isDebug({ debug: true }))
+  if (before === undefined) delete process.env.SPANHEAP_DEBUG
+  else process.env.SPANHEAP_DEBUG = before
 })

@@ -1,26 +1,11 @@
-import { once } from 'node:events'
-import { Worker } from 'node:worker_threads'
 import test from 'ava'
-import { Channel, Heap, type PassedBlock } from '../../lib/index.ts'
+import { Heap } from '../../lib/index.ts'
 import type { Told } from '../children/pass-worker.ts'
-import { childScript, reportOf, runChild } from '../support/child.ts'
+import { reportOf, runChild } from '../support/child.ts'
+import { answerOf, startPassWorker as start } from '../support/pass-worker.ts'
 
 const GIB = 2 ** 30
 const STALE = { code: 'ERR_HEAP_STALE_HANDLE' }
-
-const start = (heap: Heap, first?: Told) =>
-  new Worker(childScript('pass-worker'), { workerData: { token: heap.share(), first } })
-
-/** What a worker has seen of a block. */
-interface Seen {
-  address: number
-  length: number
-  first: number
-  last: number
-  passed?: PassedBlock
-}
-
-const answerOf = async (worker: Worker) => ((await once(worker, 'message')) as [Seen])[0]
 
 /** A Buffer of a heap, or one that starts above 4 GiB. */
 function bufferOf(heap: Heap, isHigh: boolean): Buffer {
@@ -98,43 +83,6 @@ test.serial('what a worker had adopted is the dead’s, and what it had passed o
   const back = heap.adopt(passed!)
   t.is(back[4999], 9)
   heap.freeBuffer(back)
-  heap.audit()
-})
-
-test.serial('what waits in a channel is passed: the sender can’t free it, and the last close does', async (t) => {
-  using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
-  const channel = new Channel(heap)
-  const worker = start(heap)
-  const told = { task: 'send', passed: heap.pass(heap.allocBuffer(100)), channel: channel.share() } satisfies Told
-  worker.postMessage(told)
-  await answerOf(worker)
-  await worker.terminate()
-  const buffer = heap.allocBuffer(100)
-  const { byteOffset } = buffer
-  t.true(channel.trySend(buffer))
-  t.throws(() => heap.freeBuffer(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
-  t.throws(() => heap.free(byteOffset), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-  t.throws(() => channel.trySend(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
-  t.is(heap.stats().passedBytes, 224)
-  t.is(heap.stats().deadThreadsBytes, 0)
-  heap.freeBuffer(channel.tryReceive()!)
-  t.is(heap.stats().passedBytes, 112)
-  channel.close()
-  t.is(heap.stats().liveBytes, 0)
-  heap.audit()
-})
-
-test.serial('a message whose cell was scribbled over is skipped, and no other block is touched', (t) => {
-  using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
-  using channel = new Channel(heap)
-  for (let i = 0; i < 3; i++) channel.trySend(heap.allocBuffer(100).fill(i))
-  const cells = (channel as unknown as { cellOf(index: number): number }).cellOf(0)
-  const words = new Int32Array(heap.buffer, channel.share().channel, cells + 6)
-  words[cells] = -5
-  words[cells + 3]! += 7
-  t.is(channel.tryReceive()![0], 2)
-  t.is(channel.tryReceive(), undefined)
-  t.is(heap.stats().passedBytes, 224, 'nobody’s')
   heap.audit()
 })
 

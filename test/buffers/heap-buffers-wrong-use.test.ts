@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap } from '../../lib/index.ts'
-import { HOST } from '../../lib/lifetime/host.ts'
 import { childScript } from '../support/child.ts'
 
 const LIMIT_BYTES = 2 ** 26
+
 const WRONG = [undefined, null, 7, '7', {}, [], true, 16n, Symbol('view'), () => 7, new ArrayBuffer(8)]
 
 test('a Buffer is freed once, also when its block is another’s by then', (t) => {
@@ -164,24 +164,4 @@ test('a Buffer goes to another thread by its address: it is freed there, or one 
   t.is(heap.stats().liveBytes, 0)
   heap.audit()
   await worker.terminate()
-})
-
-test('pooled and watched blocks are live to audit and stats, and to views', (t) => {
-  using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all' })
-  const blocks = Array.from({ length: 30 }, (_, i) => heap.allocBuffer(i * 997))
-  for (const buffer of blocks.slice(10, 20)) heap[HOST].setPooled(heap.addressOf(buffer), true)
-  heap.audit()
-  heap.releaseFreeMemory()
-  heap.audit()
-  const live = blocks.reduce((sum, buffer) => sum + heap.usableSize(heap.addressOf(buffer)), 0)
-  t.is(heap.stats().liveBytes, live)
-  for (const buffer of blocks.slice(10, 20)) {
-    t.throws(() => heap.free(heap.addressOf(buffer)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    t.throws(() => heap.realloc(heap.addressOf(buffer), 1), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    t.throws(() => heap.realloc(heap.addressOf(buffer), 1_000_000), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    heap[HOST].setPooled(heap.addressOf(buffer), false)
-  }
-  for (const buffer of blocks) heap.freeBuffer(buffer)
-  heap.audit()
-  t.is(heap.stats().liveBytes, 0)
 })

@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { FallbackReport } from '../children/fallback.ts'
-import { reportOf, run, runChild } from '../support/child.ts'
+import { reportOf, runChild } from '../support/child.ts'
 
 test('without the addon a heap works over memory of JavaScript’s own, gives nothing back, and says so once', async (t) => {
   const ended = await runChild('fallback', [], ['--no-addons'])
@@ -22,17 +22,4 @@ test('with the addon nothing is said, and the system is the real one', async (t)
   const ended = await runChild('fallback')
   t.regex(ended.stdout, /"system":"native"/)
   t.is(ended.stderr, '')
-})
-
-test('an addon that was built for another version of Node is refused, with what to do about it', async (t) => {
-  // Another Node isn't at hand here: this one claims to be one before the library looks.
-  const pretend = "Object.defineProperty(process, 'versions', { value: { ...process.versions, modules: '1' } })"
-  const use = `const { Heap } = await import(${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)})`
-  const report =
-    'try { new Heap() } catch ({ name, code, message }) { console.log(JSON.stringify({ name, code, message })) }'
-  const ended = await run(process.execPath, ['--input-type=module', '-e', [pretend, use, report].join('\n')])
-  const error = reportOf<{ name: string; code: string; message: string }>(ended)
-  t.like(error, { name: 'AllocatorError', code: 'ERR_HEAP_UNSUPPORTED' })
-  t.true(error.message.includes(`ABI ${process.versions.modules}, this is 1`), error.message)
-  t.regex(error.message, /: run `node .*build-addon\.mjs`$/)
 })
