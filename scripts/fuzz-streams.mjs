@@ -5,7 +5,7 @@
 //
 // Each batch of rounds is a process of its own. What it finds is printed with the seed that plays that round again:
 //
-//     node dist/test/children/streams.js 1 SEED KIND
+//     node dist/test/children/stream-fuzz.js 1 SEED KIND
 //
 // The exit status is 1 if anything was found.
 import { spawnSync } from 'node:child_process'
@@ -23,7 +23,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
   },
 })
-const child = fileURLToPath(new URL('../dist/test/children/streams.js', import.meta.url))
+const child = fileURLToPath(new URL('../dist/test/children/stream-fuzz.js', import.meta.url))
 const end = performance.now() + Number(values.minutes) * 60_000
 const total = {}
 let found = 0

@@ -3,7 +3,7 @@ import { runChild } from '../support/child.ts'
 
 /** Functions whose code goes away with the last object that it was compiled for. */
 async function thrownAway(what: string): Promise<number> {
-  const { status, stdout, stderr } = await runChild('old-collections', [what], ['--expose-gc', '--trace-deopt'])
+  const { status, stdout, stderr } = await runChild('kept-code', [what], ['--expose-gc', '--trace-deopt'])
   if (status !== 0) throw new Error(stderr)
   return stdout.match(/reason: (embedded )?weak objects/g)?.length ?? 0
 }

@@ -3,7 +3,7 @@ import { Heap, type LeakReport } from '../../lib/index.ts'
 import { reportOf, runChild } from '../support/child.ts'
 import { collectGarbage } from '../support/garbage.ts'
 
-const run = async <T>(task: string): Promise<T> => reportOf<T>(await runChild('leaks', [task], ['--expose-gc']))
+const run = async <T>(task: string): Promise<T> => reportOf<T>(await runChild('leak-watch', [task], ['--expose-gc']))
 
 test('a dropped buffer is told: where it is, how long, whose, and where it was allocated', async (t) => {
   const { address, reports, live, owners } = await run<{
@@ -18,7 +18,7 @@ test('a dropped buffer is told: where it is, how long, whose, and where it was a
   t.like(array, { kind: 'buffer', bytes: 32 })
   for (const { stack } of reports) {
     const [first] = stack!.split('\n')
-    t.regex(first!, /test\/children\/leaks\.js:\d+:\d+/)
+    t.regex(first!, /test\/children\/leak-watch\.js:\d+:\d+/)
     t.notRegex(stack!, /dist\/lib\//)
   }
   t.true(live > 0, 'it isn’t freed')
@@ -34,7 +34,7 @@ test('where nobody listens, the first ten are warnings', async (t) => {
   t.is(warnings.length, 10)
   for (const { code, detail, message } of warnings) {
     t.is(code, 'SPANHEAP_LEAK')
-    t.regex(detail, /leaks\.js/)
+    t.regex(detail, /leak-watch\.js/)
     t.regex(message, /100 bytes at \d+ \(dropped\)/)
   }
   t.regex(warnings[9]!.message, /channel/)
@@ -65,7 +65,7 @@ test('a dropped lease, and a dropped buffer of a pool, are told; what was releas
   t.deepEqual(reports.map(({ kind }) => kind).sort(), ['buffer', 'lease'])
   for (const report of reports) {
     t.like(report, { bytes: 300, tag: 'pool' })
-    t.regex(report.stack!.split('\n')[0]!, /test\/children\/leaks\.js/)
+    t.regex(report.stack!.split('\n')[0]!, /test\/children\/leak-watch\.js/)
   }
   t.deepEqual(stats, { acquired: 1, leased: 1, idle: 1 })
   t.deepEqual(owners, [{ tag: 'pool', buffers: 3, bytes: 900 }])

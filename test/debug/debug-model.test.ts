@@ -113,7 +113,7 @@ test.serial('1,000 rounds of right use on two threads: nothing is invented', asy
   const heap = open()
   const pool = new BufferPool({ heap, size: 300, max: 64, leaks: 'off' })
   const token = pool.share()
-  const worker = new Worker(fileURLToPath(new URL('../children/debug-worker.js', import.meta.url)), {
+  const worker = new Worker(fileURLToPath(new URL('../children/debug-model.js', import.meta.url)), {
     workerData: { token, rounds: ROUNDS, seed: SEED + 1 },
   })
   const reported = once(worker, 'message')

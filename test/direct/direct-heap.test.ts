@@ -4,7 +4,7 @@ import { reportOf, runChild } from '../support/child.ts'
 
 const MIB = 2 ** 20
 
-/** The scenarios of children/direct-views.ts, each in a process of its own: what they report, where they end as they should. */
+/** The scenarios of children/direct-heap.ts, each in a process of its own: what they report, where they end as they should. */
 const scenarios: Record<string, Record<string, unknown>> = {
   'a transferred view': { before: 5, again: 5, length: MIB, after: [1, 0] },
   'a view that a worker has': { before: 5, after: 0 },
@@ -21,7 +21,7 @@ const scenarios: Record<string, Record<string, unknown>> = {
 
 for (const [scenario, expected] of Object.entries(scenarios)) {
   test(`a freed block that V8 still holds stays mapped: ${scenario}`, async (t) => {
-    t.deepEqual(reportOf(await runChild('direct-views', [scenario])), expected)
+    t.deepEqual(reportOf(await runChild('direct-heap', [scenario])), expected)
   })
 }
 

@@ -119,7 +119,7 @@ test.serial('loads, stores, Atomics and system calls of the usual path', (t) => 
 })
 
 test('ten million pairs make no garbage: not one collection', (t) => {
-  const child = fileURLToPath(new URL('../children/pairs.js', import.meta.url))
+  const child = fileURLToPath(new URL('../children/heap-costs.js', import.meta.url))
   const run = (kind: string) =>
     Number(execFileSync(process.execPath, ['--max-semi-space-size=1', child, kind], { encoding: 'utf8' }))
   t.is(run('heap'), 0)

@@ -34,7 +34,7 @@ test('slots are claimed in order, given back by their owner only, and refused wh
 
 test('the slot of a worker that ends, or is terminated, is marked dead before anybody hears of it', async (t) => {
   for (const terminate of [false, true]) {
-    const worker = new Worker(childScript('claim-slot'), { workerData: { wait: terminate } })
+    const worker = new Worker(childScript('claimed-slots'), { workerData: { wait: terminate } })
     const buffer = await new Promise<SharedArrayBuffer>((resolve, reject) => {
       worker.once('message', resolve).once('error', reject)
     })

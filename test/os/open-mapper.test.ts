@@ -1,9 +1,9 @@
 import test from 'ava'
-import type { FallbackReport } from '../children/fallback.ts'
+import type { FallbackReport } from '../children/open-mapper.ts'
 import { reportOf, runChild } from '../support/child.ts'
 
 test('without the addon a heap works over memory of JavaScript’s own, gives nothing back, and says so once', async (t) => {
-  const ended = await runChild('fallback', [], ['--no-addons'])
+  const ended = await runChild('open-mapper', [], ['--no-addons'])
   const { own, shared, strangers, alignment, direct } = reportOf<FallbackReport>(ended)
   t.like(own, { buffer: 'ArrayBuffer', share: 'ERR_HEAP_NOT_SHARED', released: 0, keptBytes: [0] })
   t.like(own.stats, { system: 'growable', pageHeapReleasedBytes: 0, syscalls: { mmap: 0, munmap: 0, madvise: 0 } })
@@ -19,7 +19,7 @@ test('without the addon a heap works over memory of JavaScript’s own, gives no
 })
 
 test('with the addon nothing is said, and the system is the real one', async (t) => {
-  const ended = await runChild('fallback')
+  const ended = await runChild('open-mapper')
   t.regex(ended.stdout, /"system":"native"/)
   t.is(ended.stderr, '')
 })

@@ -18,7 +18,7 @@ const KILLS = Number(process.env.SPANHEAP_POOL_KILLS ?? 20)
 const openHeap = () => new Heap({ limitBytes: 2 ** 28 })
 const openPool = (heap: Heap) => new BufferPool({ size: SIZE, max: MAX, heap, idleBytes: 6 * SIZE, leaks: 'off' })
 const start = (pool: BufferPool, seed: number, rounds: number) =>
-  new Worker(childScript('pool-worker'), { workerData: { token: pool.share(), seed, rounds } })
+  new Worker(childScript('buffer-pool-workers'), { workerData: { token: pool.share(), seed, rounds } })
 
 test.serial('five threads share a pool: no buffer ever has two owners, and all come back', async (t) => {
   const heap = openHeap()

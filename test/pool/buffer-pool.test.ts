@@ -162,7 +162,7 @@ test('the timer gives back what nobody needs, down to min, and holds no process 
     ['trims', { idle: 2 }],
     ['ends', { idle: 1 }],
   ] as const) {
-    const { status, stdout, stderr } = await runChild('pool-idle', [task])
+    const { status, stdout, stderr } = await runChild('buffer-pool-idle', [task])
     t.is(status, 0, stderr)
     t.deepEqual(JSON.parse(stdout), expected)
   }

@@ -9,7 +9,7 @@ const SEED = 20_260
 test.serial("whatever stream is written to and read, no byte is another's, and every promise settles", async (t) => {
   t.timeout(180_000)
   const kinds = Object.keys({ ...NODE, ...PACKAGES })
-  const args = [childScript('streams'), String(ROUNDS * kinds.length), String(SEED)]
+  const args = [childScript('stream-fuzz'), String(ROUNDS * kinds.length), String(SEED)]
   const counts = reportOf<Record<string, { rounds: number; whole: number }>>(await run(process.execPath, args, 170))
   t.deepEqual(
     Object.entries(counts).map(([name, { rounds }]) => [name, rounds]),

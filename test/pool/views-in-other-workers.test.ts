@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { BufferPool, Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
-import type { StrangerCall, StrangerData } from '../children/stranger.ts'
+import type { StrangerCall, StrangerData } from '../children/views-in-other-workers.ts'
 import { childScript } from '../support/child.ts'
 import { countsOf } from '../support/pools.ts'
 
@@ -40,7 +40,7 @@ type Name = keyof Held['views']
 
 /** Starts a worker, and makes calls there. */
 function start(heap: Heap, data: StrangerData) {
-  const worker = new Worker(childScript('stranger'), { workerData: data })
+  const worker = new Worker(childScript('views-in-other-workers'), { workerData: data })
   const call = async (of: StrangerCall['of'], name: string, view: ArrayBufferView): Promise<unknown> => {
     const answer = once(worker, 'message')
     const { byteOffset, byteLength } = view

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { reportOf, runChild } from '../support/child.ts'
 
-/** The lives in children/lifecycle.ts, each in a process of its own: what they report, where they end as they should. */
+/** The lives in children/endings.ts, each in a process of its own: what they report, where they end as they should. */
 const lives: Record<string, Record<string, unknown>> = {
   'buffer outlives the worker that made the heap': { whole: true, writable: true },
   'buffer of a dead worker is collected': { posted: 'object', kept: 'undefined' },
@@ -17,12 +17,12 @@ const lives: Record<string, Record<string, unknown>> = {
 
 for (const [scenario, expected] of Object.entries(lives)) {
   test(`ends without a crash: ${scenario}`, async (t) => {
-    t.deepEqual(reportOf(await runChild('lifecycle', [scenario])), expected)
+    t.deepEqual(reportOf(await runChild('endings', [scenario])), expected)
   })
 }
 
 test('heaps that are dropped without a close give their address space back', async (t) => {
-  const ended = await runChild('lifecycle', ['heaps are dropped without a close'])
+  const ended = await runChild('endings', ['heaps are dropped without a close'])
   const { reserved, grown, left } = reportOf<{ reserved: number; grown: number; left: number }>(ended)
   t.true(grown > 0.1 * reserved, `${grown} bytes were mapped of ${reserved}`)
   t.true(left < 0.02 * reserved, `${left} bytes are still mapped of ${reserved}`)

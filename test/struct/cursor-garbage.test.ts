@@ -1,7 +1,7 @@
 import test from 'ava'
 import { reportOf, runChild } from '../support/child.ts'
 
-const collections = async (loop: string) => reportOf<number>(await runChild('cursor', [loop]))
+const collections = async (loop: string) => reportOf<number>(await runChild('cursor-garbage', [loop]))
 
 /** Processes in which a loop may show that it makes nothing: V8 may compile so late on a busy machine that one has two or three collections. */
 const TRIES = 3

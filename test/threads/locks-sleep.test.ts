@@ -3,7 +3,7 @@ import { reportOf, runChild } from '../support/child.ts'
 
 test('who waits a second for a lock sleeps most of it, and then gets it', async (t) => {
   const { early, distinct, share } = reportOf<{ early: number; distinct: number; share: number }>(
-    await runChild('waiters')
+    await runChild('locks-sleep')
   )
   t.is(early, 0)
   t.is(distinct, 4)

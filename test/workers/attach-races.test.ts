@@ -70,7 +70,7 @@ for (const name of SHARED_NAMES) {
     words[1] = first.address
     words[2] = first.generation
     const workerData = { token: heap.share(), kind: name, words }
-    const worker = new Worker(childScript('attach-worker'), { workerData })
+    const worker = new Worker(childScript('attach-races'), { workerData })
     t.teardown(() => worker.terminate())
     await once(worker, 'message')
     first.close()

@@ -14,7 +14,7 @@ for (const count of [2, 3, 8]) {
     const channel = new Channel(heap, { capacity: 100 })
     const workerData = { token: heap.share(), channelToken: channel.share(), seconds: SECONDS }
     const reports = Array.from({ length: count }, async (_, index) => {
-      const worker = new Worker(childScript('contents-worker'), { workerData: { ...workerData, seed: index + 1 } })
+      const worker = new Worker(childScript('bytes-seen-by-others'), { workerData: { ...workerData, seed: index + 1 } })
       const exit = once(worker, 'exit')
       const [report] = (await once(worker, 'message')) as [{ checked: number; wrong: number }]
       await exit
