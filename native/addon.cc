@@ -1,4 +1,4 @@
-// What JavaScript sees of the shim. Nothing here decides: lib/os/native-mapper.ts is the only caller.
+// The shim's JavaScript interface. It makes no decisions; its only caller is lib/os/native-mapper.ts.
 #include <dlfcn.h>
 
 #include <cerrno>
@@ -96,7 +96,7 @@ Napi::Value Reserve(const Napi::CallbackInfo& info) {
 }
 
 // adopt(buffer): { handle, address, length, ledger, heap } of the mapping under a SharedArrayBuffer that came from
-// another thread, or undefined where the shim knows of none. `heap` is the same number for all mappings of one ledger.
+// another thread, or undefined if there is none. `heap` is the same number for all mappings of one ledger.
 Napi::Value Adopt(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::shared_ptr<Mapping> mapping = Mapping::At(BaseOf(info[0]));
@@ -110,8 +110,7 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// unshared(handle): one more ArrayBuffer over the mapping's memory. unshared(handle, offset, length): over a part of
-// it.
+// unshared(handle): a new ArrayBuffer over the mapping's memory. unshared(handle, offset, length): over a part of it.
 Napi::Value Unshared(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   std::shared_ptr<Mapping> mapping = arguments.Held<Mapping>(0);
@@ -126,7 +125,7 @@ Napi::Value Unshared(const Napi::CallbackInfo& info) {
   return HoldingBuffer(info.Env(), std::move(mapping), address, is_part ? length : all);
 }
 
-// forbidDetach(buffer): V8 refuses to detach an ArrayBuffer from now on, on Node 20 and 22.
+// forbidDetach(buffer): makes V8 refuse to detach an ArrayBuffer, on Node 20 and 22.
 void ForbidDetachOf(const Napi::CallbackInfo& info) { ForbidDetach(info[0]); }
 
 // grow(handle, offset, length), release(handle, offset, length): errno.
@@ -140,7 +139,7 @@ Napi::Value OnRange(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), mapping->Contains(offset, length) ? (*mapping.*Method)(offset, length) : EINVAL);
 }
 
-// claim(handle, bytes, most): whether the heap may have so much of a budget that others share.
+// claim(handle, bytes, most): whether the heap may have `bytes` of a shared budget of `most`.
 Napi::Value Claim(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto mapping = arguments.Held<Mapping>(0);
@@ -165,7 +164,7 @@ Napi::Value ClaimSlot(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ClaimThreadSlot(info.Env(), mapping, offset, static_cast<int>(count)));
 }
 
-// freeSlot(handle, offset, index): whether this thread had it.
+// freeSlot(handle, offset, index): whether this thread owned the slot.
 Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto mapping = arguments.Held<Mapping>(0);
@@ -177,14 +176,15 @@ Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), released);
 }
 
-// For the main thread: its end is the process's, and unmapping is then the kernel's job. V8's last sweep may come
-// after it, and may read what a deleter would have unmapped.
+// For the main thread: it ends with the process, and the kernel unmaps everything then. V8's last sweep may come later,
+// and may read memory that a deleter would have unmapped.
 void KeepMappingsAtExit(const Napi::CallbackInfo& info) {
   info.Env().AddCleanupHook([] { KeepMappingsFromNowOn(); });
 }
 
-// Node unloads an addon when the last environment that loaded it ends, and V8 may hold our deleters longer than that.
-// On Linux the linker marks the addon as one that stays (spanheap.gypi): dlopen is a symbol of glibc 2.34 there.
+// Keeps the addon loaded. Node unloads it when the last environment that loaded it ends, but V8 may hold our deleters
+// longer. On Linux the linker marks the addon as never unloaded (spanheap.gypi), since dlopen is a symbol of glibc 2.34
+// there.
 void PinAddon() {
 #ifdef __APPLE__
   Dl_info self;
@@ -194,8 +194,8 @@ void PinAddon() {
 #endif
 }
 
-// Whether V8 takes memory from outside: with its sandbox (Electron) it aborts when it is handed any, so ask the
-// Node-API first, which only refuses.
+// Whether V8 accepts external memory. With its sandbox (Electron) it aborts on any, so ask Node-API first, which only
+// refuses.
 bool ExternalMemoryAllowed(Napi::Env env) {
   static char byte;
   napi_value buffer;

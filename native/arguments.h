@@ -1,5 +1,5 @@
-// How the shim reads its arguments. lib/os checks what programs pass to the library; but whoever loads the addon itself
-// may pass anything, and shall get an exception for it, not a crash.
+// How the shim reads its arguments. lib/os checks the arguments that programs pass to the library. But code that loads
+// the addon directly may pass anything, and gets an exception for it, not a crash.
 #ifndef SPANHEAP_ARGUMENTS_H_
 #define SPANHEAP_ARGUMENTS_H_
 
@@ -11,12 +11,12 @@
 
 namespace spanheap {
 
-// The largest integer that JavaScript counts to without gaps.
+// JavaScript's largest safe integer.
 constexpr double kMostSafeInteger = 9007199254740991;
 
 class Mapping;
 
-// Tells what a JavaScript value holds from what any other addon's values hold. Random numbers.
+// Tags the contents of our JavaScript values, to tell them from any other addon's. Random numbers.
 template <typename T>
 constexpr napi_type_tag kTagOf{};
 template <>
@@ -24,8 +24,8 @@ constexpr napi_type_tag kTagOf<Ledger>{0x1f0c8a5be2d94763, 0x9b6e24d1705fa83c};
 template <>
 constexpr napi_type_tag kTagOf<Mapping>{0xc47a93e80d1b652f, 0x58f2b06d9ce4317a};
 
-// How a value holds what it stands for. A mapping's doesn't keep it: that is for the buffers over it, which V8 lets go
-// of at a collection. A value of Node-API's would wait for a turn of the event loop.
+// How a value refers to its object. A mapping's value doesn't keep it alive: the buffers over it do, and V8 lets go of
+// these at a collection. A Node-API value would wait for a turn of the event loop.
 template <typename T>
 struct Holder {
   using Pointer = std::shared_ptr<T>;
@@ -37,7 +37,7 @@ struct Holder<Mapping> {
   static std::shared_ptr<Mapping> Get(const Pointer& pointer) { return pointer.lock(); }
 };
 
-// The arguments of one call. After a wrong one a TypeError is pending, and the call has nothing to do but return.
+// The arguments of one call. After a wrong one a TypeError is pending, and the call must return.
 class Arguments {
  public:
   explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
@@ -57,13 +57,13 @@ class Arguments {
     return info_[index].IsBoolean() ? info_[index].As<Napi::Boolean>().Value() : Refuse<bool>(index, "a boolean");
   }
 
-  // A string that the system takes as it is: it would end at a NUL.
+  // A string for the system, without a NUL, at which it would end there.
   std::string Text(size_t index) {
     const std::string text = info_[index].IsString() ? info_[index].As<Napi::String>().Utf8Value() : std::string(1, 0);
     return text.find('\0') == std::string::npos ? text : Refuse<std::string>(index, "a string without NUL");
   }
 
-  // What a value from `Hold` holds.
+  // The object of a value from `Hold`.
   template <typename T>
   std::shared_ptr<T> Held(size_t index) {
     bool is_ours = false;
@@ -90,7 +90,7 @@ class Arguments {
   bool wrong_ = false;
 };
 
-// A pointer as a JavaScript value that holds it until it is collected.
+// A JavaScript value that holds a pointer until it is collected.
 template <typename T>
 Napi::Value Hold(Napi::Env env, const std::shared_ptr<T>& held) {
   using Pointer = typename Holder<T>::Pointer;

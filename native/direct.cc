@@ -17,14 +17,14 @@ namespace spanheap {
 
 namespace {
 
-// So much for each block that was freed and is still mapped, beside its bytes: the system has only so many mappings.
+// Added to the bytes of each freed block that is still mapped, since the system limits the number of mappings.
 constexpr size_t kPerBlock = size_t{1} << 26;
-// So much may wait before V8 is made to look what of it is garbage, and twice as much as it left the last time.
+// The least total of waiting blocks before V8 is made to collect garbage; after that, twice the rest of the last time.
 constexpr size_t kLeastWaiting = size_t{1} << 36;
 std::atomic<size_t> waiting{0};
 thread_local size_t most_waiting = kLeastWaiting;
 
-// One mapping. It is unmapped when it is freed or, if ArrayBuffers were made over it, when V8 has let go of the last.
+// One mapping. It is unmapped when it is freed or, if ArrayBuffers were made over it, once V8 has let go of the last.
 struct Block {
   const std::shared_ptr<Ledger> ledger;
   char* const address;
@@ -52,8 +52,7 @@ struct Block {
   }
 };
 
-// The blocks that aren't freed, by address. Nothing outside of them is read, written or unmapped, whatever the
-// arguments.
+// The live blocks, by address. Whatever the arguments, nothing outside of them is read, written or unmapped.
 std::mutex blocks_mutex;
 // Guarded by the mutex. Never destroyed: unmapping at the end of the process is the kernel's job.
 auto& blocks = *new std::map<uintptr_t, std::shared_ptr<Block>>;
@@ -64,7 +63,7 @@ void Remember(std::shared_ptr<Block> block) {
   blocks[address] = std::move(block);
 }
 
-// Takes out the block at an address; nullptr if none is there, or another.
+// Removes the block with this address and length; nullptr if there is none.
 std::shared_ptr<Block> Forget(uintptr_t address, size_t length) {
   std::lock_guard<std::mutex> lock(blocks_mutex);
   const auto found = blocks.find(address);
@@ -74,7 +73,7 @@ std::shared_ptr<Block> Forget(uintptr_t address, size_t length) {
   return block;
 }
 
-// The block in which a range lies; nullptr if there is none.
+// The block that contains a range; nullptr if there is none.
 std::shared_ptr<Block> BlockAround(uintptr_t address, size_t length) {
   std::lock_guard<std::mutex> lock(blocks_mutex);
   auto found = blocks.upper_bound(address);
@@ -108,15 +107,15 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(mapped.address)));
 }
 
-// unmap(ledger, address, length): errno; EINVAL where no such mapping is. One that V8 still holds gives its pages back
-// now, and its addresses when V8 lets go: until then it can be read and written, whoever still does.
+// unmap(ledger, address, length): errno; EINVAL if there is no such mapping. If V8 still holds it, its pages go back
+// now and its addresses when V8 lets go; until then old views can still read and write it.
 Napi::Value Unmap(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto ledger = arguments.Held<Ledger>(0);
   const uintptr_t address = arguments.Size(1);
   const size_t length = arguments.Size(2);
   if (arguments.wrong()) return info.Env().Undefined();
-  // Forgotten first: once it is unmapped, another thread may have these addresses.
+  // Removed first: once it is unmapped, another thread may get these addresses.
   std::shared_ptr<Block> block = Forget(address, length);
   if (block == nullptr) return Napi::Number::New(info.Env(), EINVAL);
   int error = 0;
@@ -132,7 +131,7 @@ Napi::Value Unmap(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), error);
 }
 
-// directBytes(ledger): what is mapped for blocks, freed or not.
+// directBytes(ledger): bytes mapped for blocks, freed or not.
 Napi::Value DirectBytes(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto ledger = arguments.Held<Ledger>(0);

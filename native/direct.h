@@ -1,4 +1,4 @@
-// Mappings of their own, one per allocation: the baseline that an allocator is measured against.
+// One mapping per allocation: the baseline against which an allocator is measured.
 #ifndef SPANHEAP_DIRECT_H_
 #define SPANHEAP_DIRECT_H_
 

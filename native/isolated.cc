@@ -19,9 +19,9 @@ namespace spanheap {
 
 namespace {
 
-// Bytes of a granule: the unit of addresses, each with a state of its own.
+// Bytes of a granule: the unit of addresses. Each granule has a state.
 constexpr size_t kGranuleBytes = 16;
-// What `offsetIn` returns beside offsets.
+// The results of `offsetIn` that aren't offsets.
 constexpr double kElsewhere = -1;
 constexpr double kDetached = -2;
 
@@ -34,7 +34,7 @@ void Prepend(IsolatedBlock*& list, IsolatedBlock* block) {
 
 size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
-// Gives back the system's pages that lie in [start, end) with all their bytes. Returns errno.
+// Gives back the system pages that lie entirely in [start, end). Returns errno.
 int ReleasePages(Mapping& memory, size_t start, size_t end) {
   const size_t page = system::PageSize();
   const size_t first = RoundUp(start, page);
@@ -45,17 +45,17 @@ int ReleasePages(Mapping& memory, size_t start, size_t end) {
 // V8's deleter: its last reference to the block's bytes is gone.
 void LetGo(void*, size_t, void* data) {
   std::unique_ptr<IsolatedBlock> block(static_cast<IsolatedBlock*>(data));
-  // Held here, or the mapping might go with the block that is just being put on its list.
+  // Held here, or the mapping might be unmapped while the block is put on its list.
   const std::shared_ptr<Mapping> memory = std::move(block->memory);
-  // AddressSanitizer then tells of any native code that still reads or writes there: scripts/isolated-asan.mjs.
+  // AddressSanitizer then reports any native code that still reads or writes there: scripts/isolated-asan.mjs.
   ASAN_POISON_MEMORY_REGION(memory->base() + block->offset, block->length);
   memory->isolated().Collect(block);
-  // The heap is closed: nobody will use these pages any more, and other blocks may keep the mapping for long.
+  // The heap is closed: these pages won't be used again, and other blocks may keep the mapping for long.
   if (block != nullptr && memory.use_count() > 1) ReleasePages(*memory, block->offset, block->offset + block->length);
 }
 
-// isolate(memory, offset, length, tables, state, flag): an ArrayBuffer of the bytes at an offset alone. `state` is
-// where in the tables the block's state is, `flag` where the word is that says that blocks wait to be taken.
+// isolate(memory, offset, length, tables, state, flag): an ArrayBuffer of just the bytes at an offset. `state` is the
+// offset in the tables of the block's state, `flag` that of the word that says whether blocks wait to be taken.
 Napi::Value Isolate(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments arguments(info);
@@ -85,8 +85,8 @@ Napi::Value Isolate(const Napi::CallbackInfo& info) {
   return Napi::Value(env, ToNapi(v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store))));
 }
 
-// takeCollected(memory, tables, note): the granule of a block that V8 has let go of, or 0. `note` is where in the
-// tables the word is that it is noted in.
+// takeCollected(memory, tables, note): the granule of a block that V8 has let go of, or 0. `note` is the offset in the
+// tables of the word that records it.
 Napi::Value TakeCollected(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto memory = arguments.Held<Mapping>(0);
@@ -98,8 +98,8 @@ Napi::Value TakeCollected(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), memory->isolated().Take(reinterpret_cast<uint32_t*>(tables->base() + note)));
 }
 
-// offsetIn(memory, buffer): where the bytes of an ArrayBuffer are in a mapping; -1 if they are elsewhere, -2 if it was
-// detached and has none.
+// offsetIn(memory, buffer): the offset in a mapping of an ArrayBuffer's bytes; -1 if they are elsewhere, -2 if it was
+// detached.
 Napi::Value OffsetIn(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto memory = arguments.Held<Mapping>(0);
@@ -108,7 +108,7 @@ Napi::Value OffsetIn(const Napi::CallbackInfo& info) {
   const v8::Local<v8::Value> value = ToV8(info[1]);
   if (value->IsArrayBuffer()) {
     const auto buffer = value.As<v8::ArrayBuffer>();
-    // Node 20 has one and the same place for the bytes of all buffers of length 0; their stores know.
+    // On Node 20 the data of all buffers of length 0 has the same address; their stores have the right one.
     const void* bytes = buffer->ByteLength() > 0 ? buffer->Data() : buffer->GetBackingStore()->Data();
     const auto address = reinterpret_cast<uintptr_t>(bytes);
     const auto base = reinterpret_cast<uintptr_t>(memory->base());
@@ -121,8 +121,8 @@ Napi::Value OffsetIn(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), offset);
 }
 
-// detach(buffer): every view of it has length 0 from now on. False if it can't be detached: it has a key, by which Node
-// 24 and 26 mark what mustn't be transferred, or it is WebAssembly's. (Node-API's own detach ends the process then.)
+// detach(buffer): makes every view of it have length 0. False if it can't be detached: it has a key, by which Node 24
+// and 26 mark untransferable buffers, or it is WebAssembly's. (Node-API's own detach would end the process.)
 Napi::Value Detach(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const v8::Local<v8::Value> value = ToV8(info[0]);
@@ -134,8 +134,8 @@ Napi::Value Detach(const Napi::CallbackInfo& info) {
                             buffer->IsDetachable() && buffer->Detach(v8::Local<v8::Value>()).FromMaybe(false));
 }
 
-// releaseRest(memory, offset, length): gives back all pages of a range but those of isolated blocks that V8 still
-// holds. The heap is closed from now on. errno.
+// releaseRest(memory, offset, length): gives back all pages of a range except those of isolated blocks that V8 still
+// holds. Marks the heap as closed. errno.
 Napi::Value ReleaseRest(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto memory = arguments.Held<Mapping>(0);

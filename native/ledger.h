@@ -1,7 +1,7 @@
-// The ledger: what the library asked of the operating system, call by call.
+// The ledger: the library's calls of the operating system.
 //
-// One ledger serves one heap. Counters are always kept; a bounded ring of the newest calls, or a file of
-// all of them, only when asked. Any thread may record: V8 runs deleters on threads of its own.
+// One ledger serves one heap. Counters are always kept; a bounded ring of the newest calls, or a file of all calls,
+// only on request. Any thread may record: V8 runs deleters on threads of its own.
 #ifndef SPANHEAP_LEDGER_H_
 #define SPANHEAP_LEDGER_H_
 
@@ -39,8 +39,7 @@ class Ledger {
   void KeepRing(size_t capacity);
   // Writes each entry to `path` from now on; returns errno.
   int WriteTo(const std::string& path);
-  // Writes out what the file is still owed, if there is one. It stays open: the unmap that ends a mapping is yet to
-  // come.
+  // Writes buffered entries to the file, if there is one. It stays open: the unmap that ends a mapping is yet to come.
   void FlushFile();
 
   bool timed() const { return timed_.load(std::memory_order_relaxed); }
@@ -50,14 +49,14 @@ class Ledger {
   uint64_t failed() const { return failed_.load(); }
   std::vector<Entry> Ring();  // oldest first
 
-  // Bytes of the mappings that are each a block of their own: direct.cc.
+  // Bytes of the mappings that are single blocks: direct.cc.
   std::atomic<size_t> direct_bytes{0};
 
  private:
   std::atomic<uint64_t> succeeded_[kCallKinds] = {};
   std::atomic<uint64_t> failed_{0};
   std::atomic<bool> timed_{false};
-  std::mutex mutex_;         // guards what follows
+  std::mutex mutex_;         // guards the members below
   std::vector<Entry> ring_;  // never longer than capacity_
   size_t capacity_ = 0;
   size_t oldest_ = 0;  // index of the oldest entry once the ring is full

@@ -19,14 +19,14 @@ namespace {
 
 std::atomic<bool> keep_mappings{false};
 
-// Every mapping by its base, so that another thread can find the one under a buffer that it was sent. Never
-// destroyed, as what waits below: the process may end while other threads run, and unmapping is then the kernel's job.
+// Every mapping by its base, so that a thread can find the mapping under a buffer that another has sent. Like the list
+// below it is never destroyed: the process may end while other threads run, and the kernel unmaps everything then.
 std::mutex mappings_mutex;
 auto& mappings = *new std::map<const void*, std::weak_ptr<Mapping>>;  // guarded by the mutex
 
-// What an ArrayBuffer holds: the memory under it. The object comes first, since native work in flight (a read from a
-// file, say) holds that; then V8's store, since the sweeper runs later, and a program may have transferred the buffer,
-// which moves the store to another one.
+// The memory that an ArrayBuffer holds. We wait for the ArrayBuffer object first, since native work in flight (a read
+// from a file, say) holds it. Then we wait for V8's store: the sweeper runs later, and the program may have transferred
+// the buffer, which moves the store to another object.
 struct Held {
   std::shared_ptr<void> memory;
   std::weak_ptr<v8::BackingStore> store;
@@ -34,7 +34,7 @@ struct Held {
   napi_env env;
 };
 
-// Those of this thread whose object is still there.
+// This thread's entries whose object is still there.
 thread_local std::unordered_set<Held*> held_objects;
 
 std::mutex unowned_mutex;
@@ -46,8 +46,8 @@ void ObjectIsGone(Held* held) {
   unowned.emplace_back(held);
 }
 
-// V8's own weak callback, and not a finalizer of Node-API's: that would wait for a turn of the event loop. All of it in
-// the first pass: nothing is left to be called once the environment has ended.
+// V8's own weak callback, since a Node-API finalizer would wait for a turn of the event loop. It does everything in the
+// first pass, so that no call is pending once the environment has ended.
 void Collected(const v8::WeakCallbackInfo<Held>& info) {
   info.GetParameter()->buffer.Reset();
   ObjectIsGone(info.GetParameter());
@@ -59,26 +59,26 @@ size_t CountMappings() {
   return mappings.size();
 }
 
-// So many mappings before V8 is made to look which of them are garbage, and twice as many as it left the last time: a
-// heap has two, and one that is closed keeps them until a collection.
+// The least number of mappings before V8 is made to collect garbage; after that, twice as many as were left the last
+// time. A heap has two mappings, and a closed one keeps them until a collection.
 constexpr size_t kLeastMappings = 512;
 thread_local size_t most_mappings = kLeastMappings;
 
-// Rises with whatever may have left something to collect; and what it was when this thread last had V8 do so.
+// Counts events that may have left garbage; then the count at this thread's last collection.
 std::atomic<uint64_t> garbage_events{0};
 thread_local uint64_t seen_garbage_events = 0;
 
-// Unmaps so far, whoever made them.
+// Unmaps so far, by all threads.
 std::atomic<uint64_t> unmaps{0};
 
-// What all heaps without a limit of their own have claimed together.
+// The total claimed by all heaps without a limit of their own.
 std::mutex claims_mutex;
 size_t all_claimed = 0;  // guarded by the mutex
 
 }  // namespace
 
 void LetGoOfExpired() {
-  std::vector<std::unique_ptr<Held>> expired;  // goes after the lock: an unmap takes its time
+  std::vector<std::unique_ptr<Held>> expired;  // destroyed after the lock: an unmap takes time
   std::lock_guard<std::mutex> lock(unowned_mutex);
   for (auto& held : unowned)
     if (held->store.expired()) expired.push_back(std::move(held));
@@ -108,9 +108,8 @@ bool AreMappingsKept() { return keep_mappings; }
 
 std::shared_ptr<Mapping> Mapping::Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
                                           bool huge_pages, bool is_tight, int& error) {
-  // A page on either side that never grows keeps the kernel from merging this mapping with a neighbour, so that its
-  // resident size can be told. What the alignment leaves over mostly stays reserved: it costs nothing, a trim two
-  // calls.
+  // A page on either side never grows. It keeps the kernel from merging this mapping with a neighbour, which would hide
+  // its resident size. The remainder from alignment mostly stays reserved: it costs nothing, a trim two calls.
   LetGoOfExpired();
   if (CountMappings() >= most_mappings) {
     CollectGarbage();
@@ -149,7 +148,7 @@ std::shared_ptr<Mapping> Mapping::At(const void* base) {
 
 Mapping::~Mapping() {
   {
-    // Before the addresses go: whoever gets them next puts a mapping of their own here.
+    // Before the unmap: the next owner of the addresses puts its own mapping here.
     std::lock_guard<std::mutex> lock(mappings_mutex);
     mappings.erase(base_);
   }
@@ -182,7 +181,7 @@ bool Mapping::IsGrown(size_t offset, size_t length) {
 
 int Mapping::Grow(size_t offset, size_t length) {
   int error = system::Grow(*ledger_, base_ + offset, length);
-  // A process may have so many mappings, and so much memory that is promised; garbage counts.
+  // The system limits a process's mappings and committed memory, and garbage counts.
   if (error == ENOMEM && CollectNewGarbage()) error = system::Grow(*ledger_, base_ + offset, length);
   if (error != 0) return error;
   {
@@ -231,11 +230,11 @@ void LetGoAtEnd(napi_env env) {
   LetGoOfExpired();
 }
 
-// Makes V8 refuse to detach an ArrayBuffer, as it refuses for that of a WebAssembly.Memory. On Node 20 and 22 the mark
-// that Node has for this doesn't keep byte streams and ArrayBuffer.prototype.transfer from it, and a BYOB reader that
-// has taken it ends the process if the view lies above 4 GiB. V8 has no function for this. So this clears its flag in
-// the object, after it has made sure that the words around it are what they are in these two versions, whose V8 doesn't
-// change any more; where they aren't, the buffer stays as it was.
+// Makes V8 refuse to detach an ArrayBuffer, as it does for a WebAssembly.Memory's. On Node 20 and 22, Node's own mark
+// doesn't stop byte streams and ArrayBuffer.prototype.transfer, and a BYOB reader that takes such a buffer ends the
+// process if the view lies above 4 GiB. V8 has no function for this. So this clears the flag in the object, after
+// checking that the words around it are as in these two versions, whose V8 doesn't change any more. If they aren't, the
+// buffer stays unchanged.
 void ForbidDetach(const Napi::Value& value) {
 #if (NODE_MODULE_VERSION == 115 || NODE_MODULE_VERSION == 127) && !defined(V8_COMPRESS_POINTERS)
   struct Words {

@@ -13,14 +13,14 @@
 
 namespace spanheap {
 
-// One reservation. It is unmapped when its last owner lets go: a buffer that V8 still knows, or a thread slot.
+// One reservation. It is unmapped when its last owner lets go: a buffer that V8 still has, or a thread slot.
 class Mapping {
  public:
-  // Reserves `length` bytes at a multiple of `alignment`. What that leaves over is given back if it is to be tight.
-  // Returns nullptr and sets `error` where the system refuses.
+  // Reserves `length` bytes at a multiple of `alignment`. If it is to be tight, gives back the remainder. Returns
+  // nullptr and sets `error` if the system refuses.
   static std::shared_ptr<Mapping> Reserve(std::shared_ptr<Ledger> ledger, size_t length, size_t alignment,
                                           bool huge_pages, bool is_tight, int& error);
-  // The mapping that starts at `base`, in whichever thread it was reserved; nullptr where there is none any more.
+  // The mapping that starts at `base`, in whichever thread it was reserved; nullptr if it is gone.
   static std::shared_ptr<Mapping> At(const void* base);
   ~Mapping();
   Mapping(const Mapping&) = delete;
@@ -36,8 +36,8 @@ class Mapping {
   int Grow(size_t offset, size_t length);     // returns errno
   int Release(size_t offset, size_t length);  // returns errno
 
-  // Makes `bytes` what this heap has of a budget of `most` bytes that all heaps share which make claims. False, and
-  // nothing changes, if that is more than it had and there isn't so much. What it has goes back with the mapping.
+  // Sets this heap's claim on a budget of `most` bytes, shared by all heaps that make claims, to `bytes`. False,
+  // without effect, if that is more than it had and the budget lacks it. The claim ends with the mapping.
   bool Claim(size_t bytes, size_t most);
 
   IsolatedBlocks& isolated() { return isolated_; }
@@ -52,45 +52,46 @@ class Mapping {
         huge_pages_(huge_pages) {}
 
   const std::shared_ptr<Ledger> ledger_;
-  char* const raw_;  // what the system gave; base_ is the first aligned address in it
+  char* const raw_;  // as the system gave it; base_ is the first aligned address in it
   const size_t raw_length_;
   char* const base_;
   const size_t length_;
-  const bool huge_pages_;  // false: every part that grows is asked to come in plain pages
-  size_t claimed_ = 0;     // guarded by a mutex that all have in common
+  const bool huge_pages_;  // false: each part that grows asks for plain pages
+  size_t claimed_ = 0;     // guarded by a mutex common to all mappings
   std::mutex mutex_;
-  std::map<size_t, size_t> grown_;  // the ends of what has grown, by starts, with gaps between; guarded by the mutex
+  std::map<size_t, size_t> grown_;  // ends of grown ranges, by their starts, with gaps between; guarded by the mutex
   IsolatedBlocks isolated_;
 };
 
-// From now on no mapping is unmapped any more: the process ends, and V8 may still read what it holds.
+// No mapping is unmapped from now on: the process ends, and V8 may still read memory that it holds.
 void KeepMappingsFromNowOn();
 bool AreMappingsKept();
 
-// Lets go of memory that V8 has let go of.
+// Releases memory that V8 has let go of.
 void LetGoOfExpired();
-// A heap was opened or closed, or a block freed that V8 still holds: V8 may have something to collect.
+// V8 may have garbage: a heap was opened or closed, or a block freed that V8 still holds.
 void NoteGarbage();
-// Addresses went.
+// Counts an unmap.
 void NoteUnmap();
-// Has V8 collect all that it can, in this thread, and lets go of the memory that it held: addresses go with the objects
-// that show them, and V8 doesn't know that they are worth a collection.
+// Makes V8 collect all that it can in this thread, and releases the memory that it held. Addresses are unmapped with
+// the objects over them, and V8 doesn't know that they are worth a collection.
 void CollectGarbage();
-// The same where there may be new garbage since the last time; returns whether any addresses went.
+// The same if there may be new garbage since the last time; returns whether any addresses were unmapped.
 bool CollectNewGarbage();
 
 // A SharedArrayBuffer of a mapping's first bytes, which V8 neither charges for nor detaches; it holds the mapping until
 // the last view of any thread is collected.
 Napi::Value SharedBuffer(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t length);
 // An ArrayBuffer over memory, or a part of it, with V8's empty deleter: V8 doesn't charge for it (for Node-API's own
-// external ArrayBuffer it would, in full). It holds the memory until V8 has let go of the bytes, also where a program
-// has moved them to another ArrayBuffer.
+// external ArrayBuffer it would, in full). It holds the memory until V8 has let go of the bytes, even if a program has
+// moved them to another ArrayBuffer.
 Napi::Value HoldingBuffer(Napi::Env env, std::shared_ptr<void> memory, char* address, size_t length);
-// The environment ends, and V8 calls nobody any more for what it held.
+// Called when the environment ends: V8 makes no callbacks for its objects any more.
 void LetGoAtEnd(napi_env env);
-// Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22; later versions refuse for what is marked untransferable.
+// Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22; later versions refuse to detach one that is marked
+// untransferable.
 void ForbidDetach(const Napi::Value& buffer);
-// Where the bytes of a SharedArrayBuffer are; nullptr for anything else.
+// The address of a SharedArrayBuffer's bytes; nullptr for anything else.
 const void* BaseOf(const Napi::Value& buffer);
 }  // namespace spanheap
 

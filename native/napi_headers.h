@@ -1,4 +1,4 @@
-// Node's headers, with the warnings that are theirs switched off: ours are errors.
+// Node's headers, with their warnings switched off: in our code warnings are errors.
 #ifndef SPANHEAP_NAPI_HEADERS_H_
 #define SPANHEAP_NAPI_HEADERS_H_
 
@@ -8,7 +8,7 @@
 #include <napi.h>
 #pragma GCC diagnostic pop
 
-// Node's version header defines this too, as the newest that it offers; ours is the oldest that we need.
+// Node's version header also defines this, as the newest version that it offers; ours is the oldest that we need.
 #pragma push_macro("NAPI_VERSION")
 #undef NAPI_VERSION
 #include <node_version.h>

@@ -63,8 +63,8 @@ Mapped Map(Ledger& ledger, size_t length) { return MapAnywhere(ledger, length, P
 
 int Release(Ledger& ledger, char* address, size_t length) {
 #if defined(__APPLE__)
-  // Darwin's MADV_DONTNEED only advises: pages stay and keep their contents. A fresh mapping in their place
-  // gives them back for certain, in one atomic step, and reads as zeros.
+  // Darwin's MADV_DONTNEED is only advice: pages stay and keep their contents. A fresh mapping in their place surely
+  // gives them back, in one atomic step, and reads as zeros.
   return MapFixed(ledger, address, length);
 #else
   return Recorded(ledger, Call::kMadvise, address, length,
@@ -74,7 +74,7 @@ int Release(Ledger& ledger, char* address, size_t length) {
 
 void AvoidHugePages(Ledger& ledger, char* address, size_t length) {
 #if defined(__linux__)
-  // Advice: whoever refuses it, a kernel without huge pages or a sandbox, leaves memory that is as good.
+  // Only advice: if a kernel without huge pages or a sandbox refuses it, the memory is just as good.
   Recorded(ledger, Call::kMadvise, address, length,
            [&] { return madvise(address, length, MADV_NOHUGEPAGE) == 0 ? 0 : errno; });
 #else

@@ -10,7 +10,7 @@ namespace spanheap {
 namespace {
 
 struct Claim {
-  // Weak: a heap that was dropped without being closed takes its memory with it, and then there is nothing to mark.
+  // Weak: the memory of a heap dropped without being closed is unmapped, and there is nothing to mark then.
   std::weak_ptr<Mapping> mapping;
   uint32_t* word;
   uint32_t* deaths;

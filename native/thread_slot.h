@@ -11,18 +11,18 @@
 namespace spanheap {
 
 // The two low bits of a slot's word. Free -> live by its claimer; live -> free by its owner; live -> dead by the hook
-// that Node runs when the owner's environment ends, in whichever way it ends; dead -> free by whoever has cleared up
-// behind it. The bits above count the claims of the slot, so that an owner can be told from an earlier one.
+// that Node runs when the owner's environment ends, in whichever way; dead -> free by the thread that has cleared up
+// behind it. The bits above count the claims of the slot, to tell an owner from an earlier one.
 enum SlotState : int32_t { kSlotFree = 0, kSlotLive = 1, kSlotDead = 2 };
 constexpr uint32_t kSlotStateMask = 3;
 constexpr uint32_t kSlotClaim = 4;
-// More than any table has; arguments beyond it are wrong.
+// More slots than any table has; arguments beyond it are wrong.
 constexpr size_t kMostThreadSlots = 1 << 16;
 
 // At `offset` is a word that counts deaths; the slots' words follow it. Claims the first free one of `count`; returns
-// its index, or -1 where all are taken. The claim and the hook are one native call, which no terminate() can interrupt.
+// its index, or -1 if all are taken. The claim and the hook are one native call, which no terminate() can interrupt.
 int ClaimThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int count);
-// Gives a slot of this thread back. False where this thread doesn't own it.
+// Gives a slot of this thread back. False if this thread doesn't own it.
 bool ReleaseThreadSlot(Napi::Env env, const std::shared_ptr<Mapping>& mapping, size_t offset, int index);
 
 }  // namespace spanheap

@@ -1,5 +1,4 @@
-// V8's own values, where Node-API has none that would do: its headers, and the way from a napi_value to a handle and
-// back.
+// V8's own values, for when Node-API's won't do: V8's headers, and conversions between a napi_value and a handle.
 #ifndef SPANHEAP_V8_VALUES_H_
 #define SPANHEAP_V8_VALUES_H_
 
@@ -15,7 +14,7 @@
 
 namespace spanheap {
 
-// A v8::Local is one pointer, and so is a napi_value; Node-API makes the one from the other in this way itself.
+// A v8::Local is one pointer, and so is a napi_value; Node-API itself converts between them in this way.
 inline napi_value ToNapi(v8::Local<v8::Value> local) {
   static_assert(sizeof(napi_value) == sizeof(local), "a handle is one pointer");
   napi_value value;

@@ -1,10 +1,10 @@
 import type { OptionNames } from '../base/arguments.ts'
 import { wrongType } from '../base/errors.ts'
 
-/** What can be called off. */
+/** Options of an operation that a signal can abort. */
 export interface Abortable {
   /**
-   * Rejects with its reason when it is aborted. What an operation holds, it holds until it is done nevertheless.
+   * Aborting it rejects the operation with its reason. The operation still holds what it holds until it is done.
    * @default undefined
    */
   signal?: AbortSignal
@@ -12,20 +12,20 @@ export interface Abortable {
 
 export const ABORTABLE: OptionNames<Abortable> = { signal: true }
 
-/** @throws TypeError; the signal's reason where it is aborted already */
+/** @throws TypeError; the signal's reason if it is aborted already */
 export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal !== undefined && !isSignal(signal)) throw wrongType('signal', 'an AbortSignal', signal)
   signal?.throwIfAborted()
 }
 
-/** By what is used of it: jsdom, for one, has a class of its own. */
+/** Checks the members that we use, not the class: jsdom, for one, has its own. */
 function isSignal(value: unknown): value is AbortSignal {
   const { aborted, throwIfAborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignal>
   const methods = [throwIfAborted, addEventListener, removeEventListener]
   return typeof aborted === 'boolean' && methods.every((method) => typeof method === 'function')
 }
 
-/** Those who are told when a signal is aborted, and the one listener that it has of ours. */
+/** The callbacks for a signal's abort, and our one listener on it. */
 interface Aborting {
   readonly callbacks: Set<() => void>
   readonly listener: () => void
@@ -34,8 +34,9 @@ interface Aborting {
 const aborting = new WeakMap<AbortSignal, Aborting>()
 
 /**
- * Calls `abort` when a signal is aborted, until the returned function is called. A signal has one listener for all: an EventTarget looks through
- * all that it has at each that is added or removed, and thousands of connections may wait for one signal of a server's end.
+ * Calls `abort` when a signal is aborted, until the returned function is called. All calls share one listener per signal: an EventTarget
+ * searches its whole list whenever a listener is added or removed, and thousands of connections may wait for the one signal of a server's
+ * shutdown.
  */
 export function onAbort(signal: AbortSignal, abort: () => void): () => void {
   let known = aborting.get(signal)
@@ -57,7 +58,7 @@ export function onAbort(signal: AbortSignal, abort: () => void): () => void {
   }
 }
 
-/** What an operation comes to, or a rejection as soon as the signal is aborted. The operation goes on, and whoever waits for it too. */
+/** Settles as the operation does, or rejects as soon as the signal is aborted. The operation goes on, and so do others that wait for it. */
 export function orAborted<T>(operation: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   return signal === undefined ? operation : untilAborted(operation, signal)
 }
@@ -70,7 +71,7 @@ async function untilAborted<T>(operation: Promise<T>, signal: AbortSignal): Prom
   })
   operation.catch(() => {})
   try {
-    // Whichever comes first here wins where both are settled: an abort, or who aborts between two operations would never be heard.
+    // If both are settled, the first one listed wins. That is the abort: otherwise one between two operations would go unnoticed.
     return await Promise.race([aborted, operation])
   } finally {
     forget()

@@ -8,7 +8,7 @@ export function checkCount(name: string, value: unknown): number {
   return value
 }
 
-/** Of a longer block there is no view of all of it: 4 GiB in Node 20, none in later ones. */
+/** A longer block can't be viewed whole: 4 GiB in Node 20, no limit that matters in later ones. */
 const MOST_VIEWED = constants.MAX_LENGTH
 
 /** The largest alignment that a heap promises, in bytes. */
@@ -23,7 +23,7 @@ export function checkAlignment(value: unknown): number {
   return alignment
 }
 
-/** Checks that what memory comes from, without the addon a buffer of V8's, promises an alignment: at most `most`. */
+/** Checks that the source of memory supports an alignment, at most `most`: without the addon it is a buffer of V8's. */
 export function checkSupported(alignment: number, most: number, requested: number): void {
   if (alignment <= most) return
   throw new AllocatorError(
@@ -42,10 +42,7 @@ export function checkViewLength(length: number | undefined, usable: number): num
   return bytes
 }
 
-/**
- * Checks where the pointers of an object of `size` bytes are, which take 8 bytes each: byte offsets, multiples of 8 inside, all
- * different.
- */
+/** Checks the byte offsets of the pointers in an object of `size` bytes: distinct multiples of 8, each with its 8 bytes inside. */
 export function checkPointerOffsets(name: string, value: unknown, size: number): number[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array of offsets', value)
   // By index: a hole is no offset.
@@ -89,11 +86,11 @@ export function checkNumber(name: string, value: unknown, least: number, most: n
   return value
 }
 
-/** All options of a call. It is an object so that the compiler finds one that is missing, or is none. */
+/** All options of a call. An object, so that the compiler finds a name that is missing or wrong. */
 export type OptionNames<Options> = Readonly<Record<keyof Options & string, true>>
 
 /**
- * Checks that a call was given an object with no options but its own: one that is misspelled would be without effect.
+ * Checks that `value` is an object with known options only: a misspelled one would have no effect.
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
  */
 export function checkOptions<Options>(value: unknown, names: OptionNames<Options>, name = 'options'): void {
@@ -108,7 +105,7 @@ function unknownOption(name: string, key: string, names: readonly string[]): Typ
   return invalidValue(`${name}.${key} is unknown${near === undefined ? '' : `: did you mean ${near}?`} (${all})`)
 }
 
-/** The name that was meant, as far as one can tell: the one begins with the other, or half of its letters are right. */
+/** The option probably meant: one name begins with the other, or half of the letters are right. */
 function nearest(key: string, names: readonly string[]): string | undefined {
   const wanted = key.toLowerCase()
   let best: string | undefined
@@ -124,7 +121,7 @@ function nearest(key: string, names: readonly string[]): string | undefined {
   return best
 }
 
-/** How many letters have to be put in, taken away or changed to make one word of another (Levenshtein's distance). */
+/** The number of letters to insert, delete or change to turn one word into the other (Levenshtein distance). */
 function editsBetween(one: string, other: string): number {
   let edits = Array.from({ length: other.length + 1 }, (_, i) => i)
   for (const [i, letter] of [...one].entries()) {

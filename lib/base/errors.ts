@@ -1,4 +1,4 @@
-/** What an {@link AllocatorError} says went wrong. See docs/heap.md for the meaning of each. */
+/** The codes of an {@link AllocatorError}. See docs/heap.md for the meaning of each. */
 export type AllocatorErrorCode =
   | 'ERR_HEAP_DOUBLE_FREE'
   | 'ERR_HEAP_INVALID_ADDRESS'
@@ -21,7 +21,7 @@ export type AllocatorErrorCode =
   | 'ERR_TRACE_INVALID'
   | 'ERR_RECORD_FAILED'
 
-/** What an {@link AllocatorError} may know beside its code. */
+/** The details that an {@link AllocatorError} may have besides its code. */
 export interface AllocatorErrorDetails {
   /** The address that the call was given. */
   address?: number
@@ -31,7 +31,7 @@ export interface AllocatorErrorDetails {
   syscall?: string
   /** The system's error number, positive. */
   errno?: number
-  /** The error that this one follows from. */
+  /** The error that caused this one. */
   cause?: unknown
 }
 
@@ -59,7 +59,7 @@ export class AllocatorError extends Error {
   declare readonly name: 'AllocatorError'
   /** What went wrong; docs/troubleshooting.md has a section on each. */
   declare readonly code: AllocatorErrorCode
-  /** The address that the call was given, where it was given one. */
+  /** The address that the call was given, if any. */
   declare readonly address?: number
   /** Bytes that the call asked for. */
   declare readonly requested?: number
@@ -78,7 +78,7 @@ export class AllocatorError extends Error {
     Object.defineProperty(AllocatorError.prototype, 'name', { value: 'AllocatorError', configurable: true })
   }
 
-  /** What `JSON.stringify` shows: its message and all that it knows but the stack and the cause. */
+  /** For `JSON.stringify`: the message and all details but the stack and the cause. */
   toJSON(): object {
     const { name, code, message } = this
     return { ...this, name, code, message }
@@ -97,7 +97,7 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
   return Object.assign(error, { code: 'ERR_OUT_OF_RANGE' })
 }
 
-/** A `TypeError` with Node's own code for a value that stands for nothing. */
+/** A `TypeError` with Node's own code for an invalid value. */
 export function invalidValue(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' })
 }
@@ -107,7 +107,7 @@ export function closedError(): AllocatorError {
   return new AllocatorError('ERR_HEAP_CLOSED', 'the heap is closed')
 }
 
-/** The error for a request that a limit refused, that of the heap or of an arena, or, with an error number other than 0, the system. */
+/** The error for a refused request: by the system if the error number isn't 0, else by the limit of the heap or of an arena. */
 export function outOfMemory(requested: number, errno: number, limited: 'heap' | 'arena' = 'heap'): AllocatorError {
   if (errno === 0) {
     const message = `${requested} bytes don't fit in the ${limited}'s limit: free something, or give it a larger limitBytes`
@@ -122,12 +122,12 @@ export function staleHandle(message: string): AllocatorError {
   return new AllocatorError('ERR_HEAP_STALE_HANDLE', message)
 }
 
-/** The error for what isn't the token of an open heap. */
+/** The error for a value that isn't the token of an open heap. */
 export function invalidToken(reason: string): AllocatorError {
   return new AllocatorError('ERR_HEAP_INVALID_TOKEN', `the token can't be attached: ${reason}`)
 }
 
-/** A value in a message: what it is, and where that is short, which. */
+/** Describes a value for a message: its type and, if short, the value itself. */
 function describe(value: unknown): string {
   switch (typeof value) {
     case 'undefined':

@@ -1,18 +1,18 @@
 import { type InspectOptions, inspect, types } from 'node:util'
 
-/** Longer texts are cut when an object is printed, in characters. */
+/** The most characters printed of an object; longer texts are cut. */
 const MOST_PRINTED = 4000
 
-/** What can say of itself what `JSON.stringify` shows of it. */
+/** An object with a `toJSON` of its own. */
 interface Telling {
   toJSON(): unknown
 }
 
 /**
- * Makes objects of a class show what their `toJSON` says, and nothing else. All that they are made of is in private fields: a logger that
- * walks through an object would read gigabytes of views, and so would an assertion, which doesn't ask the object how to print it.
- * @param name what it is called
- * @param identity of what has no property of its own, since it is made often: what assertions tell one from another by
+ * Makes objects of a class print what their `toJSON` returns, and nothing else. Their contents are in private fields: otherwise a logger
+ * that walks an object would read gigabytes of views, and so would an assertion, which doesn't ask the object how to print it.
+ * @param name the class's name
+ * @param identity tells assertions one object from another, if objects have no property of their own since they are created often
  */
 export function makePrintable<T extends Telling>(
   type: { readonly prototype: T },
@@ -37,15 +37,15 @@ export function makePrintable<T extends Telling>(
 }
 
 /**
- * Jest copies what it has found unequal before it prints it: the values of all getters too, of prototypes too, element by element. It lets
- * objects say which of their properties it may copy: `fields`, and what they are called.
+ * Before Jest prints unequal objects it copies them, element by element, with the values of all getters, prototypes' included. An object
+ * can say which properties Jest may copy: `fields` and its name.
  */
 export function hideFromCopies(prototype: object, fields: readonly string[] = []): void {
   const value = Object.freeze([Symbol.toStringTag, ...fields])
   Object.defineProperty(prototype, Symbol.for('@jest/serializableProperties'), { value })
 }
 
-/** A name, and the facts about what has it; the reason, where there are none. */
+/** Prints an object as its name and facts; if the facts can't be had, the reason. */
 export function printed(name: string, facts: () => unknown, options: InspectOptions): string {
   let text: string
   try {
@@ -57,8 +57,8 @@ export function printed(name: string, facts: () => unknown, options: InspectOpti
 }
 
 /**
- * The value of the only property of objects that stay in their thread, and are equal to themselves alone: assertions compare it, and what
- * clones objects refuses it with its text, which says what to do instead.
+ * The value of the only property of objects that stay in their thread. Assertions compare it, so each object equals only itself. Structured
+ * clone refuses it with its text, which says what to do instead.
  */
 export function staysHere(what: string, instead = ''): symbol {
   return Symbol(`${what} stays in its thread${instead}`)

@@ -1,18 +1,18 @@
 const told = new Set<string>()
 
 /**
- * A warning of the process. What Node makes of it goes through what the program may have replaced or frozen: if that throws, nobody is told, but
- * the call of the library's that had something to tell goes on.
+ * Emits a process warning. Node's code for that uses objects that the program may have replaced or frozen. If it throws, the warning is
+ * lost, but the library's call goes on.
  */
 export function emitWarning(message: string, options: NodeJS.EmitWarningOptions): void {
   try {
     process.emitWarning(message, options)
   } catch {
-    // There is no one else to tell.
+    // There is no other way to report it.
   }
 }
 
-/** Tells the program something about its machine or its own calls, once in a thread however often it is so. */
+/** Warns the program about its machine or its own calls, at most once per thread for each message. */
 export function warnOnce(message: string): void {
   if (told.has(message)) return
   told.add(message)

@@ -1,14 +1,14 @@
-/** Frames of a stack that are kept. */
+/** Stack frames to keep. */
 const FRAMES = 16
 const THIS_FILE = 'buffers/call-stack.js'
-/** The folder of the library's files, as stacks name it. Bundled with a program the library has none of its own. */
+/** The folder of the library's files, as stacks name it. A bundled library has no folder of its own. */
 const LIBRARY = import.meta.url?.endsWith(THIS_FILE) ? import.meta.url.slice(0, -THIS_FILE.length) : undefined
 
 /**
- * The stack of whoever called the library; undefined if it can't be had. Its text is made at once: until then V8 holds on to the `this` of
- * every frame, and an object whose constructor allocates a buffer, and keeps it in a field, would never be collected.
+ * The stack of the library's caller; undefined if it can't be had. Its text is made at once: until then V8 keeps the `this` of every frame,
+ * so an object whose constructor allocates a buffer and keeps it in a field would never be collected.
  *
- * The settings of stacks are the program's, which may have frozen them, or have put anything in their place.
+ * The stack settings belong to the program, which may have frozen or replaced them.
  */
 export function callStack(): string | undefined {
   try {
@@ -25,7 +25,7 @@ function capture(): string | undefined {
   return typeof stack === 'string' ? stack : undefined
 }
 
-/** Runs `work` while a property of `Error` has another value, if it can be given one. */
+/** Runs `work` with another value of a property of `Error`, if it can be set. */
 function withSetting<T>(name: 'stackTraceLimit' | 'prepareStackTrace', value: unknown, work: () => T): T {
   const before = Object.getOwnPropertyDescriptor(Error, name)
   Reflect.defineProperty(Error, name, { value, configurable: true, writable: true })
@@ -37,7 +37,7 @@ function withSetting<T>(name: 'stackTraceLimit' | 'prepareStackTrace', value: un
   }
 }
 
-/** The lines of such a stack that aren't of the library itself. */
+/** The lines of such a stack without the library's own. */
 export function callersIn(stack: string | undefined): string | undefined {
   const frames = stack?.split('\n').slice(1)
   return frames?.filter((frame) => LIBRARY === undefined || !frame.includes(LIBRARY)).join('\n')

@@ -16,13 +16,13 @@ import type { LeakWatch, Watched } from './leak-watch.ts'
 import type { OwnerStats } from './owner-stats.ts'
 import { checkPassed, type PassedBlock, passedBlock, stalePass } from './passed-block.ts'
 
-/** What a block that is watched is longer by: its number, at the end of its usable bytes. */
+/** The extra bytes of a watched block: its number, at the end of the usable bytes. */
 const NUMBER_BYTES = 8
 
-/** A typed array's class: one of JavaScript's, or one that extends it. */
+/** A typed array's class: one of JavaScript's, or an extension of one. */
 export interface TypedArrayConstructor<T extends ArrayBufferView = ArrayBufferView> {
   new (buffer: never, byteOffset: number, length: number): T
-  /** Bytes of an element: the block has `length` times as many. */
+  /** Bytes of an element; a block has `length` times that. */
   readonly BYTES_PER_ELEMENT: number
 }
 
@@ -40,32 +40,32 @@ type ArrayClasses =
   | [BigInt64ArrayConstructor, BigInt64Array<ArrayBuffer>]
   | [BigUint64ArrayConstructor, BigUint64Array<ArrayBuffer>]
 
-/** What a class makes of a heap's memory; one that extends JavaScript's, what it says itself. */
+/** The type of the arrays that a class makes over a heap's memory; for an extension, its own instances. */
 export type ArrayOf<Class extends TypedArrayConstructor> = [Extract<ArrayClasses, [Class, unknown]>] extends [never]
   ? InstanceType<Class>
   : Extract<ArrayClasses, [Class, unknown]>[1]
 
-/** What a buffer is allocated with. */
+/** The options of a new buffer. */
 export interface BufferOptions {
   /**
-   * True: all bytes are 0. Otherwise they are whatever was there before, as with `Buffer.allocUnsafe`.
+   * True: all bytes are 0. Otherwise they are undefined, as with `Buffer.allocUnsafe`.
    * @default false
    */
   zero?: boolean
   /**
-   * A power of two up to 64 MiB: the address, and the memory's real one, is a multiple of it.
+   * A power of two up to 64 MiB. The address, and the memory's real one, is a multiple of it.
    * @default 16
    */
   alignment?: number
   /**
-   * Whose it is, for `stats({ detail: true })` and for reports of leaks. Such a buffer is watched, which costs about a microsecond.
+   * The owner's name, for `stats({ detail: true })` and leak reports. A tagged buffer is watched, which costs about a microsecond.
    * @default undefined
    */
   tag?: string
   /**
-   * True: an ArrayBuffer of the block alone, for `transfer`, `structuredClone` and code that isn't to see the whole heap. `freeBuffer`
-   * detaches it, and every view of it has length 0 then. V8 frees it if it is collected first, with its last view, slice and operation:
-   * so it is never a leak, and may be left to V8. It takes about a microsecond, and isn't watched.
+   * True: the buffer has an ArrayBuffer of its own, for `transfer`, `structuredClone` and code that mustn't see the whole heap.
+   * `freeBuffer` detaches it, after which every view of it has length 0. Otherwise V8 frees it after its last view, slice and operation, so
+   * it never leaks and may be left to V8. Allocating it takes about a microsecond; it isn't watched.
    * @default false
    */
   isolated?: boolean
@@ -73,7 +73,7 @@ export interface BufferOptions {
 
 const BUFFER_OPTIONS: OptionNames<BufferOptions> = { zero: true, alignment: true, tag: true, isolated: true }
 
-/** Where a new buffer's bytes are, and what its view is remembered by. */
+/** The place of a new buffer's bytes, and the key by which its view is recognized. */
 interface Place {
   readonly memory: ArrayBuffer
   readonly offset: number
@@ -81,7 +81,7 @@ interface Place {
   readonly key: number
 }
 
-/** What buffers need of what the heap is made of whose blocks they are over. */
+/** The parts of their heap that buffers need. */
 export interface BufferHost {
   readonly heap: Allocator & { readonly buffer: SharedArrayBuffer }
   readonly memory: ViewMemory
@@ -91,19 +91,19 @@ export interface BufferHost {
   readonly isOpen: boolean
 }
 
-/** One who keeps buffers of a heap, and says how many: a pool. */
+/** An object that keeps buffers of a heap and reports how many: a pool. */
 export interface BufferOwner {
   ownerStats(): OwnerStats
-  /** The heap is about to be closed; and again, when it takes no calls any more. Who has no end of his own needn't be told. */
+  /** Called before the heap is closed, and again once it takes no calls any more. An owner with nothing to end doesn't need it. */
   close?(): void
 }
 
 /**
- * The buffers of a heap that aren't usual: those with options, and those that are watched.
+ * A heap's unusual buffers: those with options, and watched ones.
  *
- * A watched block is in a state of its own, so the usual free doesn't take it, and the slow one says here that it is gone. Any thread
- * may free it. Only the thread that watches it knows more of it, and that one finds by the number that a block ends with whether
- * it is still the same: a scribbled number makes it another one, which is then nobody's leak.
+ * A watched block has a state of its own: the usual free doesn't take it, and the slow one reports here that it is gone. Any thread may
+ * free it. Only the watching thread has its record, and checks by the number at the block's end whether it is still the same block. If the
+ * program overwrites the number, the block counts as another, and isn't reported as a leak.
  */
 export class HeapBuffers {
   readonly watch: LeakWatch
@@ -149,8 +149,8 @@ export class HeapBuffers {
   }
 
   /**
-   * A block is about to be freed, or moved, or to be somebody else's: whoever watches it needn't any more. False where it isn't watched:
-   * another thread, or who collected its view, may have been faster.
+   * Stops watching a block that is about to be freed, moved or given away. False if it isn't watched: another thread, or the report of its
+   * collected view, may have been faster.
    */
   unwatch(granule: number): boolean {
     if (this.tiers.stateOf(granule) !== ObjectState.Watched) return false
@@ -160,7 +160,7 @@ export class HeapBuffers {
     return true
   }
 
-  /** The number by which this thread watches a block; 0 where it doesn't. */
+  /** The number by which this thread watches a block; 0 if it doesn't. */
   watchedAs(granule: number): number {
     if (this.tiers.stateOf(granule) !== ObjectState.Watched) return 0
     const [tag, number] = this.numberAt(granule)
@@ -168,7 +168,7 @@ export class HeapBuffers {
     return watched?.address === granule * Granule.Bytes ? number! : 0
   }
 
-  /** This thread doesn't watch any more what it watches by a number. */
+  /** Drops this thread's watch of a number. */
   drop(number: number): void {
     const watched = this.watched.get(number)
     if (watched === undefined) return
@@ -176,7 +176,7 @@ export class HeapBuffers {
     this.watch.unwatch(watched)
   }
 
-  /** Gives up the block that a view starts with. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, or for what it is instead of live */
+  /** Gives up the block that a view starts with. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, or the error for a block that isn't live */
   pass(view: ArrayBufferView, granule: number): PassedBlock {
     const { passes } = this
     const owner = this.tiers.generation
@@ -190,19 +190,19 @@ export class HeapBuffers {
     return passed
   }
 
-  /** The error for a granule whose block was live a moment ago, and isn't any more. */
+  /** The error for a granule whose block was live a moment ago and isn't any more. */
   notLive(granule: number): AllocatorError {
     return wrongAddress(this.tiers, granule * Granule.Bytes)
   }
 
-  /** The block of a view was passed: it isn't watched here any more, and the view can't free it. */
+  /** Called after a view's block was passed: stops watching it here, and the view can't free it any more. */
   gaveUp(view: ArrayBufferView, granule: number, watchedAs: number): void {
     this.drop(watchedAs)
     if (HeapView.keyOf(view, this.heap) > 0) HeapView.revoke(view)
     this.host.debug?.giveUp(granule)
   }
 
-  /** Takes what `pass` has given up, in whichever thread. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
+  /** Takes a block that `pass` gave up, in any thread. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
   adopt(value: unknown): Buffer<ArrayBuffer> {
     const { passes } = this
     const passed = checkPassed(value, 'heap', this.tiers.generation)
@@ -210,25 +210,25 @@ export class HeapBuffers {
     const granule = passes.granuleOf(slot, sequence)
     if (granule === 0 || granule * Granule.Bytes !== address || passes.lengthOf(slot) !== length) throw stalePass()
     const wasWatched = passes.wasWatched(slot)
-    // Made before the block is this thread's: an error after that would lose it.
+    // Made before the block is this thread's: an error afterwards would lose the block.
     const view = this.viewOf(granule, length)
     if (!passes.adopt(slot, sequence, granule)) throw stalePass()
     return this.received(view, granule, wasWatched)
   }
 
-  /** A Buffer over a block that is this thread's, or is about to be. */
+  /** A Buffer over a block that is or soon will be this thread's. */
   viewOf(granule: number, length: number): Buffer<ArrayBuffer> {
     const { buffer, byteOffset } = this.host.memory.at(granule * Granule.Bytes, length)
     return HeapView.buffer(buffer, byteOffset, length, this.heap, granule)
   }
 
-  /** The block of a view is this thread's now. If another watched it for a leak until it passed it, this one does. */
+  /** Called when a view's block has become this thread's. If the sender watched it for a leak, this thread does from now on. */
   received(view: Buffer<ArrayBuffer>, granule: number, wasWatched: boolean): Buffer<ArrayBuffer> {
     if (wasWatched && this.watch.isOn) this.watchBlock(view, granule * Granule.Bytes, view.length, undefined, true)
     return view
   }
 
-  /** Somebody keeps buffers, and says how many, until he is taken out again. */
+  /** Adds an owner that keeps buffers, until it is removed. */
   addOwner(owner: BufferOwner): void {
     this.owners.add(owner)
   }
@@ -237,18 +237,18 @@ export class HeapBuffers {
     this.owners.delete(owner)
   }
 
-  /** Calls `closer` when the heap is about to be closed: records let go of the memory before it goes, since a write would end the process. */
+  /** Calls `closer` before the heap is closed: records must let go of the memory before it is unmapped, since a write would end the process. */
   atClose(closer: () => void): void {
     this.closers.push(closer)
   }
 
-  /** The heap is about to be closed, and so are those who keep its buffers. */
+  /** Closes the owners of buffers before the heap is closed. */
   closeOwners(): void {
     for (const owner of [...this.owners]) owner.close?.()
     for (const closer of this.closers.splice(0)) closer()
   }
 
-  /** What this thread watches, and what its pools keep, by tag; the largest first. */
+  /** This thread's watched buffers, and those that its pools keep, by tag; the largest first. */
   ownerStats(): OwnerStats[] {
     const byTag = new Map<string | undefined, OwnerStats>()
     const add = ({ tag, buffers, bytes }: OwnerStats) => {
@@ -262,7 +262,7 @@ export class HeapBuffers {
     return [...byTag.values()].sort((a, b) => b.bytes - a.bytes)
   }
 
-  /** What `make` makes of a new block, with the options that a buffer has: watched, it is what must be held. */
+  /** The object that `make` makes of a new block, with a buffer's options. If the block is watched, that object must stay reachable. */
   place<T extends object>(size: number, options: BufferOptions, make: (place: Place) => T): T {
     checkOptions(options, BUFFER_OPTIONS)
     const { tag, alignment } = options
@@ -278,7 +278,7 @@ export class HeapBuffers {
     }
     const noted = this.watch.next()
     const isWatched = noted || tag !== undefined
-    // In debug mode every block has room for the number.
+    // In debug mode every block already has room for the number.
     const bytes = isWatched && this.host.debug === undefined ? size + NUMBER_BYTES : size
     const address = this.block(bytes, size, alignment, zero)
     let view: T
@@ -320,7 +320,7 @@ export class HeapBuffers {
       isHeld,
       forget: () => {
         this.watched.delete(number)
-        // Reported once; from then on it is a block like any other that nobody frees.
+        // Reported once; from then on it is an ordinary block that is never freed.
         if (isHeld()) this.tiers.changeState(granule, ObjectState.Watched, ObjectState.Live)
       },
     }
@@ -329,14 +329,17 @@ export class HeapBuffers {
     this.watch.watch(holder, watched, noted)
   }
 
-  /** Where a watched block's number is: the slot's tag, and a count of its own. */
+  /** The words of a watched block's number: the slot's tag, and that slot's count. */
   private numberAt(granule: number): Int32Array {
     const end = granule * Granule.Bytes + this.tiers.usableBytes(granule)
     return new Int32Array(this.heap.buffer, end - NUMBER_BYTES, NUMBER_BYTES / 4)
   }
 }
 
-/** Bytes of an element of a typed array's class, of whatever realm. Only {@link arrayOver} finds out whether it makes such arrays. */
+/**
+ * Bytes of an element of a typed array's class, of whatever realm. Whether the class really makes such arrays, only {@link arrayOver} finds
+ * out.
+ */
 export function checkElementBytes(type: TypedArrayConstructor): number {
   const bytes = typeof type === 'function' ? type.BYTES_PER_ELEMENT : undefined
   if (bytes !== 1 && bytes !== 2 && bytes !== 4 && bytes !== 8) throw wrongType('type', "a typed array's class", type)
@@ -355,7 +358,7 @@ export function arrayOver<T extends ArrayBufferView>(
   return array
 }
 
-/** Checks what a typed array is to be made of; returns its bytes. */
+/** Checks a typed array's class and length; returns its bytes. */
 export function checkArrayBytes(type: TypedArrayConstructor, length: number): number {
   const elementBytes = checkElementBytes(type)
   if (checkCount('length', length) > constants.MAX_LENGTH)

@@ -1,9 +1,9 @@
-/** Operations of the system's that read or write blocks, and are under way. */
+/** System operations in flight that read or write blocks. */
 export class Operations {
   private count = 0
   private readonly ended: () => void
 
-  /** @param ended is called whenever the last one is over */
+  /** @param ended called whenever the last operation in flight is over */
   constructor(ended: () => void) {
     this.ended = ended
   }
@@ -12,7 +12,7 @@ export class Operations {
     return this.count > 0
   }
 
-  /** One more begins. It is over when the returned function is called, the first time. */
+  /** Begins an operation. The first call of the returned function ends it. */
   begin(): () => void {
     this.count++
     let isOver = false

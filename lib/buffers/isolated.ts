@@ -7,13 +7,13 @@ import { notOurs } from '../tcmalloc/wrong-address.ts'
 import { HeapView } from './heap-view.ts'
 import type { OwnerStats } from './owner-stats.ts'
 
-/** So many tagged buffers of a thread, at least, before those are looked for that are gone. */
+/** The least number of a thread's tagged buffers before it looks for those that are gone. */
 const LEAST_PRUNED = 64
 
-/** An isolated buffer that operations hold. */
+/** An isolated buffer held by operations. */
 interface Held {
   operations: number
-  /** Whether it was freed meanwhile: then it goes with the last operation. */
+  /** Whether it was freed meanwhile: then the last operation to end frees it. */
   isFreed: boolean
 }
 
@@ -24,8 +24,8 @@ interface Tagged {
 }
 
 /**
- * A heap's isolated buffers, as one thread has them: what to a program is an ArrayBuffer with views, and to the tiers a block that only V8
- * frees. A buffer is found by where its bytes are, in whichever thread it was transferred to.
+ * A heap's isolated buffers, as one thread sees them. To a program each is an ArrayBuffer with views, to the tiers a block that only V8
+ * frees. A buffer is found by its bytes' address, whichever thread it was transferred to.
  */
 export class IsolatedBuffers {
   private readonly host: { readonly isOpen: boolean }
@@ -39,17 +39,17 @@ export class IsolatedBuffers {
     this.tiers = tiers
   }
 
-  /** Checks that there can be any. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` */
+  /** Checks that isolated buffers are supported. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` */
   check(): void {
     if (this.tiers.isolated === undefined)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', 'without the addon there are no isolated buffers')
   }
 
-  /** Makes a live block an ArrayBuffer of `length` bytes, which V8 frees from then on. REQUIRES: `check` has passed */
+  /** Turns a live block into an ArrayBuffer of `length` bytes, which V8 frees. REQUIRES: `check` has passed */
   isolate(address: Address, length: number, tag: string | undefined): ArrayBuffer {
     const granule = address / Granule.Bytes
     const buffer = this.blocks.isolate(granule, length)
-    // No thread's any more: nobody's death loses it.
+    // No thread owns it any more, so no thread's death loses it.
     this.tiers.countOwned(granule, -1)
     if (tag !== undefined) this.note({ buffer: new WeakRef(buffer), stats: { tag, buffers: 1, bytes: length } })
     return buffer
@@ -58,7 +58,7 @@ export class IsolatedBuffers {
   /** The address of the block that a view starts with. @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` */
   addressOf(view: ArrayBufferView): Address {
     const granule = this.tiers.isolated?.granuleOf(view.buffer) ?? NoBlock.Elsewhere
-    // Only now may the offset be asked for: a DataView throws then if its buffer was detached.
+    // Read `byteOffset` only now: a DataView's throws if its buffer was detached.
     if (granule === NoBlock.Detached)
       throw new AllocatorError('ERR_HEAP_DOUBLE_FREE', 'the buffer was detached: freed already, or transferred')
     if (granule === NoBlock.Elsewhere) throw notOurs(view.byteOffset)
@@ -70,8 +70,8 @@ export class IsolatedBuffers {
   }
 
   /**
-   * Frees the block that a view starts with: all views of it have length 0 from now on, or once the operations are done that hold it. If
-   * something of the system still needs the bytes, V8 frees them after that.
+   * Frees the block that a view starts with: all views of it have length 0 from now on, or once the operations that hold it are done. If a
+   * system operation still uses the bytes, V8 frees them after that.
    * @throws as `addressOf`; AllocatorError `ERR_HEAP_UNSUPPORTED` if the buffer was marked untransferable
    */
   free(view: ArrayBufferView): void {
@@ -89,8 +89,8 @@ export class IsolatedBuffers {
   }
 
   /**
-   * Holds the buffer under a view until the returned function is called, the first time: a free counts after that. Undefined if it isn't
-   * an isolated one of this heap. @throws AllocatorError `ERR_HEAP_DOUBLE_FREE` if it was freed
+   * Holds the buffer under a view until the first call of the returned function; a free meanwhile takes effect after that. Undefined if it
+   * isn't an isolated buffer of this heap. @throws AllocatorError `ERR_HEAP_DOUBLE_FREE` if it was freed
    */
   hold({ buffer }: ArrayBufferView): (() => void) | undefined {
     const held = this.held.get(buffer) ?? { operations: 0, isFreed: false }
@@ -108,7 +108,7 @@ export class IsolatedBuffers {
     }
   }
 
-  /** Those that were allocated with a tag in this thread, and are still here. */
+  /** The buffers that were allocated with a tag in this thread and are still here. */
   ownerStats(): OwnerStats[] {
     this.prune()
     return this.tagged.map(({ stats }) => stats)
@@ -129,7 +129,7 @@ export class IsolatedBuffers {
     this.tagged.push(tagged)
   }
 
-  /** Takes out what was collected, freed, or transferred. */
+  /** Removes the buffers that were collected, freed or transferred. */
   private prune(): void {
     this.tagged = this.tagged.filter(({ buffer }) => {
       const held = buffer.deref()

@@ -3,19 +3,19 @@ import { checkChoice } from '../base/arguments.ts'
 import { emitWarning } from '../base/warning.ts'
 import { callersIn, callStack } from './call-stack.ts'
 
-/** How many of the buffers are watched: none, one in 8192, or all. */
+/** The share of buffers that are watched: none, one in 8192, or all. */
 export type LeakLevel = 'off' | 'sampled' | 'all'
 
-/** One of so many is watched at the level `sampled`: to note a stack and to watch takes some 27 µs, which adds 3 ns to each. */
+/** At the level `sampled` one of so many is watched: recording a stack and watching takes about 27 µs, so 3 ns for each buffer. */
 const SAMPLE = 8192
-/** Small enough to be a small integer, large enough that nobody counts down from it. */
+/** A small integer to V8, yet too large to be counted down to 0. */
 const NEVER = 2 ** 30
-/** More leaks than this of one thread aren't printed; the channel tells of all. */
+/** The most leaks of one thread that are printed; the channel gets all. */
 const MOST_WARNINGS = 10
 
-/** What is told of a buffer, or of a lease, that was collected without having been given back. */
+/** The report of a buffer or a lease that was collected before it was given back. */
 export interface LeakReport {
-  /** What was lost: a buffer of a heap, or a lease of a pool. */
+  /** Whether a heap's buffer or a pool's lease has leaked. */
   readonly kind: 'buffer' | 'lease'
   /** The address of its block. */
   readonly address: number
@@ -27,34 +27,34 @@ export interface LeakReport {
   readonly stack: string | undefined
 }
 
-/** What is watched: as long as somebody has it, it must be given back. */
+/** Something watched, which must be given back while it is held. */
 export interface Watched {
   readonly kind: LeakReport['kind']
   readonly address: number
   readonly bytes: number
   readonly tag: string | undefined
-  /** Whether it was not given back, by whatever way or thread. */
+  /** Whether it is still held: not given back in any way by any thread. */
   isHeld(): boolean
-  /** Forgets it: it is given back, or will never be. */
+  /** Drops its record: it was given back, or never will be. */
   forget(): void
 }
 
-/** A {@link LeakReport} for each leak of this thread. Where nobody listens, the first ten are warnings of the process. */
+/** A {@link LeakReport} for each leak of this thread. If the channel has no subscriber, the first ten are process warnings. */
 const leaks = channel('spanheap:leak')
 let warnings = 0
 
 interface Entry {
   readonly watched: Watched
-  /** Of one whose leak is told: where it was allocated. */
+  /** Its allocation stack, if a leak of it is to be reported. */
   readonly allocation: { readonly stack: string | undefined } | undefined
 }
 
 /**
- * Reports what is collected without having been given back. It costs what a FinalizationRegistry costs, so it is for some of
- * all buffers, unless it was asked for.
+ * Reports objects that are collected before they were given back. It has the cost of a FinalizationRegistry, so it watches only a sample of
+ * all buffers, unless the program asks for more.
  */
 export class LeakWatch {
-  /** So many more needn't be looked at; the usual path counts it down. 0 for good where every buffer is watched. */
+  /** The buffers until the next one to watch, counted down by the usual path. Always 0 if every buffer is watched. */
   untilWatched: number
   private readonly level: LeakLevel
   private readonly registry: FinalizationRegistry<Entry>
@@ -65,7 +65,7 @@ export class LeakWatch {
     this.registry = new FinalizationRegistry((entry) => this.collected(entry))
   }
 
-  /** Counts one more buffer. True where it is one to be reported, and so to be watched. */
+  /** Counts a buffer. True if it is to be watched, and reported if it leaks. */
   next(): boolean {
     if (this.untilWatched-- > 0) return false
     this.untilWatched = this.spacing()
@@ -77,12 +77,12 @@ export class LeakWatch {
     return this.level !== 'off'
   }
 
-  /** Watches what `holder` stands for. `watched` must not lead to it. @param noted whether its leak is reported */
+  /** Watches `watched` by the life of `holder`, which must not be reachable from it. @param noted whether its leak is reported */
   watch(holder: object, watched: Watched, noted: boolean): void {
     this.registry.register(holder, { watched, allocation: noted ? { stack: callStack() } : undefined }, watched)
   }
 
-  /** It was given back. */
+  /** Stops watching something that was given back. */
   unwatch(watched: Watched): void {
     this.registry.unregister(watched)
   }
@@ -94,7 +94,7 @@ export class LeakWatch {
   private collected({ watched, allocation }: Entry): void {
     const held = watched.isHeld()
     watched.forget()
-    // What only stands here to be counted by its tag is no leak.
+    // Objects that are watched only to be counted by their tags aren't reported.
     if (!held || allocation === undefined) return
     const { kind, address, bytes, tag } = watched
     tell({ kind, address, bytes, tag, stack: callersIn(allocation.stack) })
@@ -106,7 +106,7 @@ export function checkLeakLevel(value: unknown, fallback: LeakLevel): LeakLevel {
   return checkChoice('leaks', value, ['off', 'sampled', 'all'], fallback)
 }
 
-/** The level where nobody has chosen one: in production, nothing is watched. */
+/** The default level: in production nothing is watched. */
 export function defaultLeakLevel(): LeakLevel {
   return process.env.NODE_ENV === 'production' ? 'off' : 'sampled'
 }

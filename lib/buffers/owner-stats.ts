@@ -1,17 +1,17 @@
 import type { HeapStats } from '../base/allocator.ts'
 
-/** What buffers with one tag come to. */
+/** The totals of buffers with one tag. */
 export interface OwnerStats {
-  /** The tag; undefined for buffers that are watched and have none. */
+  /** The tag; undefined for watched buffers without one. */
   tag: string | undefined
-  /** How many there are. */
+  /** The number of buffers. */
   buffers: number
-  /** What they hold, all together. */
+  /** Their total size in bytes. */
   bytes: number
 }
 
-/** A heap's figures, and whose its buffers are. */
+/** A heap's figures, and its buffers by owner. */
 export interface DetailedStats extends HeapStats {
-  /** Buffers that this thread watches, and those of its pools, by tag. */
+  /** This thread's watched buffers, and those of its pools, by tag. */
   owners: OwnerStats[]
 }

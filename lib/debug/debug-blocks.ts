@@ -13,22 +13,22 @@ import type { DebugMemory } from './debug-memory.ts'
 import { type BlockRecord, type Finding, finding, isTold, tell, warn } from './misuse.ts'
 
 /**
- * What a block is longer by: a canary of at least 8 bytes behind the size that was asked for, then that size in two words, the second with
- * the thread's slot and a check in its upper bits, then the number of a watched block (HeapBuffers).
+ * The extra bytes of a block: a canary of at least 8 bytes behind the requested size; that size in two words, the second with the thread's
+ * slot and a check in its upper bits; the number of a watched block (HeapBuffers).
  */
 const GUARD_BYTES = 24
-/** Where the words of the size are, from the end of the block on. */
+/** The distance of the size's words from the end of the block. */
 const SIZE_FROM_END = 16
 const CANARY = 0xca
-/** Bits of the second word that are the size's: a heap has up to 2^35 bytes. */
+/** The size's bits of the second word: a heap has up to 2^35 bytes. */
 const HIGH_BITS = 0xf
 const SLOT_BITS = 0xff0
 const SLOT_SHIFT = 4
-/** Records of blocks that were freed, and different stacks: the oldest are forgotten. */
+/** The most records of freed blocks, and the most distinct stacks; beyond that the oldest are dropped. */
 const MOST_FREED = 16_384
 const MOST_STACKS = 4096
 
-/** The calls that a heap does without debug mode. */
+/** The heap's calls without debug mode. */
 export interface PlainCalls {
   malloc(size: number): Address
   alignedAlloc(alignment: number, size: number): Address
@@ -36,22 +36,22 @@ export interface PlainCalls {
   freeBuffer(view: ArrayBufferView): void
 }
 
-/** What blocks in debug mode need of the heap that they are in. */
+/** The parts of their heap that blocks in debug mode need. */
 export interface DebuggedHeap {
   readonly heap: object
   readonly tiers: TCMalloc
   /** The granule of a live block that its owner may free. @throws AllocatorError */
   unpooledGranule(address: Address): number
-  /** The same, and nobody watches the block any more. @throws AllocatorError */
+  /** The same, and ends the watch of the block. @throws AllocatorError */
   ownGranule(address: Address): number
 }
 
 /**
- * A heap's calls in debug mode. Every block ends in a canary, which is looked at when it is freed; a freed block is poisoned and waits in the
- * quarantine; memory that is handed out again must be poison still; Buffers are each over an ArrayBuffer of their own, which is detached when
- * their block is freed. Of what this thread has allocated or freed it knows the stacks.
+ * A heap's calls in debug mode. Every block ends in a canary, which is checked when the block is freed. A freed block is poisoned and waits
+ * in the quarantine; memory that is handed out again must still be poison. Each Buffer has an ArrayBuffer of its own, which is detached
+ * when its block is freed. The stacks of this thread's allocations and frees are recorded.
  *
- * A listener of what is found may call the heap: so all is as it should be, and no lock held, before anybody is told.
+ * A subscriber to findings may call the heap. So the heap is consistent, and no lock is held, before a finding is reported.
  */
 export class DebugBlocks {
   private readonly host: DebuggedHeap
@@ -61,12 +61,12 @@ export class DebugBlocks {
   private readonly quarantine: Quarantine
   private readonly slot: number
   private readonly bytes: ArrayBuffer
-  /** Whether all memory that is free is poison or zeros. A system that gives back pages with other contents tells nothing. */
+  /** Whether all free memory is poison or zeros. If released pages come back with other contents, there is nothing to check. */
   private readonly isFreePoisoned: boolean
   private readonly canRelease: boolean
   private readonly live = new Map<number, BlockRecord>()
   private readonly freed = new Map<number, BlockRecord>()
-  /** Each stack once: blocks are many, and the places that allocate them few. */
+  /** Each distinct stack once: there are many blocks, but few places that allocate them. */
   private readonly stacks = new Map<string, string>()
 
   constructor(host: DebuggedHeap, memory: DebugMemory, plain: PlainCalls, mapper: Mapper) {
@@ -103,7 +103,7 @@ export class DebugBlocks {
     return address
   }
 
-  /** Always to another place: a pointer to the old one is stale, and is found. */
+  /** Always moves the block, so that the use of a stale pointer is detected. */
   realloc(address: Address, size: number): Address {
     if (address === 0) return this.malloc(size)
     const granule = this.freeable(address)
@@ -125,7 +125,7 @@ export class DebugBlocks {
     this.freeChecked(address, false)
   }
 
-  /** The same for a part of the library, which can't go on without: what is wrong with the block is told, and it is freed all the same. */
+  /** The same for the library's own callers, which can't handle an error: damage to the block is reported, and it is freed all the same. */
   discard(address: Address): void {
     this.freeChecked(address, true)
   }
@@ -151,7 +151,10 @@ export class DebugBlocks {
     }
   }
 
-  /** @throws AllocatorError `ERR_HEAP_DOUBLE_FREE` if the block of a view was freed, in whichever way: it may be another's by now */
+  /**
+   * @throws AllocatorError `ERR_HEAP_DOUBLE_FREE` if the block of a view was freed, in whichever way: its address may belong to another
+   * block by now
+   */
   checkNotEnded(view: ArrayBufferView): void {
     const address = this.memory.endedAt(view)
     if (address < 0) return
@@ -159,27 +162,27 @@ export class DebugBlocks {
     throw this.wrongFree(new AllocatorError('ERR_HEAP_DOUBLE_FREE', message, { address }))
   }
 
-  /** The size that was asked for. */
+  /** The requested size. */
   sizeOf(granule: number): number {
-    // A chunk of an arena has no guard, nor anything else that came another way.
+    // A chunk of an arena has no guard, nor has any other block allocated without debug mode's calls.
     return this.readSize(granule) ?? this.live.get(granule)?.bytes ?? this.tiers.usableBytes(granule)
   }
 
-  /** A block isn't this thread's any more: it was passed. */
+  /** Drops this thread's record of a block that was passed. */
   giveUp(granule: number): void {
     this.memory.end(granule * Granule.Bytes)
     this.live.delete(granule)
   }
 
-  /** A block was allocated with a tag. */
+  /** Records the tag that a block was allocated with. */
   setTag(granule: number, tag: string): void {
     const record = this.live.get(granule)
     if (record !== undefined) record.tag = tag
   }
 
-  /** A pool's buffer is idle from now on. Its bytes are poison until it is acquired, or the zeros that the pool has filled it with. */
+  /** Called when a pool's buffer becomes idle. Its bytes are poison until it is acquired, or the zeros that the pool filled it with. */
   retire(granule: number, bytes: number, isZeroed: boolean): void {
-    // Released by the program, it was looked at before; not so if it comes from a lease.
+    // A buffer that the program released was checked before; one from a lease wasn't.
     const broken = this.brokenGuard(granule)
     if (broken !== undefined) warn(broken)
     this.freed.delete(granule)
@@ -188,7 +191,7 @@ export class DebugBlocks {
     if (!isZeroed) this.quarantine.poison(granule, bytes)
   }
 
-  /** A pool's buffer is acquired. Returns what is wrong with it, if it was written to since it was idle; it isn't any more then. */
+  /** Called when a pool's buffer is acquired. If it was written to while idle, mends it and returns the error. */
   awaken(granule: number, bytes: number, isZeroed: boolean): AllocatorError | undefined {
     this.memory.end(granule * Granule.Bytes)
     const record = this.record(granule)
@@ -202,25 +205,28 @@ export class DebugBlocks {
     return tell(found)
   }
 
-  /** @throws AllocatorError `ERR_HEAP_CORRUPT` if bytes behind a block's end were written; they are as they were after that */
+  /** @throws AllocatorError `ERR_HEAP_CORRUPT` if bytes behind a block's end were written; the guard is restored first */
   checkEnd(granule: number): void {
     const broken = this.brokenGuard(granule)
     if (broken !== undefined) throw tell(broken)
   }
 
-  /** An error that refuses a wrong free: it is told, and carries what is known of the block. Any other stays as it is. */
+  /** Reports an error that refuses a wrong free, and adds the block's record to it. Returns any other error unchanged. */
   wrongFree<E>(error: E): E | AllocatorError {
     if (!(error instanceof AllocatorError) || error.address === undefined || isTold(error)) return error
-    if (error.code === 'ERR_HEAP_UNSUPPORTED') return error // it is no use, but no mistake about the block either
+    if (error.code === 'ERR_HEAP_UNSUPPORTED') return error // not a mistake about the block
     const granule = error.address / Granule.Bytes
     const record = this.live.get(granule) ?? this.freed.get(granule)
     return tell(finding('wrong-free', error.code, error.message, error.address, record))
   }
 
-  /** Looks at all that is in quarantine, and at the ends of all blocks that this thread has allocated. What is wrong is mended, and not told. */
+  /**
+   * Checks all blocks in quarantine, and the ends of all blocks that this thread has allocated. Mends damage and returns it, without
+   * reporting it.
+   */
   inspect(): Finding[] {
     const found = this.quarantine.inspect().map((written) => this.writeAfterFree(written))
-    // Of another thread that has freed one of these blocks, and is making it another one just now, the guard may be half written.
+    // Another thread may have freed one of these blocks and be allocating it now, with its guard half written.
     const { tiers } = this
     const isStill = tiers.member.thread().slots.deaths === 0 && tiers.member.isAlone()
     for (const granule of this.live.keys()) {
@@ -231,20 +237,20 @@ export class DebugBlocks {
     return found
   }
 
-  /** Frees all that is in quarantine. @throws AllocatorError `ERR_HEAP_CORRUPT` at the first that was written to */
+  /** Frees all blocks in quarantine. @throws AllocatorError `ERR_HEAP_CORRUPT` at the first that was written to */
   emptyQuarantine(): void {
     for (const written of this.quarantine.makeRoom(Number.POSITIVE_INFINITY, false))
       throw tell(this.writeAfterFree(written))
   }
 
-  /** A block with a guard behind it. */
+  /** Allocates a block with a guard behind it. */
   private guarded(size: number, allocate: () => Address): Address {
     if (size > MOST_HEAP_BYTES) throw outOfMemory(size, 0)
     let address: Address
     try {
       address = this.withRoom(allocate)
     } catch (error) {
-      // The guard is nothing that the caller has asked for.
+      // Report the caller's size, without the guard.
       throw isOutOfMemory(error) ? outOfMemory(size, error.errno ?? 0) : error
     }
     const granule = address / Granule.Bytes
@@ -257,14 +263,14 @@ export class DebugBlocks {
       }
     }
     this.writeGuard(granule, size)
-    // Another thread may have freed what this one had here before.
+    // Another thread may have freed this thread's earlier block here.
     this.memory.end(address)
     this.freed.delete(granule)
     this.live.set(granule, { bytes: size, tag: undefined, allocated: this.stack(), freed: undefined })
     return address
   }
 
-  /** Allocates, with what is in quarantine if need be. */
+  /** Allocates, emptying the quarantine if need be. */
   private withRoom(allocate: () => Address): Address {
     try {
       return allocate()
@@ -275,14 +281,14 @@ export class DebugBlocks {
     }
   }
 
-  /** A block that this call has allocated, and that nobody gets. */
+  /** Frees a block that this call has allocated but doesn't return. */
   private undo(granule: number): void {
     this.quarantine.poison(granule)
     this.live.delete(granule)
     this.plain.free(granule * Granule.Bytes)
   }
 
-  /** Frees a block. What is wrong is thrown before anything is changed, or with `passes` only told. */
+  /** Frees a block. Damage is thrown before anything is changed, or with `passes` only reported. */
   private freeChecked(address: Address, passes: boolean): void {
     const handle = (found: Finding) => {
       if (!passes) throw tell(found)
@@ -316,7 +322,7 @@ export class DebugBlocks {
     words[1] = secondWord(granule, size, this.slot)
   }
 
-  /** The size that a block's guard says; undefined where its words don't agree. */
+  /** The size in a block's guard; undefined if its words don't agree. */
   private readSize(granule: number): number | undefined {
     const end = this.guardEnd(granule)
     if (end < 0) return undefined
@@ -325,29 +331,29 @@ export class DebugBlocks {
     return words[1] === secondWord(granule, size, slotIn(words[1]!)) && size <= end ? size : undefined
   }
 
-  /** The slot of the thread that has allocated a block, by its guard; undefined if that is broken. */
+  /** The slot of the thread that allocated a block, by its guard; undefined if the guard is broken. */
   private slotOf(granule: number): number | undefined {
     if (this.readSize(granule) === undefined) return undefined
     return slotIn(this.sizeWords(granule, this.guardEnd(granule))[1]!)
   }
 
-  /** What this thread knows of a live block. Of one that is another's by its guard, what it knows is of one that was there before. */
+  /** This thread's record of a live block. If the guard names another thread, the record is of an earlier block there. */
   private record(granule: number): BlockRecord | undefined {
     const record = this.live.get(granule)
     const slot = record === undefined ? undefined : this.slotOf(granule)
     return slot === undefined || slot === this.slot ? record : undefined
   }
 
-  /** What is wrong with a block's guard, which is written anew; undefined if it is whole, or the block isn't live any more. */
+  /** The damage to a block's guard, which is written anew; undefined if it is intact, or the block isn't live any more. */
   private brokenGuard(granule: number): Finding | undefined {
     const end = this.guardEnd(granule)
     const record = this.record(granule)
     const size = this.readSize(granule)
-    // After a write that went so far that the size is gone, of a block of another thread, all of it is taken for the program's.
+    // If the write destroyed the size, and another thread allocated the block, all of it counts as the program's bytes.
     const known = size ?? Math.min(record?.bytes ?? end, end)
     const at = this.slice(granule, known, end).findIndex((byte) => byte !== CANARY)
     if (size !== undefined && at < 0) return undefined
-    // Freed by another thread while it was looked at.
+    // Another thread freed it during the check.
     if (!isGuarded(this.tiers.stateOf(granule))) return undefined
     this.writeGuard(granule, known)
     const address = granule * Granule.Bytes
@@ -357,7 +363,7 @@ export class DebugBlocks {
     return finding('overflow', 'ERR_HEAP_CORRUPT', message, address, of, offset)
   }
 
-  /** Where the canary ends, and the words of the size begin. */
+  /** The end of the canary, at which the words of the size begin. */
   private guardEnd(granule: number): number {
     return this.tiers.usableBytes(granule) - SIZE_FROM_END
   }
@@ -386,13 +392,13 @@ export class DebugBlocks {
   }
 
   private recordOf(granule: number): BlockRecord {
-    // If it is none, another thread has allocated the block.
+    // If there is no record, another thread allocated the block.
     return (
       this.record(granule) ?? { bytes: this.sizeOf(granule), tag: undefined, allocated: undefined, freed: undefined }
     )
   }
 
-  /** A block isn't live any more. */
+  /** Drops the record of a block that isn't live any more. */
   private forget(granule: number, record: BlockRecord): void {
     this.memory.end(granule * Granule.Bytes)
     this.live.delete(granule)
@@ -402,10 +408,11 @@ export class DebugBlocks {
   }
 
   /**
-   * V8 has let go of an isolated block, which this thread frees. It is on a slow path of the heap's: so what is wrong is told when that is over.
+   * Checks an isolated block that V8 has let go of and this thread is freeing. This runs on a slow path of the heap, so damage is reported
+   * after that.
    */
   private collected(granule: number): void {
-    // Poison up to its end: a thread that was struck had come so far.
+    // Poison up to its end: a thread was struck after it had poisoned the block.
     if (this.sizeWords(granule, this.guardEnd(granule)).every((word) => word === POISON)) return
     const broken = this.brokenGuard(granule)
     if (broken !== undefined) queueMicrotask(() => warn(broken))
@@ -422,7 +429,7 @@ export class DebugBlocks {
     return stack
   }
 
-  /** Makes a block zeros or poison that is too long for the quarantine: pages that are given back read as zeros. */
+  /** Fills a block that is too long for the quarantine with zeros or poison: released pages read as zeros. */
   private empty(granule: number, usable: number): void {
     const isGivenBack = this.canRelease && this.tiers.mapping.release(granule * Granule.Bytes, usable) === 0
     if (!isGivenBack) this.quarantine.poison(granule)
@@ -444,7 +451,7 @@ function isGuarded(state: number): boolean {
   )
 }
 
-/** The size's upper bits, above them the slot of the thread that has allocated the block, and then a check that differs from block to block. */
+/** The size's upper bits, above them the slot of the allocating thread, and then a check that differs from block to block. */
 function secondWord(granule: number, size: number, slot: number): number {
   const high = Math.floor(size / 2 ** 32)
   const check = Math.imul(granule ^ size ^ Math.imul(slot, 0x85ebca6b), 0x9e3779b1)

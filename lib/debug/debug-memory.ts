@@ -1,23 +1,22 @@
 import { ViewMemory, type ViewPlace } from '../memory/view-memory.ts'
 
-/** What one of the ArrayBuffers of debug mode is over. */
+/** The block under one of debug mode's ArrayBuffers. */
 interface Window {
-  /** The heap's, in whichever of its attachments. */
+  /** The heap's memory, in any of its attachments. */
   readonly memory: ArrayBufferLike
   readonly address: number
   hasEnded: boolean
 }
 
-/** Those of this thread, of all heaps. */
+/** This thread's windows, of all heaps. */
 const places = new WeakMap<ArrayBufferLike, Window>()
 
 /**
- * What views of a heap in debug mode are over: an ArrayBuffer of the block's bytes alone, which is detached when the block is freed. So a
- * stale view has length 0, and a write past the end goes nowhere. Without the addon there are none of these, and views are over all of
- * the memory.
+ * The memory of views in debug mode: for each block an ArrayBuffer of its bytes alone, which is detached when the block is freed. So a
+ * stale view has length 0, and a write past the end has no effect. Without the addon views are over the whole memory instead.
  */
 export class DebugMemory extends ViewMemory {
-  /** Those of each block, by its address: one, but for blocks that were first seen in part, or whose ArrayBuffer was transferred. */
+  /** Each block's ArrayBuffers, by its address: more than one only if the block was first viewed in part, or its ArrayBuffer was transferred. */
   private readonly windows = new Map<number, ArrayBuffer[]>()
 
   override at(address: number, length: number): ViewPlace {
@@ -45,7 +44,7 @@ export class DebugMemory extends ViewMemory {
     this.windows.delete(address)
     for (const window of windows) {
       places.get(window)!.hasEnded = true
-      // One that the program has marked untransferable can't be detached: its views see poison.
+      // An ArrayBuffer that the program has marked untransferable can't be detached: its views see poison.
       this.mapping.isolation?.detach(window)
     }
   }

@@ -5,12 +5,12 @@ import type { Mapper } from '../os/mapper.ts'
 import { DebugBlocks, type DebuggedHeap } from './debug-blocks.ts'
 import type { DebugMemory } from './debug-memory.ts'
 
-/** A heap whose calls debug mode stands in front of. */
+/** A heap whose calls debug mode wraps. */
 export interface FrontedHeap extends Allocator {
   freeBuffer(view: ArrayBufferView): void
 }
 
-/** What debug mode needs of what a heap is made of. */
+/** The parts of a heap that debug mode needs. */
 export interface Front extends DebuggedHeap {
   readonly heap: FrontedHeap
   readonly buffers: HeapBuffers
@@ -19,7 +19,7 @@ export interface Front extends DebuggedHeap {
   liveGranule(address: Address): number
 }
 
-/** Puts debug mode in front of a heap's calls: as properties of that heap, so that they cost others nothing. */
+/** Wraps a heap's calls in debug mode, by properties of that heap, so that other heaps pay nothing. */
 export function debugged(host: Front, memory: DebugMemory, mapper: Mapper): DebugBlocks {
   const { heap } = host
   const { malloc, alignedAlloc, free, freeBuffer, releaseFreeMemory } = heap

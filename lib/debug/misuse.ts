@@ -3,28 +3,28 @@ import { AllocatorError, type AllocatorErrorCode } from '../base/errors.ts'
 import { emitWarning } from '../base/warning.ts'
 import { callersIn } from '../buffers/call-stack.ts'
 
-/** What debug mode has found wrong, as told to the diagnostics channel `spanheap:misuse`. */
+/** A misuse found by debug mode, as published to the diagnostics channel `spanheap:misuse`. */
 export interface MisuseReport {
   /**
-   * `overflow`: bytes behind the end of a block were written. `write-after-free`: bytes of a free block, or of an idle buffer of a pool, were.
-   * `wrong-free`: a block that isn't live was freed, or a pool's buffer that isn't out released.
+   * `overflow`: bytes behind the end of a block were written. `write-after-free`: bytes of a free block, or of a pool's idle buffer, were
+   * written. `wrong-free`: a block that isn't live was freed, or a pool's buffer that isn't in use was released.
    */
   readonly kind: 'overflow' | 'write-after-free' | 'wrong-free'
   /** The address of the block. */
   readonly address: number
-  /** The size that was asked for, in bytes; undefined where nobody knows it any more. */
+  /** The requested size, in bytes; undefined if it isn't known any more. */
   readonly bytes: number | undefined
-  /** The offset in the block of the first byte that is wrong; undefined for a wrong free. */
+  /** The offset in the block of the first damaged byte; undefined for a wrong free. */
   readonly offset: number | undefined
   /** The tag that the block was allocated with. */
   readonly tag: string | undefined
-  /** Where it was allocated; undefined where that was in another thread. */
+  /** Where it was allocated; undefined if that was in another thread. */
   readonly allocated: string | undefined
-  /** Where it was freed, or given back to its pool; undefined where it is live, or that was in another thread. */
+  /** Where it was freed, or given back to its pool; undefined if it is live, or that was in another thread. */
   readonly freed: string | undefined
 }
 
-/** What is known of a block in the thread that has allocated or freed it. */
+/** A thread's record of a block that it allocated or freed. */
 export interface BlockRecord {
   bytes: number | undefined
   tag: string | undefined
@@ -32,13 +32,13 @@ export interface BlockRecord {
   freed: string | undefined
 }
 
-/** What was found, before anybody is told. */
+/** A finding that isn't reported yet. */
 export interface Finding {
   readonly report: MisuseReport
   readonly error: AllocatorError
 }
 
-/** More findings than this of one thread aren't printed; the channel tells of all. */
+/** The most findings of one thread that are printed; the channel gets all. */
 const MOST_WARNINGS = 10
 
 /** A {@link MisuseReport} for each finding of this thread. */
@@ -46,7 +46,7 @@ const misuses = channel('spanheap:misuse')
 const told = new WeakSet<AllocatorError>()
 let warnings = 0
 
-/** What is to be told of a block, and thrown if a call is there to throw from. */
+/** Makes a finding about a block: the report and, if a call can throw it, the error. */
 export function finding(
   kind: MisuseReport['kind'],
   code: AllocatorErrorCode,
@@ -69,19 +69,19 @@ export function finding(
   }
 }
 
-/** Tells of a finding, and returns what to throw. */
+/** Reports a finding and returns the error to throw. */
 export function tell({ report, error }: Finding): AllocatorError {
   told.add(error)
   if (misuses.hasSubscribers) misuses.publish(report)
   return error
 }
 
-/** Whether an error is that of a finding that was told. */
+/** Whether an error is that of a reported finding. */
 export function isTold(error: AllocatorError): boolean {
   return told.has(error)
 }
 
-/** Tells of a finding where no call is there to throw from: where nobody listens, the first ten are warnings of the process. */
+/** Reports a finding that no call can throw. If the channel has no subscriber, the first ten are process warnings. */
 export function warn(found: Finding): void {
   const { message, cause } = tell(found)
   if (misuses.hasSubscribers || warnings >= MOST_WARNINGS) return

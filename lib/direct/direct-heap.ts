@@ -16,7 +16,7 @@ import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts
 import { defaultLimitBytes } from '../os/open-mapper.ts'
 import { residentBytesOf } from '../os/resident.ts'
 
-/** What the entry of one block takes in V8's map of blocks: the entry itself and the object that it names. */
+/** The bytes of one block's entry in the map of blocks: the entry and its object. */
 const BLOCK_METADATA_BYTES = 96
 
 /** How a {@link DirectHeap} is made. */
@@ -27,7 +27,7 @@ export interface DirectHeapOptions {
    */
   limitBytes?: number
   /**
-   * What is kept of system calls, beside the counts in `stats()`.
+   * The record of system calls to keep, besides the counts in `stats()`.
    * @default counts only
    */
   ledger?: LedgerOptions
@@ -37,21 +37,21 @@ const DIRECT_OPTIONS: OptionNames<DirectHeapOptions> = { limitBytes: true, ledge
 
 /** One block: a mapping of its own. */
 interface Block {
-  /** Where the mapping starts, and how long it is; the block's address may be behind its start, when it is aligned. */
+  /** The mapping's start and length. An aligned block's address may lie behind the start. */
   start: number
   length: number
   usable: number
-  /** Over the usable bytes; made when a view is asked for, and again when the program has transferred it. */
+  /** Over the usable bytes; made for the first view, and again if the program has transferred it. */
   buffer: ArrayBuffer | undefined
 }
 
 /**
- * The baseline: one `mmap` for each block and one `munmap` for each free, as if malloc were a system call. A block is whole
- * system pages of private memory, its address the one that the system gave.
+ * The baseline: one `mmap` for each block and one `munmap` for each free, as if malloc were a system call. A block is whole system pages of
+ * private memory, at the address that the system gave.
  *
- * A block that views were made of can't be unmapped while V8 holds its bytes: an operation of the system's may still use them, and a
- * program may have transferred the ArrayBuffer. Its free is a `madvise`, which gives its pages back: from then on views read zeros, and what is
- * written to them is nobody's. The `munmap` follows when V8 has collected the last ArrayBuffer over it. Until then its addresses count in
+ * A block with views can't be unmapped while V8 holds its bytes: a system operation may still use them, and a program may have transferred
+ * the ArrayBuffer. Freeing it is a `madvise`, which gives its pages back: from then on views read zeros, and writes to them have no effect
+ * on other blocks. The `munmap` follows when V8 has collected the last ArrayBuffer over it. Until then its addresses count in
  * `reservedBytes`.
  * @example
  * ```ts
@@ -78,7 +78,7 @@ export class DirectHeap implements Allocator {
     makePrintable(DirectHeap, 'DirectHeap')
   }
 
-  /** @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the addon can't be loaded */
+  /** @throws AllocatorError `ERR_HEAP_UNSUPPORTED` if the addon can't be loaded */
   constructor(options: DirectHeapOptions = {}) {
     checkOptions(options, DIRECT_OPTIONS)
     const addon = loadAddon()
@@ -125,7 +125,7 @@ export class DirectHeap implements Allocator {
     const block = this.blockAt(address)
     const errno = this.unmap(address, block)
     if (errno !== 0) {
-      // In the middle of a mapping that the kernel had joined with its neighbours, an unmap can need one mapping more.
+      // Unmapping the middle of a mapping that the kernel has merged with its neighbours takes one more mapping.
       throw new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused to unmap the block at ${address}`, {
         address,
         syscall: 'munmap',
@@ -147,7 +147,7 @@ export class DirectHeap implements Allocator {
     return new Uint8Array(block.buffer, 0, viewLength)
   }
 
-  /** Writes one byte in every `stride` of a block without making a view, so that a figure is the system's cost alone. */
+  /** Writes one byte in every `stride` of a block without making a view, so that a measurement shows the system's cost alone. */
   touch(address: Address, length: number, stride: number): void {
     const block = this.blockAt(address)
     checkViewLength(checkCount('length', length), block.usable)
@@ -161,7 +161,7 @@ export class DirectHeap implements Allocator {
       liveBytes: this.#liveBytes,
       mappedBytes: this.#mappedBytes,
       reservedBytes: this.#addon.directBytes(this.#ledger),
-      centralCacheBytes: this.#mappedBytes - this.#liveBytes, // what alignment leaves over
+      centralCacheBytes: this.#mappedBytes - this.#liveBytes, // remainders from alignment
       metadataBytes: this.#blocks.size * BLOCK_METADATA_BYTES,
       peakLiveBytes: this.#peakLiveBytes,
       peakMappedBytes: this.#peakMappedBytes,
@@ -171,7 +171,7 @@ export class DirectHeap implements Allocator {
     }
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  /** For `JSON.stringify`, loggers and `console.log`: the same as `stats()`. */
   toJSON(): HeapStats {
     return this.stats()
   }
@@ -197,19 +197,19 @@ export class DirectHeap implements Allocator {
     return 0
   }
 
-  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  /** The newest system calls, oldest first, if the option `ledger.ring` asked for them. */
   systemCalls(): SystemCall[] {
     return this.#addon.ledgerRing(this.#ledger)
   }
 
-  /** Resident bytes of all blocks, as the system tells; null where it can't. It reads a file: not for a loop. */
+  /** Resident bytes of all blocks, as reported by the system; null if it can't tell. Reads a file: not for a loop. */
   residentBytes(): number | null {
     return residentBytesOf([...this.#blocks.values()].map(({ start, length }) => ({ start, end: start + length })))
   }
 
   close(): void {
     if (this.#closed) return
-    // Where the system refuses to split a joined mapping, another block's unmap makes room: so go round again.
+    // If the system refuses to split a merged mapping, another block's unmap may make room: go round again.
     for (let before = -1; this.#blocks.size !== before; ) {
       before = this.#blocks.size
       for (const [address, block] of [...this.#blocks]) this.unmap(address, block)
@@ -240,7 +240,7 @@ export class DirectHeap implements Allocator {
     return address
   }
 
-  /** Returns 0, or the system's error number; the block is then as it was. */
+  /** Returns 0, or the system's error number; the block is then unchanged. */
   private unmap(address: Address, block: Block): number {
     const errno = this.#addon.unmap(this.#ledger, block.start, block.length)
     if (errno !== 0) return errno

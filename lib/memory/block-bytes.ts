@@ -3,41 +3,41 @@ import { Granule } from './page.ts'
 /** Below this, every address indexes a typed array as a small integer; above, Node 24 and 26 take 15 to 19 ns for a load. */
 const LOW_BYTES = 2 ** 31 - Granule.Bytes
 
-/** More than a loop can reach beyond where its block starts. */
+/** More bytes than a loop goes beyond its block's start. */
 const LOOP_MARGIN = 4096
 
-/** Up to this a loop beats a call of the engine, which takes 30 to 40 ns before it starts. */
+/** The lengths up to which a loop beats a call of the engine, which takes 30 to 40 ns to start. */
 export const enum Loop {
   MostCleared = 512,
   MostCopied = 256,
 }
 
 /**
- * Copies and clears the bytes of blocks. Contents move in 32-bit words, since a double's may change on the way when they
- * happen to be no number. The loops compute with 32-bit integers alone: one division or `Math.max` before them made V8
- * compute with doubles, and took as long as the copy.
+ * Copies and clears the bytes of blocks. Contents move in 32-bit words: a double's bits may change on the way if they are a NaN. The loops
+ * compute with 32-bit integers alone: a single division or `Math.max` before them made V8 compute with doubles, which took as long as the
+ * copy.
  */
 export class BlockBytes {
   private readonly buffer: SharedArrayBuffer | ArrayBuffer
   private readonly bytes: Uint8Array
   private readonly words: Int32Array
   private readonly doubles: Float64Array
-  /** Copies of elements are loads and stores of 64 bits to V8 once it compiles them, and exact by the language's rules. */
+  /** V8 compiles element copies to 64-bit loads and stores, and the language guarantees that they are exact. */
   private readonly halves: BigInt64Array
 
-  /** @param buffer the heap's memory, unshared where that can be had: V8 fills and copies it by memset and memmove then */
+  /** @param buffer the heap's memory, unshared if possible: V8 then fills and copies it by memset and memmove */
   constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
     const length = Math.min(buffer.byteLength, LOW_BYTES)
     this.buffer = buffer
     this.bytes = new Uint8Array(buffer, 0, length)
-    // Their indices stay small well above 2 GiB: so a short loop may end there, whose block starts below.
+    // Word indices stay small integers well above 2 GiB, so a short loop may end there if its block starts below.
     const loopLength = Math.min(buffer.byteLength, LOW_BYTES + LOOP_MARGIN)
     this.words = new Int32Array(buffer, 0, loopLength / 4)
     this.doubles = new Float64Array(buffer, 0, loopLength / 8)
     this.halves = new BigInt64Array(buffer, 0, loopLength / 8)
   }
 
-  /** Clears `length` bytes from a block's address on, and not one more. */
+  /** Clears exactly `length` bytes from a block's address on. */
   zero(address: number, length: number): void {
     const end = address + length
     if (end > LOW_BYTES) new Uint8Array(this.buffer, address, length).fill(0)
@@ -68,7 +68,7 @@ export class BlockBytes {
     }
   }
 
-  /** Copies `length` bytes, which are whole granules and at least one, from a granule to another; all below 2 GiB. */
+  /** Copies `length` bytes, one or more whole granules, from granule to granule; all below 2 GiB. */
   copyGranules(to: number, from: number, length: number): void {
     const { halves } = this
     let target = to << 1
@@ -82,7 +82,7 @@ export class BlockBytes {
     } while (source < end)
   }
 
-  /** Copies `length` bytes from one block to another, and up to 15 more that are theirs too. */
+  /** Copies `length` bytes from one block to another, plus up to 15 more within both. */
   copy(to: number, from: number, length: number): void {
     if ((to | 0) !== to || (from | 0) !== from || length > Loop.MostCopied) {
       this.copyLong(to, from, length)

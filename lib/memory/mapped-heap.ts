@@ -2,7 +2,7 @@ import { type HeapStats, NO_BYTES } from '../base/allocator.ts'
 import { closedError } from '../base/errors.ts'
 import type { Mapper, SystemCall } from '../os/mapper.ts'
 
-/** What heaps over mappings of their own have in common: whom they ask for memory, and their end. */
+/** The base of heaps over mappings of their own: the source of their memory, and their closing. */
 export abstract class MappedHeap {
   readonly #mapper: Mapper
   #finalStats: HeapStats | undefined
@@ -12,7 +12,7 @@ export abstract class MappedHeap {
     this.#mapper = mapper
   }
 
-  /** @internal Where the heap's bytes are. */
+  /** @internal The heap's figures without those of its mapper. */
   protected abstract ownStats(): Omit<HeapStats, 'syscalls' | 'system'>
 
   /** Gives all memory back. May be called again. Every other method but `stats` throws `ERR_HEAP_CLOSED` from then on. */
@@ -24,17 +24,17 @@ export abstract class MappedHeap {
     return this.#finalStats ?? { ...this.ownStats(), syscalls: mapper.syscalls(), system: mapper.name }
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  /** For `JSON.stringify`, loggers and `console.log`: the same as `stats()`. */
   toJSON(): HeapStats {
     return this.stats()
   }
 
-  /** The newest system calls, oldest first, where the option `ledger.ring` asked for them. */
+  /** The newest system calls, oldest first, if the option `ledger.ring` asked for them. */
   systemCalls(): SystemCall[] {
     return this.#mapper.ring()
   }
 
-  /** Resident bytes of the heap and its tables, as the system tells; null where it can't. It reads a file: not for a loop. */
+  /** Resident bytes of the heap and its tables, as reported by the system; null if it can't tell. Reads a file: not for a loop. */
   residentBytes(): number | null {
     return this.#finalStats === undefined ? this.#mapper.residentBytes() : 0
   }
@@ -44,10 +44,10 @@ export abstract class MappedHeap {
     this.close()
   }
 
-  /** @internal The heap is closed from here on, though its memory is there still. False if it was before. */
+  /** @internal Marks the heap as closed; its memory is still there. False if it was closed before. */
   protected beginClose(): boolean {
     if (this.#finalStats !== undefined) return false
-    // What is left to tell are the peaks and the calls.
+    // Only the peaks and the calls are left to report.
     this.#finalStats = { ...this.stats(), ...NO_BYTES }
     return true
   }

@@ -1,6 +1,6 @@
 /**
- * The numbers of the usual path are `const enum`s: the compiler puts them into the code as literals. An exported `const` is
- * a variable of its module, which V8 loads and checks at every use: that took as long again as the rest of a malloc.
+ * The numbers of the usual path are `const enum`s: the compiler puts them into the code as literals. V8 would load and check an exported
+ * `const` at every use, which took as long as the rest of a malloc.
  */
 
 /** A page of the heap: 8 KiB, TCMalloc's and Go's unit for spans. The system's own pages may be smaller or larger. */
@@ -11,8 +11,8 @@ export const enum Page {
   GranuleShift = 9,
   Granules = 512,
   /**
-   * The first page that is ever used. Those before it (64 KiB, the largest system page that there is) never grow: so
-   * address 0 is not valid, and page 0 can mean "none" in every list.
+   * The first page that is ever used. The pages before it (64 KiB, the largest system page that exists) never grow, so address 0 is never
+   * valid, and page 0 can mean "none" in every list.
    */
   First = 8,
 }
@@ -23,7 +23,7 @@ export const enum Granule {
   Bytes = 16,
 }
 
-/** Addresses below 2 GiB are small integers. Those above are doubles, and take the slow twin of a function. */
+/** Addresses below 2 GiB are small integers. Addresses above are doubles, and take the slow twin of a function. */
 export const enum Address32 {
   Most = 0x7fffffff,
   MostGranule = 0x7ffffff,
@@ -33,18 +33,18 @@ export const enum Address32 {
   Wrong = 0x8000000f,
 }
 
-/** Whether a value is a small integer to V8, and not negative. */
+/** Whether a value is a small integer to V8 and not negative. */
 export function isNatural32(value: unknown): value is number {
   return typeof value === 'number' && (value | 0) === value && value >= 0
 }
 
-/** A heap's most bytes: its granules then number 2^31, so that they are small integers and no typed array has more elements. */
+/** The most bytes of a heap. Its granules then number 2^31: they are small integers, and no typed array has more elements. */
 export const MOST_HEAP_BYTES = 2 ** 35
 
 /** The largest system page that the layout is made for. Sections of the tables start at multiples of it. */
 export const MOST_SYSTEM_PAGE_BYTES = 65536
 
-/** The smallest span, in pages: a system page, where that is more than a page. */
+/** The smallest span, in pages: 1, or a system page if that is larger. */
 export function leastSpanPages(systemPageSize: number): number {
   return Math.max(1, systemPageSize >>> Page.Shift)
 }

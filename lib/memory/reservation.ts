@@ -5,35 +5,35 @@ import type { Mapper, Mapping } from '../os/mapper.ts'
 import { addressRoom, defaultLimitBytes } from '../os/open-mapper.ts'
 import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
 
-/** A smaller reservation than this isn't tried for. */
+/** The smallest reservation to try. */
 const LEAST_RESERVATION_BYTES = 16 * 2 ** 20
 
 const NO_GUARD =
   'no 4 GiB of address space can be spared for a heap (ulimit -v?): postMessage or structuredClone of a buffer copies the whole heap here, instead of throwing'
 
-/** Where addresses are limited, a default heap takes no more than this part of those that are left. */
+/** If addresses are limited, a default heap takes at most this part of the remaining ones. */
 const ADDRESS_PART = 1 / 2
 /** Addresses that the tables of a small heap take: states for 2 GiB, the areas of all thread slots, pass slots. */
 export const LEAST_TABLE_BYTES = 256 * 2 ** 20
-/** And without states for what the heap can't have. */
+/** The same without states for addresses beyond the heap's limit. */
 export const TIGHT_TABLE_BYTES = 126 * 2 ** 20
-/** And those of other heaps, for each byte. */
+/** The tables of a larger heap, per byte. */
 const TABLE_PART = 1 / 14
 
 /** The most that a heap may map for objects. */
 export interface Limit {
   readonly limitBytes: number
-  /** Nobody has chosen it: it is a part of what the machine has, which all such heaps of the process share. */
+  /** The limit is the default: a part of the machine's memory, which all such heaps of the process share. */
   readonly isDefault: boolean
 }
 
-/** What a heap's address space is reserved by. */
+/** How a heap's address space is reserved. */
 export interface ReservationOptions extends Limit {
-  /** Whether other threads are to attach. Only memory that isn't the system's has to know before it is reserved. */
+  /** Whether other threads may attach. Only memory from JavaScript has to know before it is reserved. */
   shared: boolean
 }
 
-/** The limit that a heap's constructor was given: by default three quarters of what the machine or the cgroup has, at most 32 GiB. */
+/** The limit that a heap's constructor was given: by default three quarters of the memory of the machine or the cgroup, at most 32 GiB. */
 export function checkHeapLimit(limitBytes: number | undefined): Limit {
   const isDefault = limitBytes === undefined
   const bytes = isDefault ? defaultLimitBytes() : checkInteger('limitBytes', limitBytes, Page.Bytes, MOST_HEAP_BYTES, 0)
@@ -48,9 +48,9 @@ export interface Reserved<Tables> {
 }
 
 /**
- * Reserves what the limit asks for, and no less than the mapper's guard, and opens the tables that describe it. Where the system refuses
- * either (under `ulimit -v`, say), both are tried without the guard, which is told once, and then with half of the limit, until
- * it is too little. A default limit leaves half of the addresses that there are to the rest of the program.
+ * Reserves address space for the limit, at least the mapper's guard, and opens the tables that describe it. If the system refuses either
+ * (under `ulimit -v`, say), both are tried again without the guard, with one warning, and then with half of the limit each time, down to
+ * the smallest reservation. A default limit leaves half of the available addresses to the rest of the program.
  * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`
  */
 export function reserve<Tables>(
@@ -58,7 +58,7 @@ export function reserve<Tables>(
   { limitBytes, isDefault, shared }: ReservationOptions,
   openTables: (limitPages: number, isTight: boolean) => Tables
 ): Reserved<Tables> {
-  // What alignedAlloc promises holds for real addresses too.
+  // alignedAlloc's promise holds for real addresses too.
   const alignment = Math.min(MOST_ALIGNMENT, mapper.maxAlignment)
   const leastPages = leastSpanPages(mapper.systemPageSize)
   const mostPages = MOST_HEAP_BYTES / Page.Bytes - Page.First
@@ -70,7 +70,10 @@ export function reserve<Tables>(
   limitPages -= limitPages % leastPages
   let leastBytes = mapper.guardBytes <= room ? mapper.guardBytes : 0
 
-  /** What the system gives for the limit as it is now, or its refusal. A function of its own: what it leaves is nobody's. */
+  /**
+   * Tries a reservation of this length; returns the system's refusal if there is one. A function of its own, so that nothing refers to a
+   * failed attempt's memory.
+   */
   const attempt = (byteLength: number): Reserved<Tables> | AllocatorError => {
     const mapping = mapper.reserve({ byteLength, leastBytes, shared, alignment, hugePages: true, isTight })
     if (typeof mapping === 'number') {
@@ -113,7 +116,7 @@ export function reserveTables(mapper: Mapper, byteLength: number, fixedBytes: nu
   throw tablesRefused(errno, fixedBytes)
 }
 
-/** The error for a system that has no memory for a heap's tables. */
+/** The error for a system without memory for a heap's tables. */
 export function tablesRefused(errno: number, requested: number): AllocatorError {
   return new AllocatorError('ERR_HEAP_OUT_OF_MEMORY', `the system refused ${requested} bytes for a heap's tables`, {
     requested,

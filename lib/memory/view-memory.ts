@@ -5,26 +5,26 @@ import type { Mapping } from '../os/mapper.ts'
 const TAKEN =
   'a byte stream or ArrayBuffer.prototype.transfer has taken the ArrayBuffer of a heap’s buffers: those made before have length 0 now. Give it a copy, or an isolated buffer'
 
-/** What a view is made over. */
+/** The ArrayBuffer and offset of a view. */
 export interface ViewPlace {
   readonly buffer: ArrayBuffer
   readonly byteOffset: number
 }
 
-/** The end of the last view that a byte stream's reader can take without ending the process: see `over`. */
+/** Views that end beyond this would end the process if a byte stream's reader took them: see `over`. */
 const PINNED_FROM = 2 ** 32
 
 /**
- * The ArrayBuffer that this thread's views of a heap are over.
+ * The ArrayBuffer under this thread's views of a heap.
  *
- * A program can't take it away by accident: it is too long to be cloned, and marked untransferable. But on Node 20 and 22 the mark doesn't
- * keep byte streams and `ArrayBuffer.prototype.transfer` from it. What they take is one object, not the memory: views that were made before
- * have length 0 from then on, and whoever needs the next view gets one over another ArrayBuffer.
+ * A program can't take it away by accident: it is too long to be cloned, and marked untransferable. On Node 20 and 22, however, the mark
+ * doesn't stop byte streams and `ArrayBuffer.prototype.transfer`. They take that object, not the memory: earlier views then have length 0,
+ * and later ones are made over a new ArrayBuffer.
  */
 export class ViewMemory {
   protected readonly mapping: Mapping
   private arrayBuffer: ArrayBuffer
-  /** Its length is 0 once the ArrayBuffer was taken: one load tells. `byteLength` of the buffer would be a call. */
+  /** Its length is 0 once the ArrayBuffer was taken. Reading it is one load; `byteLength` of the buffer would be a call. */
   private probe: Int8Array
   private isPinned = false
 
@@ -35,16 +35,16 @@ export class ViewMemory {
   }
 
   /**
-   * What the next view of memory below 4 GiB is made over.
-   * @throws AllocatorError `ERR_HEAP_CORRUPT` where it was taken and was all that there is: without the addon
+   * The ArrayBuffer for the next view of memory below 4 GiB.
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` if it was taken and there is no other: without the addon
    */
   get current(): ArrayBuffer {
     return this.probe.length !== 0 ? this.arrayBuffer : this.renewed()
   }
 
   /**
-   * The same for `length` bytes anywhere. Before the first view above 4 GiB is made, V8 is kept from ever detaching the ArrayBuffer: a reader
-   * of a byte stream that takes such a view ends the process on Node 20 and 22, whose CopyArrayBuffer insists on an offset of 32 bits.
+   * The same for `length` bytes anywhere. Before the first view above 4 GiB is made, V8 is kept from ever detaching the ArrayBuffer: on
+   * Node 20 and 22 a byte stream's reader that takes such a view ends the process, since CopyArrayBuffer insists on a 32-bit offset.
    */
   over(address: number, length: number): ArrayBuffer {
     const { current } = this
@@ -55,22 +55,22 @@ export class ViewMemory {
     return current
   }
 
-  /** Where a view of `length` bytes from an address on is to be made, if it is to end with the block in debug mode. */
+  /** The place for a view of `length` bytes from an address on, which in debug mode ends with its block. */
   at(address: number, length: number): ViewPlace {
     return { buffer: this.over(address, length), byteOffset: address }
   }
 
-  /** The address of the first byte of a view over what was handed out here; -1 for any other. */
+  /** The address of a view's first byte; -1 if it isn't over memory from here. */
   addressOf(view: ArrayBufferView): number {
     return view.buffer === this.arrayBuffer ? view.byteOffset : -1
   }
 
-  /** The block at an address is nobody's any more. Here its views stay; debug mode ends them. */
+  /** Called when the block at an address is freed. Here its views stay; debug mode ends them. */
   end(_address: number): void {
-    // They see what comes next in its place.
+    // They see the address's next contents.
   }
 
-  /** The address of the block that a view was over, if it was ended since; else -1. */
+  /** The address of the block that a view was over, if the view was ended since; else -1. */
   endedAt(_view: ArrayBufferView): number {
     return -1
   }

@@ -33,25 +33,25 @@ export interface Addon {
     isTight: boolean
   ): { handle: MappingHandle; buffer: SharedArrayBuffer; address: number } | number
   /**
-   * What is known of the mapping under a SharedArrayBuffer that another thread has sent; undefined for any other. `heap` is the same
-   * number for all mappings of one ledger.
+   * The mapping under a SharedArrayBuffer that another thread has sent; undefined if it isn't a mapping's. `heap` is the same number for
+   * all mappings of one ledger.
    */
   adopt(
     buffer: SharedArrayBuffer
   ): { handle: MappingHandle; address: number; length: number; ledger: LedgerHandle; heap: number } | undefined
-  /** One more ArrayBuffer over a mapping's memory, or over a part of it. */
+  /** A new ArrayBuffer over a mapping's memory, or over a part of it. */
   unshared(mapping: MappingHandle, offset?: number, length?: number): ArrayBuffer
   /** Keeps V8 from detaching an ArrayBuffer, on Node 20 and 22. */
   forbidDetach(buffer: ArrayBuffer): void
   grow(mapping: MappingHandle, offset: number, length: number): number
   release(mapping: MappingHandle, offset: number, length: number): number
-  /** Whether a mapping may have `bytes` of a budget of `most` that others share. */
+  /** Claims `bytes` of a shared budget of `most` for a mapping; false if it is refused. */
   claim(mapping: MappingHandle, bytes: number, most: number): boolean
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
   claimSlot(mapping: MappingHandle, offset: number, count: number): number
   freeSlot(mapping: MappingHandle, offset: number, index: number): boolean
   keepMappingsAtExit(): void
-  /** An ArrayBuffer of the bytes at an offset alone. In `tables` are the block's state, and the word that says that blocks wait to be taken. */
+  /** An ArrayBuffer of just the bytes at an offset. `tables` has the block's state, and the word that says whether blocks wait to be taken. */
   isolate(
     memory: MappingHandle,
     offset: number,
@@ -60,26 +60,26 @@ export interface Addon {
     state: number,
     flag: number
   ): ArrayBuffer
-  /** Where the bytes of an ArrayBuffer are in a mapping; -1 if they are elsewhere, -2 if it was detached. */
+  /** The offset in a mapping of an ArrayBuffer's bytes; -1 if they are elsewhere, -2 if it was detached. */
   offsetIn(memory: MappingHandle, buffer: ArrayBufferLike): number
-  /** The granule of an isolated block that V8 has let go of, or 0. It is written to the word at `note` in the same moment. */
+  /** The granule of an isolated block that V8 has let go of, or 0. The same native call writes it to the word at `note`. */
   takeCollected(memory: MappingHandle, tables: MappingHandle, note: number): number
-  /** Gives back all pages of a range but those of isolated blocks that V8 still holds; no blocks can be taken any more. */
+  /** Gives back all pages of a range except those of isolated blocks that V8 still holds. No blocks can be taken any more. */
   releaseRest(memory: MappingHandle, offset: number, length: number): number
   /** Makes all views of a buffer have length 0. False if it can't be detached. */
   detach(buffer: ArrayBuffer): boolean
   /** The address, or minus errno. */
   map(ledger: LedgerHandle, length: number): number
-  /** If there are ArrayBuffers over it, its pages go now, and its addresses when V8 has let go of the last. */
+  /** If ArrayBuffers are over the mapping, its pages go back now and its addresses once V8 has let go of the last. */
   unmap(ledger: LedgerHandle, address: number, length: number): number
-  /** Bytes that are mapped by `map`, unmapped or waiting for V8. */
+  /** Bytes mapped by `map`, including freed blocks that wait for V8. */
   directBytes(ledger: LedgerHandle): number
   bufferOver(address: number, length: number): ArrayBuffer
   copy(to: number, from: number, length: number): void
   touch(address: number, length: number, stride: number): void
 }
 
-/** Why there is no addon; the heap then works without it. */
+/** Why there is no addon. The heap works without it. */
 export interface NoAddon {
   readonly reason: string
   /** What to do about it. */
@@ -89,8 +89,8 @@ export interface NoAddon {
 let loaded: Addon | NoAddon | undefined
 
 /**
- * The shim, or why it can't be had: not built, addons disabled, or an engine that takes no outside memory.
- * @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where it was built for another version of Node
+ * The shim, or why it can't be had: not built, addons disabled, or an engine that accepts no external memory.
+ * @throws AllocatorError `ERR_HEAP_UNSUPPORTED` if it was built for another version of Node
  */
 export function loadAddon(): Addon | NoAddon {
   loaded ??= load()
@@ -117,7 +117,7 @@ function load(): Addon | NoAddon {
   return addon
 }
 
-/** What was built on this machine, which somebody has asked for; otherwise the prebuilt one. */
+/** The addon that was built on this machine, since someone asked for that; otherwise the prebuilt one. */
 function openAddon(): Addon {
   const require = createRequire(import.meta.url)
   const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -127,7 +127,7 @@ function openAddon(): Addon {
   const ways: (() => Addon)[] = []
   if (existsSync(`${root}build`)) ways.push(openBuilt)
   if (existsSync(prebuilt)) ways.push(() => require(prebuilt))
-  // `bindings` knows more places, which it takes a while to look through.
+  // `bindings` searches more places, but takes a while.
   if (ways.length === 0) ways.push(openBuilt)
   let stranger: Addon | undefined
   let refusal: unknown
@@ -137,7 +137,7 @@ function openAddon(): Addon {
       if (isForThisNode(addon)) return addon
       stranger ??= addon
     } catch (error) {
-      // The system's C library may be older than the one that it was built with.
+      // The system's C library may be older than the one that the addon was built with.
       refusal = error
     }
   }
@@ -156,9 +156,9 @@ function whyNot({ code, message }: NodeJS.ErrnoException): NoAddon {
       ? { reason: 'Node’s permission model forbids addons', remedy: 'start Node with --allow-addons' }
       : { reason: 'addons are disabled', remedy: 'start Node without --no-addons' }
   }
-  // They have Node-API and claim an ABI of Node's, but not the functions of V8 that the shim needs.
+  // Bun and Deno have Node-API and claim an ABI of Node's, but lack the V8 functions that the shim needs.
   if (process.versions.bun ?? process.versions.deno) return { reason: 'this is not Node', remedy: 'use Node itself' }
-  // `bindings` lists all places where it has looked, and a bundled file has no place of its own.
+  // `bindings` lists every path that it tried, and a bundled file has no path of its own.
   const nowhere =
     message.startsWith('Could not locate') || code === 'ERR_INVALID_ARG_VALUE' || code === 'MODULE_NOT_FOUND'
   const { platform, arch, version, versions } = process
@@ -166,7 +166,7 @@ function whyNot({ code, message }: NodeJS.ErrnoException): NoAddon {
   return { reason: nowhere ? none : message.split('\n', 1)[0]!, remedy: howToBuild() }
 }
 
-/** Tells a loaded addon from the lack of one. */
+/** Whether an addon was loaded. */
 export function isAddon(addon: Addon | NoAddon): addon is Addon {
   return 'openLedger' in addon
 }

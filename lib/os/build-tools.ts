@@ -3,15 +3,15 @@ import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath, URL } from 'node:url'
 
-/** What compiles the addon from its sources, of what this machine has. */
+/** The tools on this machine that compile the addon from source. */
 export interface BuildTools {
-  /** What isn't there, in words. */
+  /** The missing tools, in words. */
   missing: string[]
   /** The script of node-gyp. */
   nodeGyp: string | undefined
 }
 
-/** Looks for what compiling takes. It reads folders only, and runs nothing. */
+/** Looks for the tools that compiling takes. It only reads folders and runs nothing. */
 export function findBuildTools(env: NodeJS.ProcessEnv = process.env): BuildTools {
   const has = (...names: string[]) => names.some((name) => programNamed(name, env) !== undefined)
   const missing: string[] = []
@@ -24,13 +24,13 @@ export function findBuildTools(env: NodeJS.ProcessEnv = process.env): BuildTools
 }
 
 /**
- * The one command that builds the addon, after what has to be installed for it. It names the script by its path: that is right
- * with every package manager.
+ * How to build the addon: the tools to install first, then one command. It names the script by its path, which works with every package
+ * manager.
  */
 export function howToBuild(): string {
   const path = buildScript()
   if (path === undefined) return 'mark spanheap as external in the options of your bundler'
-  // Yarn's Plug'n'Play: only by its own command does Node find a package's dependencies.
+  // Under Yarn's Plug'n'Play, Node finds a package's dependencies only if started by Yarn's command.
   const node = process.versions.pnp === undefined ? 'node' : 'yarn node'
   const script = /\s/.test(path) ? `"${path}"` : path
   const { missing } = findBuildTools()
@@ -42,7 +42,10 @@ export function inWords(things: readonly string[]): string {
   return things.length < 2 ? things.join() : `${things.slice(0, -1).join(', ')} and ${things.at(-1)}`
 }
 
-/** The package's script that compiles the addon. A bundled copy of the library doesn't have it, nor, as CommonJS, a place of its own. */
+/**
+ * The package's script that compiles the addon. A bundled copy of the library has no such script; as CommonJS it has no path of its own
+ * either.
+ */
 function buildScript(): string | undefined {
   try {
     const path = fileURLToPath(new URL('../../../scripts/build-addon.mjs', import.meta.url))
@@ -52,7 +55,7 @@ function buildScript(): string | undefined {
   }
 }
 
-/** The project's own, the one in PATH, or the one inside npm, which need not be in PATH itself. */
+/** node-gyp: the project's own, else the one in PATH, else the one inside npm, which need not be in PATH itself. */
 function findNodeGyp(env: NodeJS.ProcessEnv): string | undefined {
   const npm = programNamed('npm', env)
   const homes = [
@@ -68,7 +71,7 @@ function findNodeGyp(env: NodeJS.ProcessEnv): string | undefined {
     }
   }
   const program = programNamed('node-gyp', env)
-  // npm's own folder for scripts has a shell script of that name; behind any other is the script itself.
+  // npm's own script folder has a shell script of that name. Any other entry is a link to the script itself.
   return program && realpathSync(program).endsWith('.js') ? realpathSync(program) : undefined
 }
 

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 
 /**
- * The tightest limit on memory of the process's cgroups, in bytes: of its own and of all above it that it can see, of version 1 and of 2.
- * Infinity where there is none, or no Linux.
- * @param root the folder that stands for the file system's root, in tests
+ * The tightest memory limit of the process's cgroups, in bytes: its own and all visible ancestors, of version 1 and 2. Infinity if there is
+ * none, or the system isn't Linux.
+ * @param root the folder to use as the file system's root, in tests
  */
 export function cgroupMemoryLimit(root = ''): number {
   const groups = linesOf(`${root}/proc/self/cgroup`).map((line) => line.split(':'))
@@ -13,12 +13,12 @@ export function cgroupMemoryLimit(root = ''): number {
     const [, , ...path] =
       groups.find(([id, names]) => (isUnified ? id === '0' : names!.split(',').includes('memory'))) ?? []
     if (path.length === 0) continue
-    // Without a namespace of its own, a container sees the path from the machine's root, but the tree from its own.
+    // A container without a cgroup namespace sees paths from the machine's root, but the tree from its own.
     const inside = posix.relative(mountRoot, path.join(':'))
     let group = inside.startsWith('..') ? mountPoint : posix.join(mountPoint, inside)
     for (;;) {
       const [limit] = linesOf(`${root}${group}/${isUnified ? 'memory.max' : 'memory.limit_in_bytes'}`)
-      // `max` is no number, and version 1's word for no limit is more than any machine has.
+      // For no limit, version 2 says `max`, and version 1 a number larger than any machine's memory.
       if (limit !== undefined && limit !== 'max') least = Math.min(least, Number(limit))
       if (group === mountPoint || group === '/') break
       group = posix.dirname(group)
@@ -29,13 +29,13 @@ export function cgroupMemoryLimit(root = ''): number {
 
 interface Mount {
   readonly mountPoint: string
-  /** What of the whole tree is there. */
+  /** The part of the tree that is mounted here. */
   readonly mountRoot: string
   /** Version 2. */
   readonly isUnified: boolean
 }
 
-/** Where control groups of memory are seen, by /proc/self/mountinfo. */
+/** The mounts of the memory cgroups, from /proc/self/mountinfo. */
 function mounts(root: string): Mount[] {
   return linesOf(`${root}/proc/self/mountinfo`).flatMap((line) => {
     const [before, after = ''] = line.split(' - ')
@@ -47,7 +47,7 @@ function mounts(root: string): Mount[] {
   })
 }
 
-/** Spaces, tabs and the like stand in octal there. */
+/** That file writes spaces, tabs and the like in octal. */
 function unescaped(path: string): string {
   return path.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
 }

@@ -5,29 +5,29 @@ import type { SyscallCounts } from '../base/allocator.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 
 /**
- * Memory from JavaScript alone, where the shim can't be loaded: a resizable ArrayBuffer or, where threads are to share it, a growable
- * SharedArrayBuffer. Untouched pages cost nothing here either, but nothing can be given back, and V8 charges for an ArrayBuffer in full.
+ * Memory from JavaScript alone, if the shim can't be loaded: a resizable ArrayBuffer or, if threads share it, a growable SharedArrayBuffer.
+ * Untouched pages cost nothing here either. But memory can't be given back, and V8 charges for an ArrayBuffer in full.
  */
 export class GrowableMapper implements Mapper {
   readonly name: string = 'growable'
   readonly systemPageSize: number = 4096
   readonly canRelease: boolean = false
   readonly releaseZeroes: boolean = false
-  /** Of an ArrayBuffer that V8 charges for, more than is needed would be too much. */
+  /** None: V8 would charge for it. */
   readonly guardBytes: number = 0
-  /** V8 maps such buffers in whole pages; nothing more is known of where they are. */
+  /** V8 maps such buffers in whole pages and promises no larger alignment. */
   readonly maxAlignment = 4096
 
   reserve({ byteLength, shared }: Reservation): Mapping | number {
     try {
-      // At its full length from the start: a view of fixed length is fast, one that tracks a growing buffer isn't
-      // (14 ns a load against 0.6), and the pages come when they are touched anyway.
+      // Full length from the start: a fixed-length view is fast, a length-tracking one isn't (0.6 ns a load against 14), and pages come
+      // when they are touched anyway.
       const options = { maxByteLength: byteLength }
       return new GrowableMapping(
         shared ? new SharedArrayBuffer(byteLength, options) : new ArrayBuffer(byteLength, options)
       )
     } catch (error) {
-      // V8's word for no memory, of whatever realm.
+      // V8 reports a lack of memory as a RangeError, of whatever realm.
       if ((error as Error | undefined)?.name === 'RangeError') return constants.errno.ENOMEM
       throw error
     }
@@ -56,7 +56,7 @@ export class GrowableMapper implements Mapper {
 
 const CLEARED_AT_ONCE = 2 ** 30
 
-// A slot's word, as the shim writes it (native/thread_slot.h). There is no hook here that could mark one dead.
+// A slot's word, as the shim writes it (native/thread_slot.h). No hook here could mark a slot dead.
 const SLOT_STATE_MASK = 3
 const SLOT_LIVE = 1
 const SLOT_CLAIM = 4
@@ -77,7 +77,7 @@ class GrowableMapping implements Mapping {
   }
 
   pin(): void {
-    // Nothing but the shim can.
+    // Only the shim can.
   }
 
   grow(): number {
@@ -93,7 +93,7 @@ class GrowableMapping implements Mapping {
   }
 
   discard(offset: number, length: number): void {
-    // A view of more than 4 GiB is more than Node 20 makes.
+    // Node 20 makes no view of more than 4 GiB.
     for (let at = offset; at < offset + length; at += CLEARED_AT_ONCE)
       new Uint8Array(this.buffer, at, Math.min(CLEARED_AT_ONCE, offset + length - at)).fill(0)
   }
@@ -112,7 +112,7 @@ class GrowableMapping implements Mapping {
     Atomics.and(new Int32Array(this.buffer, offset + 4), index, ~SLOT_STATE_MASK)
   }
 
-  /** Nothing tells where a buffer is that another thread has sent: so there is only this thread's own. */
+  /** Only this thread's own buffer: nothing tells where a buffer from another thread is. */
   isUnder(buffer: ArrayBufferLike): boolean {
     return buffer === this.buffer
   }

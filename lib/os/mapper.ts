@@ -1,6 +1,6 @@
 import type { SyscallCounts } from '../base/allocator.ts'
 
-/** One system call as the ledger keeps it. */
+/** A system call as recorded in the ledger. */
 export interface SystemCall {
   /** Which one. */
   call: 'mmap' | 'munmap' | 'madvise'
@@ -10,7 +10,7 @@ export interface SystemCall {
   length: number
   /** How long the call took, in nanoseconds. */
   ns: number
-  /** The system's error number, where the call failed. */
+  /** The system's error number, if the call failed. */
   errno?: number
 }
 
@@ -18,21 +18,21 @@ export interface SystemCall {
 export interface Reservation {
   /** Bytes of `Mapping.buffer`, in whole pages of the system. */
   byteLength: number
-  /** What is reserved at least, in bytes, and how long an ArrayBuffer over the memory is then. By default `byteLength`. */
+  /** The least to reserve, in bytes, and the length of an ArrayBuffer over the memory. By default `byteLength`. */
   leastBytes?: number
-  /** Without the addon, whether it is a SharedArrayBuffer, which other threads can attach to. With it, every one is. */
+  /** Whether it is a SharedArrayBuffer, to which other threads can attach. With the addon every reservation is one. */
   shared: boolean
   /** The real address of its first byte is a multiple of this. */
   alignment: number
-  /** False for tables that are touched here and there: 2 MiB for one byte would be too much. */
+  /** False for sparsely touched tables: 2 MiB for one byte would be too much. */
   hugePages: boolean
-  /** True: addresses are short, and those that the alignment leaves over are given back, by two more calls. */
+  /** True if address space is short: the remainder around the aligned part is given back, by two more calls. */
   isTight?: boolean
 }
 
-/** The only door to the system. A mapper serves one heap, and counts its calls. */
+/** The heap's only access to the system. A mapper serves one heap, and counts its calls. */
 export interface Mapper {
-  /** What `stats().system` says. */
+  /** The name in `stats().system`. */
   readonly name: string
   /** The unit in which the system maps and releases, in bytes. */
   readonly systemPageSize: number
@@ -41,86 +41,90 @@ export interface Mapper {
   /** Whether pages that were given back read as zeros. */
   readonly releaseZeroes: boolean
   /**
-   * A reservation for blocks is at least so long, in bytes, if the system has the addresses: V8 refuses to clone an ArrayBuffer of 4 GiB
-   * or more, which `postMessage` of a view would copy whole otherwise.
+   * The least length of a reservation for blocks, in bytes, if the system has the addresses. V8 refuses to clone an ArrayBuffer of 4 GiB or
+   * more; a shorter one would be copied whole by `postMessage` of a view.
    */
   readonly guardBytes: number
-  /** The largest alignment, in bytes, that it can promise for a real address. */
+  /** The largest alignment, in bytes, that the mapper can promise for a real address. */
   readonly maxAlignment: number
-  /** Sets address space aside. Returns the system's error number where it refuses. */
+  /** Sets address space aside. Returns the system's error number if it refuses. */
   reserve(reservation: Reservation): Mapping | number
   /** The reservation under a buffer that a mapper of this kind has made, in this thread or another; undefined for others. */
   adopt(buffer: SharedArrayBuffer): Mapping | undefined
   /** Calls that succeeded so far. */
   syscalls(): SyscallCounts
-  /** The newest calls, oldest first, where a ring was asked for. */
+  /** The newest calls, oldest first, if a ring was requested. */
   ring(): SystemCall[]
-  /** Resident bytes of everything reserved here; null where the system can't tell. */
+  /** Resident bytes of everything reserved here; null if the system can't tell. */
   residentBytes(): number | null
-  /** Writes out what the ledger still holds. */
+  /** Writes out the calls that the ledger still buffers. */
   flush(): void
 }
 
 /**
- * What the shim can do for blocks that have ArrayBuffers of their own: isolated ones, which V8 frees (tcmalloc/isolated-blocks.ts), and those
- * of debug mode (debug/debug-memory.ts).
+ * The shim's calls for blocks with ArrayBuffers of their own: isolated blocks, which V8 frees (tcmalloc/isolated-blocks.ts), and blocks in
+ * debug mode (debug/debug-memory.ts).
  */
 export interface Isolation {
-  /** An ArrayBuffer of `length` bytes at `offset` alone, whose memory V8 never frees. */
+  /** An ArrayBuffer of just the `length` bytes at `offset`, whose memory V8 never frees. */
   window(offset: number, length: number): ArrayBuffer
   /**
-   * An ArrayBuffer of `length` bytes at `offset` alone. Once V8 has let go of it, the block waits to be taken.
-   * @param state where in `tables` the state of the block is; it says from now on that it is isolated
-   * @param flag where in `tables` the word is that is 1 while blocks wait
+   * An ArrayBuffer of just the `length` bytes at `offset`. Once V8 has let go of it, the block waits to be taken.
+   * @param state the offset in `tables` of the block's state, which becomes isolated
+   * @param flag the offset in `tables` of the word that is 1 while blocks wait
    */
   isolate(offset: number, length: number, tables: Mapping, state: number, flag: number): ArrayBuffer
-  /** Where in the mapping the bytes of a buffer are; -1 if they are elsewhere, -2 if it was detached and has none. */
+  /** The offset in the mapping of a buffer's bytes; -1 if they are elsewhere, -2 if it was detached. */
   offsetOf(buffer: ArrayBufferLike): number
   /**
-   * Takes a block that waits: its granule, or 0 if none does. Its state says so from now on, and the word at `note` in `tables` has the granule:
-   * all in one moment, so that the block isn't lost if the thread is ended in the next. While the word isn't 0, it is that block again.
+   * Takes a waiting block and returns its granule, or 0 if none waits. In the same native call the block's state becomes collected and the
+   * granule is written to the word at `note` in `tables`, so a thread that is ended next doesn't lose the block. While that word isn't 0,
+   * `take` returns the same block again.
    */
   take(tables: Mapping, note: number): number
-  /** Makes all views of a buffer have length 0. False, and nothing is done, if it can't be detached. */
+  /** Makes all views of a buffer have length 0. False, without effect, if it can't be detached. */
   detach(buffer: ArrayBufferLike): boolean
 }
 
-/** Reserved address space. Nothing of it can be used before it has grown; a read before that finds zeros. It goes when the last view is collected. */
+/**
+ * Reserved address space. It can be used only after it has grown; before that it reads as zeros. It is unmapped when the last view is
+ * collected.
+ */
 export interface Mapping {
   /** Address space that it takes, in bytes. */
   readonly reservedBytes: number
-  /** All that can grow, what hasn't grown too. An ArrayBuffer only where it is V8's own memory, and one thread's. */
+  /** The whole reservation, grown or not. An ArrayBuffer only if the memory is V8's own and one thread's. */
   readonly buffer: SharedArrayBuffer | ArrayBuffer
   /**
-   * An ordinary ArrayBuffer over the same memory, another one at each call: V8 fills and copies unshared bytes four times as fast and more,
-   * and every API takes them. Without the addon it is `buffer` itself.
+   * A new ordinary ArrayBuffer over the same memory. V8 fills and copies unshared bytes at least four times as fast, and every API accepts
+   * them. Without the addon it is `buffer` itself.
    */
   unshared(): ArrayBuffer
-  /** Undefined where blocks can't be isolated: only the shim's can. */
+  /** Undefined if blocks can't be isolated: that takes the shim. */
   readonly isolation?: Isolation
-  /** Keeps V8 from detaching an ArrayBuffer that `unshared` gave, where that can be done; on Node 24 and 26 nothing detaches it anyway. */
+  /** Keeps V8 from detaching an ArrayBuffer from `unshared`, if it can; on Node 24 and 26 nothing detaches it anyway. */
   pin(buffer: ArrayBuffer): void
   /** Makes `[offset, offset + length)` writable, with zeros in it. Returns 0, or the system's error number. */
   grow(offset: number, length: number): number
   /**
-   * Makes `bytes` what this heap has of a budget of `most` bytes, which all heaps of the process share that claim of it. False, and nothing
-   * changes, where that is more than it had, and the others leave less. Where nobody counts, always true.
+   * Sets this heap's claim on a budget of `most` bytes, shared by all heaps of the process that make claims, to `bytes`. False, without
+   * effect, if that raises the claim beyond what the others leave. Always true if claims aren't counted.
    */
   claim(bytes: number, most: number): boolean
   /** Gives the pages of `[offset, offset + length)` back; they can still be used. Returns 0, or the system's error number. */
   release(offset: number, length: number): number
   /**
-   * Nobody needs `[offset, offset + length)` any more: its pages go back or, if they can't, are cleared. Views of it read zeros. But isolated
-   * blocks that V8 still holds stay, and go when it lets go; from now on nobody takes any.
+   * Discards `[offset, offset + length)`: its pages go back to the system or, if they can't, are cleared. Views of it read zeros. Isolated
+   * blocks that V8 still holds stay until it lets go of them; none can be taken from now on.
    */
   discard(offset: number, length: number): void
   /**
-   * Claims the first free one of `count` thread slots, whose words follow the one at `offset`, which counts deaths; -1
-   * where none is free. See memory/thread-slots.ts.
+   * Claims the first free one of `count` thread slots, whose words follow the one at `offset`, which counts deaths; -1 if none is free. See
+   * memory/thread-slots.ts.
    */
   claimSlot(offset: number, count: number): number
   /** Gives a slot that this thread claimed back. */
   freeSlot(offset: number, index: number): void
-  /** Whether `buffer` is over all of this very memory: it may have come from another thread, or another attachment in this one. */
+  /** Whether `buffer` covers all of this memory. It may come from another thread, or from another attachment in this one. */
   isUnder(buffer: ArrayBufferLike): boolean
 }

@@ -7,16 +7,16 @@ import type { Addon, LedgerHandle, MappingHandle } from './addon.ts'
 import type { Isolation, Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 import { residentBytesOf } from './resident.ts'
 
-/** What a ledger keeps beside its counters. */
+/** What a ledger keeps besides its counters. */
 export interface LedgerOptions {
   /**
-   * Keep the newest calls, this many.
+   * Keep this many of the newest calls.
    * @default 0
    */
   ring?: number
   /**
-   * Write every call to this file, a line of JSON each: all up to `close()` then, and later the call that unmaps the addresses, once V8 has
-   * collected the last view.
+   * Write every call to this file, one line of JSON each. `close()` writes out all calls so far; the call that unmaps the addresses follows
+   * once V8 has collected the last view.
    * @default undefined
    */
   file?: string
@@ -24,7 +24,7 @@ export interface LedgerOptions {
 
 const LEDGER_OPTIONS: OptionNames<LedgerOptions> = { ring: true, file: true }
 
-/** V8 writes the length of an ArrayBuffer that it clones in 32 bits, and refuses those that are longer. */
+/** V8 serializes the length of a cloned ArrayBuffer in 32 bits, and refuses longer ones. */
 const GUARD_BYTES = 2 ** 32
 
 /** Real memory from the operating system, through the shim. */
@@ -54,10 +54,10 @@ export class NativeMapper implements Mapper {
     return new NativeMapping(this.addon, { ...reserved, length })
   }
 
-  /** From now on the calls are recorded where those of the thread that made the mapping are. */
+  /** From now on calls are recorded in the ledger of the thread that made the mapping. */
   adopt(buffer: SharedArrayBuffer): Mapping | undefined {
     const adopted = this.addon.adopt(buffer)
-    // Tables beside the memory of another heap would be the end of both.
+    // One heap's tables with another heap's memory would destroy both.
     if (adopted === undefined || (this.adoptedHeap ?? adopted.heap) !== adopted.heap) return undefined
     this.adoptedHeap = adopted.heap
     this.ledger = adopted.ledger
@@ -89,7 +89,7 @@ class NativeMapping implements Mapping {
   private readonly addon: Addon
   readonly handle: MappingHandle
   private readonly address: number
-  /** Buffers that were found to be of this memory: of other threads, and of other attachments in this one. */
+  /** Buffers found to be over this memory, from other threads or other attachments in this one. */
   private readonly known = new WeakSet<ArrayBufferLike>()
 
   constructor(
@@ -106,7 +106,8 @@ class NativeMapping implements Mapping {
 
   unshared(): ArrayBuffer {
     const buffer = this.addon.unshared(this.handle)
-    // What would take all of the memory for one view of it is refused from then on, or (see ViewMemory) not even noticed here.
+    // Otherwise transferring one view would take all of the memory. Now it is refused or, if it works after all, does no harm here (see
+    // ViewMemory).
     markAsUntransferable(buffer)
     return buffer
   }
@@ -188,7 +189,7 @@ export function checkLedger(options: LedgerOptions): void {
   if (file !== undefined && typeof file !== 'string') throw wrongType('ledger.file', 'a string', file)
 }
 
-/** A ledger with what the options ask for. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` where the file can't be written */
+/** Opens a ledger as the options say. @throws AllocatorError `ERR_HEAP_UNSUPPORTED` if the file can't be written */
 export function openLedger(addon: Addon, options: LedgerOptions): LedgerHandle {
   checkLedger(options)
   const { ring = 0, file } = options

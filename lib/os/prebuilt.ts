@@ -6,8 +6,9 @@ import { fileURLToPath, URL } from 'node:url'
 const ELF_START_BYTES = 4096
 
 /**
- * Where the package has the addon ready for this platform, if it has: prebuilds/PLATFORM-ARCHITECTURE[-musl]/node-ABI/spanheap.node.
- * @param modules the ABI, by default that of the Node that runs this, as are its architecture and executable
+ * The path of the package's prebuilt addon for this platform, if there is one:
+ * prebuilds/PLATFORM-ARCHITECTURE[-musl]/node-ABI/spanheap.node.
+ * @param modules the ABI; by default it, the architecture and the executable are those of the running Node
  */
 export function prebuiltPath(
   modules: string = process.versions.modules,
@@ -20,9 +21,8 @@ export function prebuiltPath(
 }
 
 /**
- * Whether an executable of Linux runs on musl, by the loader that it names. (Node's report tells as well, but it takes
- * milliseconds and stops all workers.) One that can't be read, as under the permission model, counts as glibc's, which Node's
- * own builds are.
+ * Whether a Linux executable runs on musl, by the loader that it names. (Node's report tells too, but takes milliseconds and stops all
+ * workers.) If it can't be read, as under the permission model, glibc is assumed, as in Node's own builds.
  */
 export function isForMusl(executable: string): boolean {
   const start = Buffer.alloc(ELF_START_BYTES)

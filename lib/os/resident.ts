@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 
-/** A range of real addresses; `end` is the first one behind it. */
+/** A range of real addresses; `end` is exclusive. */
 export interface AddressRange {
   start: number
   end: number
 }
 
 /**
- * Resident bytes of the process's mappings that lie within `ranges`; null where there is no /proc/self/smaps. Of a mapping
- * that the kernel joined with a neighbour's, what is within the ranges counts as resident first.
+ * Resident bytes of the process's mappings that lie within `ranges`; null if there is no /proc/self/smaps. If the kernel has merged a
+ * mapping with a neighbour, its resident bytes are attributed to the ranges first.
  */
 export function residentBytesOf(ranges: readonly AddressRange[]): number | null {
   let text: string
@@ -20,7 +20,7 @@ export function residentBytesOf(ranges: readonly AddressRange[]): number | null 
   const sorted = [...ranges].sort((a, b) => a.start - b.start)
   let resident = 0
   let next = 0
-  // A mapping is a line `start-end flags …`, then lines `Name:  number kB`; they come by rising address.
+  // A mapping is a line `start-end flags …`, then lines `Name:  number kB`; mappings come in ascending order of address.
   const mappings = text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) .*\n(?:[A-Z]\w+:.*\n)*?Rss: +(\d+) kB/gm)
   for (const [, startHex, endHex, kilobytes] of mappings) {
     const start = Number.parseInt(startHex!, 16)

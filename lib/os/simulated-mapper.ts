@@ -5,10 +5,10 @@ import { makePrintable, staysHere } from '../base/printed.ts'
 import { GrowableMapper } from './growable-mapper.ts'
 import type { Mapper, Mapping, Reservation, SystemCall } from './mapper.ts'
 
-/** What a simulated system is like, and what it refuses. */
+/** The properties of a simulated system, and the calls that it refuses. */
 export interface SimulatedSystem {
   /**
-   * 4, 16 or 64 KiB, as on the machines that there are.
+   * 4, 16 or 64 KiB, as on real machines.
    * @default 4096
    */
   systemPageSize?: number
@@ -39,7 +39,7 @@ const SYSTEM: OptionNames<SimulatedSystem> = {
 const UNDEFINED_CONTENTS = 0xd5d5d5d5d5d5d5d5n
 
 /**
- * A system that does as it is told, for tests: it counts its calls, and refuses some of them with `ENOMEM`.
+ * A simulated system for tests. It counts its calls, and refuses chosen ones with `ENOMEM`.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -63,7 +63,7 @@ export class SimulatedMapper implements Mapper {
   readonly releaseZeroes: boolean
   readonly guardBytes = 0
   readonly maxAlignment: number
-  /** May be changed while a heap runs: the memory is back, say. */
+  /** May be changed while a heap runs, to make memory available again, say. */
   refuseCall: number
   /** As in {@link SimulatedSystem}; may be changed too. */
   limitBytes: number
@@ -98,12 +98,12 @@ export class SimulatedMapper implements Mapper {
     return mapping
   }
 
-  /** For the thread that this system is simulated in: others have no part in its counts. */
+  /** Only in the thread that made this simulation: others have no part in its counts. */
   adopt(buffer: SharedArrayBuffer): Mapping | undefined {
     return this.#mappings.find((mapping) => mapping.buffer === buffer)
   }
 
-  /** Makes a call, or refuses it: the system's error number. */
+  /** Makes a call; returns 0, or the error number if it refuses. */
   record(call: SystemCall['call'], address: number, length: number, tooMuch = false): number {
     const errno = tooMuch || this.#calls.length + 1 === this.refuseCall ? constants.errno.ENOMEM : 0
     this.#calls.push({ call, address, length, ns: 0, ...(errno === 0 ? {} : { errno }) })
@@ -121,7 +121,7 @@ export class SimulatedMapper implements Mapper {
     return counts
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show: what it was told, and what came of it. */
+  /** For `JSON.stringify`, loggers and `console.log`: its settings and its counts. */
   toJSON(): object {
     const { systemPageSize, releaseZeroes, refuseCall, limitBytes, pagesGrown, pagesReleased } = this
     const told = { systemPageSize, releaseZeroes, refuseCall, limitBytes }
@@ -146,7 +146,7 @@ class SimulatedMapping implements Mapping {
   readonly reservedBytes: number
   private readonly system: SimulatedMapper
   private readonly inner: Mapping
-  /** 1 for each system page that ever had memory: nothing was written to the others. */
+  /** 1 for each system page that ever had memory: the others were never written to. */
   private readonly grown: Uint8Array
 
   constructor(system: SimulatedMapper, inner: Mapping) {
@@ -185,7 +185,7 @@ class SimulatedMapping implements Mapping {
     const errno = this.system.record('madvise', offset, length)
     if (errno !== 0) return errno
     this.system.pagesReleased += pages
-    // By words: V8 fills shared memory element by element, 1 GiB of bytes takes it over a second.
+    // By words: V8 fills shared memory element by element, and 1 GiB of bytes takes over a second.
     const contents = this.system.releaseZeroes ? 0n : UNDEFINED_CONTENTS
     const words = new BigUint64Array(this.buffer, offset, length / 8)
     const wordsPerPage = this.system.systemPageSize / 8
@@ -224,7 +224,7 @@ class SimulatedMapping implements Mapping {
     return touched
   }
 
-  /** Checks that a range is made of whole system pages, as the system would, and counts them. */
+  /** Checks, as the system would, that a range consists of whole system pages, and counts them. */
   private wholePages(offset: number, length: number): number {
     const { systemPageSize } = this.system
     if (offset % systemPageSize !== 0 || length % systemPageSize !== 0 || length <= 0) {

@@ -12,7 +12,7 @@ import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
-/** What an audit looks at, and what the statistics say. */
+/** The tiers that an audit checks, and the statistics to compare them with. */
 export interface AuditedTiers {
   tables: Tables
   classes: SizeClassTable
@@ -20,31 +20,31 @@ export interface AuditedTiers {
   central: CentralCache
   cache: ThreadCache
   transfer: TransferCache
-  /** What waits in the quarantine, in usable bytes. */
+  /** Blocks in the quarantine, in usable bytes. */
   quarantineBytes: number
   passes: PassSlots
-  /** Whether no other thread has the heap open, now: nothing moves then while it is walked. */
+  /** Whether no other thread has the heap open now. If so, nothing moves during the walk. */
   isAlone(): boolean
-  /** Live blocks and what is in thread caches, by the statistics. Their sum holds still while others run, either doesn't. */
+  /** Live blocks plus thread caches, by the statistics. Only the sum is constant while other threads run. */
   inUseBytes: number
 }
 
-/** Objects of one class, as a walk of the states has found them. */
+/** The objects of one class found by walking the states. */
 interface ClassTally {
   spans: number
   free: number
-  /** Of those, in spans that are a slot's own. */
+  /** Of those, in spans owned by slots. */
   owned: number
   /** In this thread's cache. */
   own: number
-  /** In those of others. */
+  /** In other threads' caches. */
   others: number
   transfer: number
 }
 
 /**
- * Walks every page and every object state, and compares what it finds with the lists and counters of all tiers. The stacks of
- * other threads are left out, since these use them meanwhile. REQUIRES: the caller holds all classes and the page heap.
+ * Walks every page and every object state, and compares the result with the lists and counters of all tiers. Other threads' stacks are left
+ * out, since those threads use them meanwhile. REQUIRES: the caller holds all classes and the page heap.
  * @throws AllocatorError `ERR_HEAP_CORRUPT`
  */
 export function auditTiers(tiers: AuditedTiers): void {
@@ -102,7 +102,7 @@ class HeapWalk {
       } else if (location === Location.Central) {
         this.centralSpan(page, length)
       } else if (slotOf(location) >= 0 && !this.tiers.isAlone()) {
-        // Another thread's, which is just allocating it, or giving it back to the system: counted as in use, or as free.
+        // Another thread is allocating the span or giving it back to the system: counted as in use, or as free.
         if ((location & Location.Mask) === Location.Releasing) this.pages_[Location.Normal] += length
         else this.inUseBytes += length * Page.Bytes
       } else {
@@ -130,7 +130,7 @@ class HeapWalk {
     )
   }
 
-  /** The page heap's lists hold just the free spans, in the right lists, and its counters are right. */
+  /** The page heap's lists hold exactly the free spans, each in the right list, and its counters are right. */
   pageHeap(): void {
     const { pageHeap, tables } = this.tiers
     for (const [location, lists] of pageHeap.free.lists()) {
@@ -153,7 +153,7 @@ class HeapWalk {
       let before = 0
       for (const start of lists.longSpans()) {
         const length = tables.spans[(start << SpanEntry.Shift) + Span.Length]!
-        // As one number, by which the tree has them in order: 22 bits for each.
+        // The tree's order as one number: 22 bits for each part.
         const key = length * 2 ** 22 + start
         this.check(key > before, `the span at ${start} isn't where the tree of long spans should have it`)
         before = key
@@ -169,7 +169,7 @@ class HeapWalk {
     this.check(pageHeap.releasedPages === this.pages_[Location.Released], 'the count of released pages is wrong')
   }
 
-  /** Each class's lists hold just its spans with free objects, by occupancy, but for those that are a slot's own. */
+  /** Each class's lists hold exactly its spans with free objects, by occupancy, except those owned by slots. */
   central(): void {
     const { central, classes, tables } = this.tiers
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
@@ -195,7 +195,7 @@ class HeapWalk {
     }
   }
 
-  /** Every object on a stack has the state of that stack, and no other object has. */
+  /** Exactly the objects on a stack have that stack's state. */
   caches(): void {
     const { cache, classes, transfer } = this.tiers
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
@@ -214,7 +214,7 @@ class HeapWalk {
       `${own} large blocks have state ${cache.state}, but ${kept.length} are in its span cache`
     )
     this.check(others === 0 || !this.tiers.isAlone(), `${others} large blocks are in caches that nobody has`)
-    // Not beside the budget: others may have taken of it, until this cache next wants room.
+    // Not compared with the budget: other threads may have taken from it, until this cache next wants room.
     const { limits, claimed } = cache.claims()
     this.check(limits === claimed, `the cache's limits come to ${limits} bytes, but it claims ${claimed}`)
   }
@@ -238,7 +238,7 @@ class HeapWalk {
     )
   }
 
-  /** Every block that was passed has a slot, and one only. Other threads that run pass and adopt meanwhile. */
+  /** Every passed block has exactly one slot. Other running threads pass and adopt meanwhile. */
   passes(): void {
     if (!this.tiers.isAlone()) return
     const { passes, tables } = this.tiers
@@ -285,7 +285,7 @@ class HeapWalk {
     )
   }
 
-  /** Counts the objects of a span by state; anything where no object starts is an error. */
+  /** Counts the objects of a span by state; a state where no object starts is an error. */
   private objects(page: number, endPage: number, count: number, sizeClass: number): void {
     const { cache, classes, tables } = this.tiers
     const { states } = tables
@@ -298,7 +298,7 @@ class HeapWalk {
       const state = states[granule]!
       if (state === ObjectState.Passed) this.passed++
       if (this.isInUse(state)) {
-        // Of large blocks, class 0, all pages count; see there.
+        // For large blocks, class 0, all pages count; see there.
         if (sizeClass !== 0) this.inUseBytes += classes.size[sizeClass]!
         if (state === own) tally.own++
         else if (isCached(state)) tally.others++
@@ -318,7 +318,7 @@ class HeapWalk {
     }
   }
 
-  /** Whether a state is that of an object that is handed out, passed, or in a thread's cache. */
+  /** Whether an object in this state is handed out, passed, or in a thread's cache. */
   private isInUse(state: number): boolean {
     return isHandedOut(state) || isCached(state) || state === ObjectState.Passed || state === ObjectState.Collected
   }

@@ -4,11 +4,11 @@ import { Control, HeapWord, Lock } from './control.ts'
 import { AreaWord } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 
-/** What a cache takes of the common budget, or of another cache's, at a time (gperftools' kStealAmount). */
+/** Bytes that a cache takes at a time from the common budget or from another cache's (gperftools' kStealAmount). */
 const STEP_BYTES = 64 * 1024
-/** What a new cache takes at once, if there is so much, and what nobody takes from it (kMinThreadCacheSize). */
+/** Bytes that a new cache takes at once, if available; other caches can't take them from it (kMinThreadCacheSize). */
 const LEAST_BYTES = 512 * 1024
-/** Other caches that are looked at for something to take (as in gperftools' IncreaseCacheLimitLocked). */
+/** The most other caches that are checked for room to take (as in gperftools' IncreaseCacheLimitLocked). */
 const MOST_LOOKED_AT = 10
 
 // The budget's words of the control section, in bytes.
@@ -18,10 +18,10 @@ const TOTAL = Control.Budget + 1
 const VICTIM = Control.Budget + 2
 
 /**
- * What all thread caches together may hold. Each has claimed a part of it; what nobody has claimed is free to take, then
- * what others have claimed beyond their least. A cache that was taken from gives objects back when it next wants room.
+ * The bytes that all thread caches together may hold. Each has claimed a part. A cache that wants more takes unclaimed bytes first, then
+ * those that others have claimed beyond their least. A cache that lost room gives objects back when it next wants room.
  *
- * INVARIANT: what is unclaimed and what the slots have claimed come to the total. Only the holder of the budget writes it.
+ * INVARIANT: the unclaimed bytes and the slots' claims add up to the total. Only the holder of the budget's lock writes them.
  */
 export class CacheBudget {
   private readonly control: Int32Array
@@ -50,10 +50,10 @@ export class CacheBudget {
   /** Claims at least `missing` bytes more for a slot, if they can be had. */
   raise(area: Int32Array, missing: number): void {
     const { control } = this
-    if (control[TOTAL] === 0) return // nothing is cached: it isn't worth a lock
-    // What the caller is at is done already: without more room it goes on as before.
+    if (control[TOTAL] === 0) return // nothing is cached: not worth a lock
+    // The caller's own work is done already: without more room it goes on as before.
     if (!this.locks.tryAcquire(Lock.Budget)) return
-    const most = control[TOTAL]! - area[AreaWord.BudgetBytes]! // as long as others let it
+    const most = control[TOTAL]! - area[AreaWord.BudgetBytes]! // unless other slots take from it
     if (missing <= most) {
       const wanted = Math.min(most, Math.max(missing, STEP_BYTES))
       if (control[UNCLAIMED]! < missing) this.steal(area, wanted)
@@ -62,14 +62,14 @@ export class CacheBudget {
     this.locks.release(Lock.Budget)
   }
 
-  /** Gives all that a slot has claimed back. */
+  /** Gives back all that a slot has claimed. */
   giveBack(area: Int32Array): void {
     this.locks.acquire(Lock.Budget)
     this.move(area, -area[AreaWord.BudgetBytes]!)
     this.locks.release(Lock.Budget)
   }
 
-  /** Makes the sum right again after a thread was struck: from what the slots have. REQUIRES: the caller holds the budget. */
+  /** Recomputes the unclaimed bytes from the slots' claims after a thread was struck. REQUIRES: the caller holds the budget. */
   rebuild(): void {
     const { control, tables } = this
     let claimed = 0
@@ -84,7 +84,7 @@ export class CacheBudget {
     area[AreaWord.BudgetBytes]! += bytes
   }
 
-  /** Makes up to `wanted` bytes unclaimed that others have claimed. */
+  /** Unclaims up to `wanted` bytes that other slots have claimed. */
   private steal(area: Int32Array, wanted: number): void {
     const { control, tables } = this
     const { slots } = tables

@@ -11,9 +11,9 @@ import type { Tables } from './tables.ts'
 const OCCUPANCY_LISTS = 8
 const OCCUPANCY_SHIFT = 3
 const UNLISTED = -1
-/** Below UNLISTED: a slot's own, see {@link ownedBy}. */
+/** Values from here down: the span is owned by a slot, see {@link ownedBy}. */
 const OWNED = -2
-/** Objects of more granules have cache lines of states for themselves (two: a processor fetches them in pairs). */
+/** The states of objects of more granules are in different cache lines (in pairs, since a processor fetches two). */
 const OWNED_STRIDE = 128
 
 // A class's words of the control section: heads of its lists, fullest first, then two counts.
@@ -22,17 +22,15 @@ const SPAN_COUNT = OCCUPANCY_LISTS
 const FREE_COUNT = OCCUPANCY_LISTS + 1
 
 /**
- * The central cache: spans carved into objects of one class, shared by all threads. What is free in a span is told by the
- * states of its objects alone. Spans that are nearly full are used first, so that nearly empty ones can become empty and go
- * back to the page heap, which they do at once.
+ * The central cache: spans carved into objects of one class, shared by all threads. Only the states of its objects tell which of them are
+ * free. Nearly full spans are used first, so that nearly empty ones become empty. An empty span goes back to the page heap at once.
  *
- * Of small objects a slot takes from a span of its own until that has none left, and others don't: two threads that took turns
- * in one span would write the same cache lines of states at every malloc and free (9 % of their speed-up over one thread).
+ * Small objects a slot takes from a span that it owns, until that has none left; other slots don't take from it. Two threads that took
+ * turns in one span would write the same cache lines of states at every malloc and free (9 % of their speed-up over one thread).
  *
- * INVARIANT: a span's FreeObjects is the number of its objects in state Free. Where that is 0 it is in no list; else its
- * Occupancy names the slot whose own it is, and the slot's word for the class names the span; or it names its list, that of
- * its occupancy now or earlier. Only the holder of the class writes any of it; REQUIRES of every method but `bytes` and
- * `describe`: the caller holds the class.
+ * INVARIANT: a span's FreeObjects is the number of its objects in state Free. A span with none is in no list. Any other is either owned by
+ * a slot (its Occupancy names the slot, whose OwnSpan names the span) or in the list that its Occupancy names, which may be out of date.
+ * Only the holder of the class writes any of it; REQUIRES of every method but `bytes` and `describe`: the caller holds the class.
  */
 export class CentralCache {
   private readonly tables: Tables
@@ -45,7 +43,7 @@ export class CentralCache {
   readonly pageHeap: PageHeap
   private readonly transit: number
 
-  /** @param slot the thread slot whose central cache this is: one of many over the same words */
+  /** @param slot this instance's thread slot; many instances share the same words */
   constructor(tables: Tables, classes: SizeClassTable, pageHeap: PageHeap, slot: number) {
     this.transit = locationOf(Location.Transit, slot)
     this.tables = tables
@@ -59,9 +57,9 @@ export class CentralCache {
   }
 
   /**
-   * Moves up to `want` free objects of a class to a thread slot: their granules to `area` from `at` on, the lowest address
-   * last, so that a stack hands them out in order; their states to `state`. Returns how many: fewer than asked for rather
-   * than carve a new span, 0 only where there is no memory.
+   * Moves up to `want` free objects of a class to a thread slot: their granules to `area` from `at` on, the lowest address last, so that a
+   * stack hands them out in order; their states to `state`. Returns how many: fewer than `want` rather than carve a new span, 0 only if
+   * there is no memory.
    */
   fetch(sizeClass: number, want: number, area: Int32Array, at: number, state: number): number {
     const owner = ownedBy(slotOfState(state))
@@ -82,8 +80,8 @@ export class CentralCache {
   }
 
   /**
-   * Takes objects back whose granules are in the `count` words of `area` from `at` on, of those that have the state `state`.
-   * Others aren't the caller's any more: two threads freed one block at one instant.
+   * Takes back the objects in state `state` whose granules are in the `count` words of `area` from `at` on. Any other isn't the caller's
+   * any more: two threads freed one block at one instant.
    */
   giveBack(sizeClass: number, area: Int32Array, at: number, count: number, state: number): void {
     const { states, spans } = this
@@ -95,7 +93,7 @@ export class CentralCache {
       if (states[granule] !== state) continue
       states[granule] = ObjectState.Free
       const owner = spans[((granule >>> Page.GranuleShift) << SpanEntry.Shift) + Span.Start]!
-      // Neighbours on a stack are often of one span, whose count then changes once.
+      // Neighbours on a stack are often in one span, whose count is then changed once.
       if (owner !== span) {
         if (freed !== 0) this.addFree(span, sizeClass, freed)
         span = owner
@@ -106,7 +104,7 @@ export class CentralCache {
     if (freed !== 0) this.addFree(span, sizeClass, freed)
   }
 
-  /** Lets the others have what is free in a slot's own span of a class. `state` is the slot's. */
+  /** Ends a slot's ownership of its span of a class, so that all slots can take from it. `state` is the slot's. */
   disown(sizeClass: number, area: Int32Array, state: number): void {
     const span = area[AreaWord.OwnSpan + sizeClass]!
     if (this.isOwn(span, sizeClass, ownedBy(slotOfState(state)))) this.list(span, sizeClass)
@@ -114,8 +112,8 @@ export class CentralCache {
   }
 
   /**
-   * Makes all of a class whole again after a thread was struck: from the states of its objects. What was on its way
-   * between two caches, or in a struck thread's, is free in its span then. REQUIRES: the caller holds the page heap too.
+   * Rebuilds a class from the states of its objects after a thread was struck. Objects on their way between two caches, or in a struck
+   * thread's cache, become free in their spans. REQUIRES: the caller holds the page heap too.
    */
   rebuild(sizeClass: number, isStruck: (slot: number) => boolean): void {
     const { control, spans, states, classes } = this
@@ -146,7 +144,7 @@ export class CentralCache {
     }
   }
 
-  /** Gives spans back to the page heap whose objects are all free. After a repair only: else they go back at once. */
+  /** Gives all empty spans back to the page heap. Needed only after a repair: otherwise they go back at once. */
   giveEmptySpansBack(sizeClass: number): void {
     const { control, spans } = this
     const words = wordsOf(sizeClass)
@@ -159,7 +157,7 @@ export class CentralCache {
     }
   }
 
-  /** Bytes that are free here, and what spans lose at their ends. */
+  /** Bytes that are free here, plus the remainders at the ends of spans. */
   bytes(): number {
     let bytes = 0
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
@@ -170,7 +168,7 @@ export class CentralCache {
     return bytes
   }
 
-  /** What the class's words say, for audits: spans and free objects in all, and the spans of each list. */
+  /** The class's words, for audits: the numbers of spans and free objects, and the spans of each list. */
   describe(sizeClass: number): { spans: number; freeObjects: number; lists: number[][] } {
     const words = wordsOf(sizeClass)
     const lists: number[][] = []
@@ -186,9 +184,9 @@ export class CentralCache {
     return { spans: this.control[words + SPAN_COUNT]!, freeObjects: this.control[words + FREE_COUNT]!, lists }
   }
 
-  /** Whether a span is still what a slot's word says: a repair, or a thread in want of memory, may have made it everybody's. */
+  /** Whether a slot still owns the span that its word names: a repair, or a thread in want of memory, may have ended that. */
   private isOwn(span: number, sizeClass: number, owner: number): boolean {
-    // Pages that another class has now, or none, are no more that slot's own of this class.
+    // If the pages have another class now, or none, the slot doesn't own them for this class.
     return this.pageClass[span] === sizeClass && this.spans[(span << SpanEntry.Shift) + Span.Occupancy] === owner
   }
 
@@ -203,7 +201,7 @@ export class CentralCache {
     this.link(span, wordsOf(sizeClass), occupancyOf(free, this.classes.objects[sizeClass]!))
   }
 
-  /** Where there is no memory for a span more: one that is another slot's own, and is listed from now on; 0 if there is none. */
+  /** If there is no memory for another span: takes one from the slot that owns it, and lists it; 0 if there is none. */
   private ownOfOthers(sizeClass: number): number {
     const { control, tables } = this
     if (control[wordsOf(sizeClass) + FREE_COUNT] === 0) return 0
@@ -217,8 +215,8 @@ export class CentralCache {
   }
 
   /**
-   * The listed span with the fewest free objects, but at least one; 0 where all are full. A span stays in its list while objects
-   * are taken from it and freed into it; the first that doesn't belong to its list any more moves now, once for many of them.
+   * The listed span with the fewest free objects, but at least one; 0 if all are full. Taking and freeing objects leaves a span in its
+   * list; a span that turns up first in the wrong list is moved now, once for many such changes.
    */
   private takeFullest(sizeClass: number): number {
     const { control, spans } = this
@@ -240,7 +238,7 @@ export class CentralCache {
     return 0
   }
 
-  /** Takes free objects of one span, in address order from where the last search ended; returns the new `next`. */
+  /** Takes free objects of one span, in address order from the end of the last search; returns the new `next`. */
   private take(span: number, sizeClass: number, area: Int32Array, at: number, next: number, state: number): number {
     const { spans, states } = this
     const entry = span << SpanEntry.Shift
@@ -282,7 +280,7 @@ export class CentralCache {
     if (before === 0) this.link(span, words, occupancyOf(count, objects))
   }
 
-  /** Gives a span back whose objects are all free. Where the page heap can't be had it stays, for the next objects. */
+  /** Gives an empty span back. If the page heap's lock can't be had, the span stays for the next objects. */
   private dissolve(span: number, sizeClass: number): boolean {
     if (!this.pageHeap.hold()) return false
     const words = wordsOf(sizeClass)
@@ -318,7 +316,7 @@ export class CentralCache {
     if (next !== 0) spans[(next << SpanEntry.Shift) + Span.Previous] = previous
   }
 
-  /** Gets a span from the page heap and makes objects of it; 0 where there is no memory. */
+  /** Gets a span from the page heap and carves it into objects; 0 if there is no memory. */
   private carve(sizeClass: number): number {
     const { spans, classes } = this
     const pages = classes.pages[sizeClass]!
@@ -343,7 +341,7 @@ export class CentralCache {
     return span
   }
 
-  /** Makes pages of a span whose objects are all free. */
+  /** Turns an empty span back into plain pages. */
   private wipe(span: number, sizeClass: number): void {
     const { spans, classes } = this
     const entry = span << SpanEntry.Shift
@@ -361,12 +359,12 @@ export class CentralCache {
   }
 }
 
-/** What the Occupancy of a span says that is a slot's own. */
+/** The Occupancy of a span that a slot owns. */
 export function ownedBy(slot: number): number {
   return OWNED - slot
 }
 
-/** The slot whose own a span with this Occupancy is; below 0 where it is nobody's. */
+/** The slot that owns a span with this Occupancy; below 0 if none does. */
 export function ownerOf(occupancy: number): number {
   return OWNED - occupancy
 }

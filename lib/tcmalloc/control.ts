@@ -1,6 +1,6 @@
 /**
- * Where each tier's words start in the control section, behind the tables' own two, the heap's (HeapWord) and the page heap's (PageWord). The
- * tiers' files say what they are.
+ * The index of each tier's first word in the control section, behind the tables' own two, the heap's (HeapWord) and the page heap's
+ * (PageWord). The words are described in the tiers' files.
  */
 export const enum Control {
   /** 16 words for each class, a cache line. */
@@ -14,21 +14,21 @@ export const enum Control {
   Transfer = 6720,
 }
 
-/** Words for arenas, behind the transfer cache's, from a multiple of two cache lines on; lib/lifetime/arena-registry.ts says what they are. */
+/** Words for arenas, behind the transfer cache's, from a multiple of two cache lines on; described in lib/lifetime/arena-registry.ts. */
 export const ARENA_WORDS = 131_072
 export const ARENA_LINE = 32
 
-/** The heap's own words, in the control section: what a thread that attaches must know, and what concerns all threads. */
+/** The heap's own words, in the control section: for threads that attach, and for facts that concern all threads. */
 export const enum HeapWord {
   /** MAGIC while the heap is open; 0 before and after. Written last when the heap is made, first when it is closed. */
   Magic = 8,
-  /** A random number, which tells this heap from every other that might stand here. */
+  /** A random number, which tells this heap from any other at this place. */
   Generation = 9,
-  /** 1 once a repair has found what it can't mend. */
+  /** 1 once a repair has found damage that it can't mend. */
   Poisoned = 10,
-  /** The count of deaths up to which everything was cleared up. Written under the lock Clearing. */
+  /** The count of deaths that have been cleared up. Written under the lock Clearing. */
   ClearedDeaths = 11,
-  /** Granules that threads which have died had handed out and not freed, less what they freed of others'. Under Clearing. */
+  /** Granules that dead threads had handed out and not freed, less those of other threads that they freed. Under Clearing. */
   DeadGranules = 12,
   /** The option releaseRate, in thousandths. */
   ReleaseRate = 13,
@@ -36,11 +36,11 @@ export const enum HeapWord {
   SlotsUsed = 14,
   /** 1 while isolated blocks wait to be freed. Written by the shim. */
   Collected = 15,
-  /** 1 in debug mode: every free block is poison, and the one freed last waits in the quarantine. Written once. */
+  /** 1 in debug mode: every free block is poison, and recently freed blocks wait in the quarantine. Written once. */
   Debug = 16,
-  /** Pass slots that were ever in use: none behind them is. Atomic. */
+  /** The number of pass slots that were ever in use; none behind them is. Atomic. */
   PassesUsed = 17,
-  /** Pages of the budget that all heaps of the process share which have no limit of their own; 0 in one that has. Written once. */
+  /** Pages of the budget shared by all heaps of the process without a limit of their own; 0 in a heap with one. Written once. */
   BudgetPages = 18,
 }
 
@@ -55,7 +55,7 @@ export const enum PageWord {
   ReleasedPages = 34,
   /** Pages to be freed until the next release. */
   ReleaseWait = 35,
-  /** The list to release from next. */
+  /** The list from which to release next. */
   ReleaseCursor = 36,
   /** Pages in no list while the system takes them back. */
   ReleasingPages = 37,
@@ -68,6 +68,9 @@ export const enum Lock {
   Clearing = 0,
   PageHeap = 1,
   Budget = 2,
-  /** That of class c is `FirstClass + c`: its words of the central and the transfer cache, its objects' moves between owners. */
+  /**
+   * Class c's lock is `FirstClass + c`. It guards the class's words of the central and the transfer cache, and its objects' moves between
+   * owners.
+   */
   FirstClass = 3,
 }

@@ -7,18 +7,18 @@ import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
 import { Child } from './span-tree.ts'
 import type { Tables } from './tables.ts'
 
-// Behind the lists of normal spans. The roots of the two trees are words of page 0's entry, which no span has.
+// Behind the lists of normal spans. The roots of the two trees are words of page 0's entry, since page 0 is in no span.
 const RELEASED_LISTS = PageWord.NormalLists + SPAN_LISTS_WORDS
 
 /**
- * The pages of a heap as spans, and those of them that are free: found by length, cut, and joined with their neighbours. It neither
- * locks nor calls the system. REQUIRES of all methods: the caller holds the page heap.
+ * A heap's pages as spans. Free spans are found by length, cut, and joined with their neighbours. This class neither locks nor calls the
+ * system. REQUIRES of all methods: the caller holds the page heap.
  *
- * INVARIANT: the pages from Page.First to the end are tiled by spans without a gap; no two neighbours are both normal, and
- * no two both released; object states of free spans are all NONE.
+ * INVARIANT: the pages from Page.First to the end are tiled by spans without a gap; no two neighbours are both normal or both released;
+ * object states of free spans are all NONE.
  *
- * INVARIANT, also for a thread that is struck between any two stores: going from each span's first page by its Length, one
- * comes to the first page of the next. So an entry inside a span is written before the Length that uncovers it.
+ * INVARIANT, also for a thread that is struck between any two stores: each span's first page plus its Length is the first page of the next
+ * span. So an entry inside a span is written before the Length that uncovers it.
  */
 export class FreeSpans {
   readonly normal: SpanLists
@@ -28,7 +28,7 @@ export class FreeSpans {
   private readonly spans: Int32Array
   private readonly transit: number
 
-  /** @param slot the thread slot that holds what is cut, until its owner writes another location */
+  /** @param slot the thread slot that holds each cut span, until its new owner writes another location */
   constructor(tables: Tables, slot: number) {
     const { control, spans } = tables
     this.tables = tables
@@ -39,7 +39,7 @@ export class FreeSpans {
     this.released = new SpanLists(control, RELEASED_LISTS, spans, Child.Right)
   }
 
-  /** The lists by the location of the spans in them; for audits. */
+  /** The lists by the location of their spans; for audits. */
   lists(): ReadonlyMap<number, SpanLists> {
     return new Map([
       [Location.Normal, this.normal],
@@ -53,7 +53,7 @@ export class FreeSpans {
     return this.control[PageWord.ReleasedPages] === 0 ? normal : this.better(normal, this.released.bestFit(pages))
   }
 
-  /** Of two free spans, or one and 0, the released one only where it is strictly shorter, since its pages must come anew. */
+  /** The better of two free spans, either may be 0: the released one only if it is strictly shorter, since its pages must be backed anew. */
   private better(normal: number, released: number): number {
     if (normal === 0) return released
     if (released === 0) return normal
@@ -64,8 +64,8 @@ export class FreeSpans {
   }
 
   /**
-   * The free span to take an aligned piece of `pages` from: the best fit if it has one, else the shortest that is sure to, else the shortest
-   * that has one. Only the last of these looks at spans one by one.
+   * The free span from which to take an aligned piece of `pages`: the best fit if it contains one, else the shortest span long enough to be
+   * sure of one, else the shortest that contains one. Only the last search visits spans one by one.
    */
   fit(pages: number, alignment: number): number {
     const best = this.bestFit(pages)
@@ -80,7 +80,7 @@ export class FreeSpans {
     )
   }
 
-  /** Takes `pages` of a free span, from `at` on; what is left keeps its state. */
+  /** Takes `pages` of a free span, from `at` on; the rest keeps its state. */
   cut(start: number, pages: number, at: number): number {
     const { spans } = this
     const entry = start << SpanEntry.Shift
@@ -89,14 +89,14 @@ export class FreeSpans {
     const lists = this.unlink(start, location, length)
     const before = at - start
     const behind = length - pages - before
-    // From the last to the first: an entry comes before the length that uncovers it.
+    // From the last to the first: an entry is written before the length that uncovers it.
     if (behind > 0) this.leave(lists, at + pages, behind, location, spans[entry + Span.Hint]!)
     this.setSpan(at, pages, this.transit)
     if (before > 0) this.leave(lists, start, before, location, spans[entry + Span.Hint]!)
     return at
   }
 
-  /** Lists what is left of a free span that a piece was taken of. */
+  /** Lists the rest of a free span after a piece was cut from it. */
   private leave(lists: SpanLists, start: number, pages: number, location: number, hint: number): void {
     this.setSpan(start, pages, location)
     this.spans[(start << SpanEntry.Shift) + Span.Hint] = hint
@@ -104,13 +104,13 @@ export class FreeSpans {
     this.control[location === Location.Normal ? PageWord.NormalPages : PageWord.ReleasedPages]! += pages
   }
 
-  /** Makes a span free, and one with its neighbours of the same location. */
+  /** Makes a span free, and merges it with neighbours of the same location. */
   insertCoalesced(start: number, pages: number, location: number): void {
     const { spans } = this
     let first = start
     let length = pages
     const before = spans[((start - 1) << SpanEntry.Shift) + Span.Start]!
-    // Page 7, which is before the first one, has an entry of zeros, and so a location of nowhere.
+    // The entry of page 7, the one before the first, is zeros, so its location is Nowhere.
     if (spans[(before << SpanEntry.Shift) + Span.Location] === location) {
       const merged = spans[(before << SpanEntry.Shift) + Span.Length]!
       this.unlink(before, location, merged)
@@ -157,19 +157,19 @@ export class FreeSpans {
     spans[((start + pages - 1) << SpanEntry.Shift) + Span.Start] = start
   }
 
-  /** Where the free spans of these locations start that end the heap; its end if none does. */
+  /** The start of the run of free spans of these locations at the heap's end; the end itself if there is none. */
   freeTail(...locations: Location[]): number {
     const { spans } = this
     let start = this.control[PageWord.End]!
     for (;;) {
-      // Page 7 is in no span, and its location is nowhere.
+      // Page 7 is in no span, and its location is Nowhere.
       const before = spans[((start - 1) << SpanEntry.Shift) + Span.Start]!
       if (!locations.includes(spans[(before << SpanEntry.Shift) + Span.Location]!)) return start
       start = before
     }
   }
 
-  /** The free span that starts at a page; 0 where none does. */
+  /** The free span that starts at a page; 0 if none does. */
   freeSpanAt(page: number): number {
     if (page >= this.control[PageWord.End]!) return 0
     const location = this.spans[(page << SpanEntry.Shift) + Span.Location]!
@@ -177,10 +177,10 @@ export class FreeSpans {
   }
 
   /**
-   * Makes all of it whole again after a thread was struck: from the tiling of the pages, the one thing that always holds.
-   * What a struck thread was at work on becomes free.
-   * @param isStruck whether the work of a slot will never be finished
-   * @throws AllocatorError `ERR_HEAP_CORRUPT` where the pages aren't tiled
+   * Rebuilds everything after a thread was struck, from the tiling of the pages, the one thing that always holds. Spans that a struck
+   * thread was working on become free.
+   * @param isStruck whether a slot's thread was struck, so that its work will never be finished
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` if the pages aren't tiled
    */
   rebuild(isStruck: (slot: number) => boolean): void {
     const { control, spans } = this
@@ -212,7 +212,7 @@ export class FreeSpans {
         run = page
         runLocation = location
       }
-      // Not the location: the span's owner, alive and without this lock, may just be writing it.
+      // Not the location: the span's live owner, without this lock, may be writing it now.
       spans[entry + Span.Start] = page
       spans[((page + length - 1) << SpanEntry.Shift) + Span.Start] = page
       page += length
@@ -220,10 +220,10 @@ export class FreeSpans {
     if (run !== 0) this.list(run, end - run, runLocation)
   }
 
-  /** Makes pages nobody's. */
+  /** Clears the class and the object states of pages, and marks them dirty. */
   private wipe(page: number, length: number): void {
     const { tables } = this
-    // Not by shifts: the last page of the largest heap ends at granule 2^31.
+    // No shifts: the last page of the largest heap ends at granule 2^31.
     tables.states.fill(ObjectState.None, page * Page.Granules, (page + length) * Page.Granules)
     tables.pageClass.fill(0, page, page + length)
     tables.pageDirty.fill(1, page, page + length)

@@ -10,20 +10,17 @@ import { AreaWord, isOpen } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
 
-/** What this thread was about to open when it was struck by a vm timeout; undone before it opens anything else. */
+/** The membership that this thread was joining when a vm timeout struck it; undone before the thread opens another. */
 let halfOpen: Membership | undefined
 
-/** The tiers that a thread joins a heap with. */
+/** The tiers with which a thread joins a heap. */
 export interface MemberTiers extends RepairedTiers {
   mapping: Mapping
   cache: ThreadCache
   isolated: IsolatedBlocks | undefined
 }
 
-/**
- * This thread among those that have a heap: its slot and the locks that it takes, how it joins and leaves, and what every slow path begins
- * and ends with.
- */
+/** This thread's membership of a heap: its slot and its locks, joining and leaving, and the start and end of every slow path. */
 export class Membership {
   readonly slot: number
   readonly area: Int32Array
@@ -32,7 +29,7 @@ export class Membership {
   private readonly repair: Repair
   private tiers!: MemberTiers
 
-  /** Claims a slot, which isn't the heap's yet: `join` makes it so. @throws AllocatorError `ERR_HEAP_TOO_MANY_WORKERS` */
+  /** Claims a slot, which counts for the heap only after `join`. @throws AllocatorError `ERR_HEAP_TOO_MANY_WORKERS` */
   constructor(tables: Tables, isFirst: boolean) {
     probeStack()
     halfOpen?.undo()
@@ -45,8 +42,8 @@ export class Membership {
   }
 
   /**
-   * From now on this thread has the heap open.
-   * @param check whether the heap is there still, for a thread that attaches
+   * Joins the heap: from now on this thread has it open.
+   * @param check throws if the heap is gone, for a thread that attaches
    */
   join(tiers: MemberTiers, check: ((tables: Tables) => void) | undefined): void {
     const { locks, tables } = this
@@ -59,7 +56,7 @@ export class Membership {
       tiers.cache.initialize()
       tables.control[HeapWord.SlotsUsed] = Math.max(tables.control[HeapWord.SlotsUsed]!, this.slot + 1)
       locks.release(Lock.Clearing)
-      // Where nobody else comes by a slow path, threads that attach clear up behind those that are gone.
+      // Clears up behind dead threads: other threads may never come to a slow path.
       this.enter()
       this.leave()
     } catch (error) {
@@ -69,7 +66,7 @@ export class Membership {
     halfOpen = undefined
   }
 
-  /** Takes back what was begun and not finished: this thread was struck while it joined, and nobody has the heap. */
+  /** Undoes an unfinished join: this thread was struck while it joined, and the program never got the heap. */
   private undo(): void {
     const { budget, cache } = this.tiers
     halfOpen = undefined
@@ -87,8 +84,8 @@ export class Membership {
 
   /**
    * Begins a slow path.
-   * @param all whether all isolated blocks that V8 has let go of are freed, or a number of them
-   * @throws AllocatorError `ERR_HEAP_CORRUPT` where a repair has failed
+   * @param all whether to free all isolated blocks that V8 has let go of, or a limited number
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` if a repair has failed
    */
   enter(all = false): void {
     const { area, repair } = this
@@ -129,7 +126,7 @@ export class Membership {
     }
   }
 
-  /** Slots whose caches are open: those of threads that are attached, and of dead ones that nobody has cleared up behind. */
+  /** Slots whose caches are open: those of attached threads, and of dead ones not cleared up yet. */
   openSlots(): number[] {
     const { control, slots } = this.tables
     const open: number[] = []
@@ -139,12 +136,12 @@ export class Membership {
     return open
   }
 
-  /** Whether no other thread has the heap open, now. */
+  /** Whether no other thread has the heap open now. */
   isAlone(): boolean {
     return this.openSlots().every((slot) => slot === this.slot)
   }
 
-  /** Ends this thread's part; the last one gives all memory back. Returns whether this was it. */
+  /** Ends this thread's membership; the last thread gives all memory back. Returns whether this was the last. */
   close(): boolean {
     const { tables, locks, area } = this
     const { cache, budget, mapping, pageHeap } = this.tiers
@@ -153,7 +150,7 @@ export class Membership {
     cache.flush()
     budget.giveBack(area)
     locks.acquire(Lock.Clearing)
-    // From here on the slot counts as closed to others that close; what it has handed out stays.
+    // From here on other closing threads take the slot as closed. Its count of handed-out granules stays.
     cache.close()
     area[AreaWord.Busy] = 1
     const last = this.openSlots().length === 0
@@ -162,7 +159,7 @@ export class Membership {
       const pages = pageHeap.mappedPages
       if (pages > 0) mapping.discard(Page.First * Page.Bytes, pages * Page.Bytes)
     }
-    // The lock first: it would look abandoned once the slot is free.
+    // The lock goes first: it would look abandoned once the slot is free.
     locks.release(Lock.Clearing)
     tables.freeSlot(this.slot)
     if (last) tables.close()
@@ -170,7 +167,7 @@ export class Membership {
   }
 }
 
-/** A new heap's first thread has nothing left without its slot. */
+/** Claims a new heap's first slot. If that fails, the tables are closed: nothing else would use them. */
 function claimFirst(tables: Tables): { slot: number; area: Int32Array } {
   try {
     return tables.claimSlot()

@@ -1,9 +1,9 @@
 /**
- * The state of an object: one byte per granule of the heap, found by the address alone. It is the free map, the check for
- * double frees, the check for addresses inside a block (no object starts there), and what a walk of the heap reads.
- * A byte, since neighbours may belong to different threads, and a byte's store is never torn. Signed, and so are the other
- * tables of bytes: Node and its packages give Uint8Arrays properties of their own here and there, after which V8 checks the
- * shape of each before every access. It took 3 to 5 % of a replay.
+ * The state of an object: one byte per granule of the heap, found by the address alone. The states are the free map, the check for double
+ * frees and for addresses inside a block (no object starts there), and the source for a walk of the heap. A byte, since neighbours may
+ * belong to different threads, and a byte's store is never torn. Signed, and so are the other tables of bytes: Node and its packages give
+ * Uint8Arrays properties of their own here and there, after which V8 checks the shape of each before every access. It took 3 to 5 % of a
+ * replay.
  */
 export const enum ObjectState {
   /** No object starts here. */
@@ -12,29 +12,29 @@ export const enum ObjectState {
   Free = 1,
   /** From here on, free in the cache of a thread slot; see {@link slotState}. */
   FirstSlot = 2,
-  /** Slots that there can be: the last one's state is 241 as an unsigned byte, which leaves 14 for what isn't in a slot's cache. */
+  /** The most slots: the last one's state is 241 as an unsigned byte, which leaves 14 for objects outside of slots' caches. */
   SlotCount = 240,
   /** Freed, and kept back by debug mode: see tcmalloc/quarantine.ts. */
   Quarantined = -9,
-  /** Its ArrayBuffer is gone, and a thread is about to free it: whoever finds it so may. */
+  /** Its ArrayBuffer is gone, and a thread is about to free it; any thread that finds it may. */
   Collected = -8,
-  /** Handed out in an ArrayBuffer of its own, which nobody frees but V8, or `freeBuffer` by detaching it. */
+  /** Handed out in an ArrayBuffer of its own. Only V8 frees it, or `freeBuffer` by detaching it. */
   Isolated = -7,
-  /** Given up by `pass`, and nobody's until it is adopted. */
+  /** Given up by `pass`, without an owner until it is adopted. */
   Passed = -6,
   /** Handed out as a chunk of an arena: only the registry of arenas writes this state, or takes a block out of it. */
   Chunk = -5,
-  /** Handed out, and a pool's: only that may free it. */
+  /** Handed out to a pool, which alone may free it. */
   Pooled = -4,
   /** Free, in a batch between two caches. */
   Transfer = -3,
-  /** Handed out, and somebody wants to know when it is freed. */
+  /** Handed out and watched: the watching thread needs to know when it is freed. */
   Watched = -2,
   /** Handed out. */
   Live = -1,
 }
 
-/** Whether a state is that of a block that was handed out, in whichever way, and that somebody has: not one that was passed. */
+/** Whether a block in this state is handed out, in whichever way, and has an owner: a passed block has none. */
 export function isHandedOut(state: number): boolean {
   return (
     state === ObjectState.Live ||
@@ -55,13 +55,13 @@ export function slotOfState(state: number): number {
   return (state & 0xff) - ObjectState.FirstSlot
 }
 
-/** Whether a state is that of an object in a thread cache. */
+/** Whether an object in this state is in a thread cache. */
 export function isCached(state: number): boolean {
   const bits = state & 0xff
   return bits >= ObjectState.FirstSlot && bits < ObjectState.FirstSlot + ObjectState.SlotCount
 }
 
-/** Whether a state is that of a block that isn't handed out, but was once or may be next. */
+/** Whether a block in this state isn't handed out, but was once or may be next. */
 export function isFree(state: number): boolean {
   return (
     state === ObjectState.Free ||

@@ -8,18 +8,18 @@ import { LEAST_GROWTH_PAGES, PageSupply } from './page-supply.ts'
 import { Location, locationOf, Span, SpanEntry } from './span.ts'
 import type { Tables } from './tables.ts'
 
-/** In the place of an error number: a live thread kept the lock for too long. */
+/** Stands for an error number: a live thread kept the lock for too long. */
 export const PAGE_HEAP_BUSY = -1
 
-/** What Span.Hint of a released span says once the tables that describe it were given back too. */
+/** The Span.Hint of a released span once the tables that describe it were given back too. */
 const TRIMMED = 1
 
 /**
- * The page heap: every page of the heap that no span in use holds, in spans as long as they can be. It alone grows the
- * heap and gives pages back. Public methods take its lock where they need it; private ones are called with it held.
+ * The page heap: all pages outside of spans in use, in free spans as long as possible. It alone grows the heap and gives pages back. Public
+ * methods take its lock if they need it; private ones are called with it held.
  */
 export class PageHeap {
-  /** The spans that are free; by location for audits. */
+  /** The free spans; by location for audits. */
   readonly free: FreeSpans
   private readonly supply: PageSupply
   private readonly tables: Tables
@@ -31,7 +31,7 @@ export class PageHeap {
   private readonly locks: Locks
   private readonly transit: number
 
-  /** @param slot the thread slot whose page heap this is: one of many over the same words */
+  /** @param slot this instance's thread slot; many instances share the same words */
   constructor(
     tables: Tables,
     mapper: Mapper,
@@ -53,7 +53,7 @@ export class PageHeap {
     this.supply = new PageSupply(this.free, tables, mapper, mapping, this.limitPage, least, releaseRate, locks, slot)
   }
 
-  /** Why the last allocation failed: the system's error number, 0 for the limit, PAGE_HEAP_BUSY where nobody could look. */
+  /** Why the last allocation failed: the system's error number, 0 for the limit, PAGE_HEAP_BUSY if the lock couldn't be had. */
   get lastErrno(): number {
     return this.supply.lastErrno
   }
@@ -66,7 +66,7 @@ export class PageHeap {
     return this.control[PageWord.End]! - Page.First
   }
 
-  /** Free pages that are backed; those that the system is just taking back among them. */
+  /** Free pages that are backed, including those that the system is taking back now. */
   get normalPages(): number {
     return this.control[PageWord.NormalPages]! + this.control[PageWord.ReleasingPages]!
   }
@@ -77,7 +77,7 @@ export class PageHeap {
 
   /**
    * A span of at least `pages` that starts at a multiple of `alignment` pages, in TRANSIT until its new owner writes another location; its
-   * first page, or 0 where neither the system nor the limit allows it.
+   * first page, or 0 if the system or the limit refuses.
    */
   allocate(pages: number, alignment = 1): number {
     if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
@@ -86,7 +86,7 @@ export class PageHeap {
     return start
   }
 
-  /** Takes the page heap's lock for a caller that holds a class; false where it can't be had. */
+  /** Takes the page heap's lock for a caller that holds a class; false if it can't be had. */
   hold(): boolean {
     return this.locks.tryAcquire(Lock.PageHeap)
   }
@@ -102,14 +102,14 @@ export class PageHeap {
     let found = free.fit(needed, alignment)
     if (found === 0 && supply.grow(needed, alignment)) found = free.fit(needed, alignment)
     if (found !== 0 && !supply.claimReleased(found, needed)) {
-      // Without what is free here the budget may allow it.
+      // The budget may allow it once the free pages here are released.
       supply.releaseAll()
       found = supply.claim(needed) ? free.fit(needed, alignment) : 0
     }
     return found === 0 ? 0 : free.cut(found, needed, ceilTo(found, alignment))
   }
 
-  /** Refuses more than any heap can have: no span, and no fault of the system's. */
+  /** Refuses more than any heap can have: no span, and no error of the system's. */
   tooLarge(): 0 {
     return this.fail(0)
   }
@@ -119,12 +119,12 @@ export class PageHeap {
     return 0
   }
 
-  /** Takes a large block of this state back. False where it has another: another thread was faster with a free of its own. */
+  /** Takes back a large block in this state. False if its state is another: another thread was faster with its free. */
   freeLarge(start: number, state: number): boolean {
     this.locks.acquire(Lock.PageHeap)
     const { states } = this.tables
     const granule = start << Page.GranuleShift
-    // Its pages may be small objects by now, of which the first is live.
+    // The pages may be carved into small objects by now, and the first may be live.
     const live = states[granule] === state && this.isLarge(start, state)
     if (live) {
       this.spans[(start << SpanEntry.Shift) + Span.Location] = this.transit
@@ -135,14 +135,14 @@ export class PageHeap {
     return live
   }
 
-  /** Takes a span back that is in transit. REQUIRES: its object states are NONE, its class 0; the caller holds the page heap. */
+  /** Takes back a span in transit. REQUIRES: its object states are NONE, its class 0; the caller holds the page heap. */
   takeBack(start: number): void {
     const pages = this.spans[(start << SpanEntry.Shift) + Span.Length]!
     this.free.insertCoalesced(start, pages, Location.Normal)
     this.supply.noteFreed(pages)
   }
 
-  /** Makes a span longer by pages of the free spans behind it; false where they aren't enough. */
+  /** Makes a span longer by pages of the free spans behind it; false if they aren't enough. */
   extend(start: number, pages: number): boolean {
     this.locks.acquire(Lock.PageHeap)
     const extended = this.isLarge(start, ObjectState.Live) && this.extendHeld(start, pages)
@@ -157,7 +157,7 @@ export class PageHeap {
     const needed = this.roundToUnit(pages)
     const missing = needed - length
     if (missing <= 0) return true
-    // Normal and released spans alternate, so two of them may have to be taken.
+    // Normal and released spans alternate, so it may take two of them.
     let last = start + length
     let found = 0
     let released = 0
@@ -195,7 +195,7 @@ export class PageHeap {
     this.locks.release(Lock.PageHeap)
   }
 
-  /** Gives at least `pages` free pages back to the system if there are so many; returns how many it gave. */
+  /** Gives at least `pages` free pages back to the system if there are that many; returns the number given. */
   release(pages: number): number {
     let given = 0
     while (given < pages) {
@@ -208,23 +208,23 @@ export class PageHeap {
     return given
   }
 
-  /** After spans were freed: once enough have been, a little is released. Called by threads that hold no lock. */
+  /** Releases a little once enough pages were freed. Called after frees, by threads that hold no lock. */
   releaseDue(): void {
     if (this.supply.releaseIsDue) this.supply.wait(this.release(1))
   }
 
   /**
-   * Makes all of it whole again after a thread was struck. REQUIRES: the caller holds the page heap.
-   * @param isStruck whether the work of a slot will never be finished
-   * @throws AllocatorError `ERR_HEAP_CORRUPT` where the pages aren't tiled
+   * Rebuilds the page heap after a thread was struck. REQUIRES: the caller holds the page heap.
+   * @param isStruck whether a slot's thread was struck, so that its work will never be finished
+   * @throws AllocatorError `ERR_HEAP_CORRUPT` if the pages aren't tiled
    */
   rebuild(isStruck: (slot: number) => boolean): void {
     this.free.rebuild(isStruck)
-    // What was given back and is in transit counts as backed now, whatever the budget.
+    // Released pages that were in transit now count as backed, whatever the budget.
     this.supply.claim(0, MOST_HEAP_BYTES / Page.Bytes)
   }
 
-  /** Gives the memory of the tables that describe released spans back too, once for each. */
+  /** Also gives back the memory of the tables that describe released spans, once for each span. */
   trimTables(): void {
     this.locks.acquire(Lock.PageHeap)
     const { spans } = this
@@ -242,7 +242,7 @@ export class PageHeap {
     return unit === 1 ? pages : Math.ceil(pages / unit) * unit
   }
 
-  /** Whether a span is one large block, of this state (a span cache keeps those of others), or about to be one, by this thread. */
+  /** Whether a span is one large block in this state, or this thread is about to make it one. (Blocks in other states are in span caches.) */
   private isLarge(start: number, state: number): boolean {
     const location = this.spans[(start << SpanEntry.Shift) + Span.Location]
     return location === Location.Large ? this.tables.states[start * Page.Granules] === state : location === this.transit

@@ -8,17 +8,20 @@ import type { Tables } from './tables.ts'
 
 /** The heap grows by at least this much: 1 MiB (gperftools' kMinSystemAlloc). */
 export const LEAST_GROWTH_PAGES = 128
-/** Whenever the heap crosses a multiple of 128 MiB with much of it free, everything is released first (kForcedCoalesceInterval). */
+/**
+ * When the heap would grow across a multiple of 128 MiB while much of it is free, all free pages are released first
+ * (kForcedCoalesceInterval).
+ */
 const FORCED_RELEASE_PAGES = (128 * 2 ** 20) / Page.Bytes
 /** After a release, wait for this many freed pages for every page released, over the release rate. */
 const RELEASE_WAIT_FACTOR = 1000
 const MOST_RELEASE_WAIT = 2 ** 20
-/** How long to wait when there was nothing to release. */
+/** The wait if there was nothing to release. */
 const IDLE_RELEASE_WAIT = 2 ** 18
 
-/** How a heap comes by pages, and gives free ones back: its growth and its release. REQUIRES of all methods: the caller holds the page heap. */
+/** A heap's growth, and the release of its free pages. REQUIRES of all methods: the caller holds the page heap. */
 export class PageSupply {
-  /** Why the system or the limit refused pages last: the system's error number, 0 for the limit. */
+  /** Why pages were last refused: the system's error number, 0 for the limit. */
   lastErrno = 0
   private readonly free: FreeSpans
   private readonly tables: Tables
@@ -59,8 +62,8 @@ export class PageSupply {
   }
 
   /**
-   * Makes sure that so many more pages may be backed: all heaps of the process that have no limit of their own share one budget. What
-   * this one has of it is no count that a strike could leave wrong, but follows from its counters each time.
+   * Makes sure that so many more pages may be backed: all heaps of the process without a limit of their own share one budget. This heap's
+   * claim is computed from its counters each time, so a strike can't leave it wrong.
    */
   claim(pages: number, most = this.control[HeapWord.BudgetPages]!): boolean {
     if (this.control[HeapWord.BudgetPages] === 0) return true
@@ -70,12 +73,12 @@ export class PageSupply {
     return false
   }
 
-  /** The same for pages of a free span, which only count anew if they were given back. */
+  /** The same for pages of a free span: they only need a claim if they were given back. */
   claimReleased(start: number, pages: number): boolean {
     return this.spans[(start << SpanEntry.Shift) + Span.Location] !== Location.Released || this.claim(pages)
   }
 
-  /** Makes room for a span that fits nowhere. False if neither the limit nor the system allows it. */
+  /** Makes room for a span that fits nowhere. False if the limit or the system refuses. */
   grow(pages: number, alignment: number): boolean {
     const { control } = this
     const end = control[PageWord.End]!
@@ -84,34 +87,34 @@ export class PageSupply {
       this.releaseAll()
       if (this.free.fit(pages, alignment) !== 0) return true
     }
-    /** How far the end has to move if the free pages from `start` on come before what is new. */
+    /** The pages to grow by if the free pages from `start` on are used too. */
     const missing = (start: number) => ceilTo(start, alignment) + pages - end
     const tail = this.free.freeTail(Location.Normal)
-    // An aligned piece begins in the tail if it can, since up to the next multiple behind it may be far.
+    // An aligned piece begins in the free tail if it can, since the next multiple behind it may be far.
     const wanted = alignment === 1 ? pages : missing(tail)
     if (this.growBy(Math.max(wanted, least)) || (wanted < least && this.growBy(wanted))) return true
     if (missing(tail) < wanted && this.growBy(missing(tail))) return true
-    // Nothing more to be had, but what free neighbours of both states come to once they are one: when all is released.
+    // No more pages to be had. But normal and released neighbours may be long enough together: they merge when all is released.
     const mixed = missing(this.free.freeTail(Location.Normal, Location.Released))
     if (mixed > 0 && mixed < missing(tail)) this.growBy(mixed)
     const sharesBudget = control[HeapWord.BudgetPages] !== 0
     if (control[PageWord.NormalPages] === 0 || (control[PageWord.ReleasedPages] === 0 && !sharesBudget)) return false
     this.releaseAll()
-    // What was given back counts in the budget no more.
+    // Released pages no longer count in the budget.
     return this.free.fit(pages, alignment) !== 0 || (sharesBudget && this.growBy(missing(end)))
   }
 
-  /** So many pages were freed: what is due to be released by them is later. */
+  /** Counts freed pages towards the next release. */
   noteFreed(pages: number): void {
     if (this.releaseRate > 0) this.control[PageWord.ReleaseWait]! -= pages
   }
 
-  /** Whether enough pages were freed for a few to be released. */
+  /** Whether enough pages were freed for a release to be due. */
   get releaseIsDue(): boolean {
     return this.control[PageWord.ReleaseWait]! < 0
   }
 
-  /** When the next release is due, after one that gave so many pages. */
+  /** Sets when the next release is due, after one that gave so many pages. */
   wait(given: number): void {
     this.control[PageWord.ReleaseWait] =
       given === 0 ? IDLE_RELEASE_WAIT : Math.min(MOST_RELEASE_WAIT, (RELEASE_WAIT_FACTOR / this.releaseRate) * given)
@@ -145,8 +148,8 @@ export class PageSupply {
   }
 
   /**
-   * Releases the oldest span of the next list that has any; returns its pages, 0 where there is none or the system refuses.
-   * With `yielding` the lock is let go during the call, and others may go on with the rest.
+   * Releases the oldest span of the next list that has any; returns its pages, 0 if there is none or the system refuses. With `yielding`
+   * the lock is let go during the call, so that other threads can use the page heap.
    */
   releaseOldest(yielding: boolean): number {
     const { control, spans, tables } = this

@@ -9,11 +9,11 @@ import { PassSlot, PassState, PassWord } from './pass-slot.ts'
 import { AreaWord } from './slot-area.ts'
 import type { Tables } from './tables.ts'
 
-/** So many slots are looked at for a free one before one is taken that was never used: under a microsecond. */
+/** The slots to search for a free one before a fresh one is taken: under a microsecond. */
 const LOOKS = 64
 const TWO_32 = 2 ** 32
 
-/** What the slots need of the tiers. */
+/** The parts of the tiers that the slots need. */
 export interface PassingTiers {
   readonly tables: Tables
   usableBytes(granule: number): number
@@ -21,16 +21,16 @@ export interface PassingTiers {
 }
 
 /**
- * Blocks that were passed and not adopted yet, those in channels too. Each has a slot (pass-slot.ts), and the state `Passed`,
- * with which no other call takes it.
+ * Blocks that were passed and not adopted yet, including those in channels. Each has a slot (pass-slot.ts) and the state `Passed`, in which
+ * no other call takes it.
  *
- * INVARIANT: a block is `Passed` if and only if a slot of the state `Passed` names it, and one only. Its state, the slot's and what
- * this thread counts as its own change by plain stores in a row, and between these nothing strikes. In front of them, when a block is
- * adopted, is the one compare-and-exchange by which one of those that try wins. So nothing is ever half passed or half adopted, and
- * there is nothing to repair: a slot that a thread has claimed and died with says so, and is as good as a free one.
+ * INVARIANT: a block is `Passed` if and only if exactly one slot in state `Passed` names it. The block's state, the slot's and this
+ * thread's count of its own change by plain stores in a row, with no strike point in between. An adoption has one compare-and-exchange
+ * before them, which decides between competing threads. So no block is ever half passed or half adopted, and nothing needs repair: a slot
+ * claimed by a thread that died is recognized as such, and is as good as free.
  */
 export class PassSlots {
-  /** The slot that this thread's next pass goes through, once `ready` has found one; else -1. */
+  /** The slot for this thread's next pass, once `ready` has found one; else -1. */
   slot = -1
   /** The number of that pass. */
   sequence = 0
@@ -39,10 +39,10 @@ export class PassSlots {
   private readonly states: Int8Array
   private readonly area: Int32Array
   private readonly claimed: number
-  /** Where this thread looks next. */
+  /** The slot at which this thread's next search starts. */
   private next: number
 
-  /** @param slot this thread's, whose area is `area` */
+  /** @param slot this thread's slot, whose area is `area` */
   constructor(tiers: PassingTiers, slot: number, area: Int32Array) {
     this.tiers = tiers
     this.words = tiers.tables.passes
@@ -52,14 +52,14 @@ export class PassSlots {
     this.next = slot * LOOKS
   }
 
-  /** Slots that were ever in use: those before it are worth a look. */
+  /** The number of slots that were ever in use: a search ends there. */
   get used(): number {
     return Math.min(PassSlot.Most, Atomics.load(this.tiers.tables.control, HeapWord.PassesUsed))
   }
 
   /**
    * Finds a slot for this thread's next pass, if it has none yet.
-   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where as many blocks are passed as may be, or the system refuses the memory
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if the most blocks are passed already, or the system refuses the memory
    */
   ready(): void {
     if (this.slot >= 0) return
@@ -76,8 +76,8 @@ export class PassSlots {
   }
 
   /**
-   * Gives up a block through the slot that is ready. False, and nothing is done, where it isn't live. What the caller stores right after
-   * it belongs to it: between the two nothing strikes. REQUIRES: `ready`
+   * Gives up a block through the slot that is ready. False, without effect, if it isn't live. The caller's stores right after are part of
+   * it: there is no strike point in between. REQUIRES: `ready`
    */
   pass(granule: number, length: number): boolean {
     const { words, states, area, slot, sequence } = this
@@ -98,13 +98,13 @@ export class PassSlots {
     return true
   }
 
-  /** The granule of the block that waits in a slot under a number; 0 where none does. Any two numbers may be asked for. */
+  /** The granule of the block that waits in a slot under a number; 0 if none does. Both arguments may be any numbers. */
   granuleOf(slot: number, sequence: number): number {
     const { words } = this
     const at = slot << PassSlot.Shift
     if (!(slot >= 0 && slot < this.used) || Atomics.load(words, at) !== (inTagBits(sequence) | PassState.Passed))
       return 0
-    // A number with more bits than the state has room for is another one.
+    // Compared again in full: the state has no room for all bits of `sequence`.
     return words[at + PassWord.Sequence] === sequence ? words[at + PassWord.Granule]! : 0
   }
 
@@ -120,15 +120,15 @@ export class PassSlots {
   }
 
   /**
-   * Makes a block this thread's that `granuleOf` has found. False where another thread was faster. What the caller stores right after it
-   * belongs to it, as with `pass`.
+   * Adopts a block that `granuleOf` has found. False if another thread was faster. The caller's stores right after are part of it, as with
+   * `pass`.
    */
   adopt(slot: number, sequence: number, granule: number): boolean {
     const { words, states, area } = this
     const granules = this.tiers.usableBytes(granule) / Granule.Bytes
     const passed = inTagBits(sequence) | PassState.Passed
     if (Atomics.compareExchange(words, slot << PassSlot.Shift, passed, PassState.Free) !== passed) return false
-    // A free that raced with the pass was faster: the block is somebody else's.
+    // A free that raced with the pass was faster: the block isn't the passed one any more.
     if (states[granule] !== ObjectState.Passed) return false
     states[granule] = ObjectState.Live
     area[AreaWord.HandedOut]! += granules
@@ -145,7 +145,7 @@ export class PassSlots {
     return granules
   }
 
-  /** What those come to, in usable bytes. */
+  /** Their total, in usable bytes. */
   bytes(): number {
     return this.granules().reduce((sum, granule) => sum + this.tiers.usableBytes(granule), 0)
   }
@@ -155,7 +155,7 @@ export class PassSlots {
     return this.used * PassSlot.Bytes
   }
 
-  /** A slot that nobody uses, of the next so many; -1 where there is none. */
+  /** Claims an unused slot among the next `looks`; -1 if there is none. */
   private claimOneOf(looks: number): number {
     const { used } = this
     for (; looks > 0; looks--) {
@@ -165,7 +165,7 @@ export class PassSlots {
     return -1
   }
 
-  /** A slot behind those that were ever in use; -1 where there are no more. */
+  /** Claims a slot behind those that were ever in use; -1 if there are no more. */
   private claimFresh(): number {
     const { tables } = this.tiers
     for (;;) {
@@ -183,7 +183,7 @@ export class PassSlots {
     if (errno !== 0) throw tablesRefused(errno, PassSlot.Bytes)
   }
 
-  /** Claims a slot that is free, or that was claimed by a thread that was struck then: another, or this one. */
+  /** Claims a slot that is free, or whose claimer was struck after its claim, be it another thread or this one. */
   private claim(slot: number): boolean {
     const { words, claimed } = this
     const at = slot << PassSlot.Shift

@@ -10,33 +10,33 @@ const enum Word {
   /** Blocks that came and went so far. */
   Tail = 32,
   Head = 33,
-  /** What the blocks come to, in granules. */
+  /** The total of the blocks, in granules. */
   Granules = 34,
-  /** The granule of a block that the holder is putting in, or 0. */
+  /** The granule of the block that the lock's holder is putting in, or 0. */
   Entering = 35,
-  /** The granule of a block that the holder is freeing, or 0: it is in the ring no more. */
+  /** The granule of the block that the lock's holder is freeing, or 0. It is no longer in the ring. */
   Leaving = 36,
-  /** From here on the granules of the blocks, the oldest at `Head` modulo their number. */
+  /** The ring of the blocks' granules, the oldest at `Head` modulo its length. */
   Ring = 64,
 }
 
-/** Places of the ring: a divisor of 2^32, where its counts begin again. */
+/** Places of the ring: a divisor of 2^32, at which its counts wrap. */
 const PLACES = 8192
 /**
- * Blocks that it holds at most, and bytes: enough that a stale pointer is used before its block is another's, little enough for a test. A
- * thread makes room first, and then puts its block in: each of the 240 that a heap may have has a place left for that.
+ * The most blocks and bytes that it holds: enough that a stale pointer is likely used before its block is reused, little enough for a test.
+ * A thread makes room first, then puts its block in; the spare places are for the 240 threads that a heap may have.
  */
 const MOST_BLOCKS = PLACES - 256
 const MOST_BYTES = 16 * 2 ** 20
 
-/** What the quarantine takes of a heap's tables, in words. */
+/** The quarantine's words in a heap's tables. */
 export const QUARANTINE_WORDS = Word.Ring + PLACES
 
-/** What freed bytes read as, four by four: an odd number, a large one, and no pointer that anybody follows. */
+/** Four freed bytes read as this: an odd number, a large one, and never a valid pointer. */
 export const POISON = 0xdddddddd | 0
 const BYTE = 0xff
 
-/** What the quarantine needs of the tiers whose blocks it keeps. */
+/** The parts of the tiers that the quarantine needs. */
 export interface QuarantinedTiers {
   readonly mapping: Mapping
   readonly quarantineWords: Int32Array
@@ -51,17 +51,17 @@ export interface QuarantinedTiers {
 /** A block that was written to while it was free. */
 export interface Written {
   readonly granule: number
-  /** The offset of the first byte that was. */
+  /** The offset of the first byte written. */
   readonly offset: number
 }
 
 /**
- * The blocks of a heap in debug mode that were freed last, by whatever thread, in the order in which they were freed. Until they leave, all
- * of their bytes are poison, and nobody gets them: so a write to one of them is seen, and a second free of one is told from the free of
- * what came in its place.
+ * The most recently freed blocks of a heap in debug mode, of all threads, in the order in which they were freed. Until a block leaves, all
+ * of its bytes are poison, and it isn't handed out. So a write to it is detected, and a second free of it isn't mistaken for the free of a
+ * later block at its address.
  *
- * A block in the state `Quarantined` is in the ring, or named by the words Entering or Leaving, and only the holder of the lock takes it out
- * of this state. So whoever takes the lock over from one that was struck knows how far it came.
+ * A block in state `Quarantined` is in the ring, or named by the word Entering or Leaving; only the holder of the lock takes it out of this
+ * state. So a thread that takes the lock over from a struck one knows how far that one got.
  */
 export class Quarantine {
   private readonly tiers: QuarantinedTiers
@@ -78,29 +78,29 @@ export class Quarantine {
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.mend(), check: () => {} })
   }
 
-  /** What the blocks come to, in bytes. */
+  /** The total of the blocks, in bytes. */
   get bytes(): number {
     return (this.words[Word.Granules]! >>> 0) * Granule.Bytes
   }
 
-  /** How many there are. */
+  /** The number of blocks. */
   get blocks(): number {
     return (this.words[Word.Tail]! - this.words[Word.Head]!) | 0
   }
 
-  /** Whether a block of so many bytes is one for the quarantine. Longer ones would drive out all others, and take longer to fill than to map. */
+  /** Whether the quarantine takes blocks of so many bytes. Longer ones would drive out all others, and take longer to fill than to map. */
   takes(bytes: number): boolean {
     return bytes <= this.mostBytes
   }
 
   /**
-   * Takes a block that was handed out, and poisons it. False where it is in another state than `from` by now: another thread was faster.
-   * REQUIRES: `makeRoom` was called for it.
+   * Takes a handed-out block and poisons it. False if its state isn't `from` any more: another thread was faster. REQUIRES: `makeRoom` was
+   * called for it.
    */
   enter(granule: number, from: ObjectState): boolean {
     const { words, tiers } = this
     return this.holding(() => {
-      // Should this thread be struck, a block that is noted and quarantined is one that isn't in the ring yet.
+      // If this thread is struck, a block that is both noted and quarantined isn't in the ring yet.
       if (tiers.stateOf(granule) === ObjectState.Quarantined) return false
       words[Word.Entering] = granule
       if (!tiers.changeState(granule, from, ObjectState.Quarantined)) {
@@ -114,8 +114,8 @@ export class Quarantine {
   }
 
   /**
-   * Frees the oldest blocks until one of `bytes` more fits. Returns those that were written to since they were freed, poisoned anew: it stops at
-   * the first, or with `passes` frees them too.
+   * Frees the oldest blocks until one of `bytes` more fits. Returns those that were written to since they were freed, poisoned anew. It
+   * stops at the first of these; with `passes` it frees them too.
    */
   makeRoom(bytes: number, passes: boolean): Written[] {
     return this.holding(() => {
@@ -129,7 +129,7 @@ export class Quarantine {
     })
   }
 
-  /** Frees blocks, the oldest first, up to one that was written to, which stays as it is for others to find. Returns how many. */
+  /** Frees blocks, the oldest first, up to one that was written to, which stays unchanged for others to find. Returns the number freed. */
   freeIntact(): number {
     return this.holding(() => {
       let count = 0
@@ -142,7 +142,7 @@ export class Quarantine {
     })
   }
 
-  /** Blocks that were written to since they were freed. They are poisoned anew. */
+  /** Returns the blocks that were written to since they were freed, and poisons them anew. */
   inspect(): Written[] {
     return this.holding(() => {
       const found: Written[] = []
@@ -152,10 +152,10 @@ export class Quarantine {
     })
   }
 
-  /** Runs `work` while nothing comes or goes. */
+  /** Runs `work` while no block enters or leaves. */
   holding<T>(work: () => T): T {
     return this.locks.holding(Word.Lock, () => {
-      this.mend() // an error may have ended the work of one who let the lock go
+      this.mend() // an error may have ended an earlier holder's work
       return work()
     })
   }
@@ -165,7 +165,7 @@ export class Quarantine {
     new Uint8Array(this.memory, granule * Granule.Bytes, length).fill(POISON & BYTE)
   }
 
-  /** The offset of the first of a block's bytes where neither `fill` nor `orFill` stands, which are words of four equal bytes; -1 where there is none. */
+  /** The offset of a block's first byte that is neither `fill` nor `orFill`, words of four equal bytes; -1 if there is none. */
   firstWrite(granule: number, length: number, fill: number, orFill = fill): number {
     const address = granule * Granule.Bytes
     const words = new Int32Array(this.memory, address, length >>> 2)
@@ -175,7 +175,7 @@ export class Quarantine {
     const bytes = new Uint8Array(this.memory, address + from, Math.min(4, length - from))
     const byte = bytes.findIndex((value) => value !== (fill & BYTE) && value !== (orFill & BYTE))
     if (byte >= 0) return from + byte
-    // A word of which some bytes are the one and some the other was written to, too.
+    // A word that mixes bytes of both was written to, too.
     return word < words.length ? from : -1
   }
 
@@ -217,7 +217,7 @@ export class Quarantine {
     words[Word.Leaving] = 0
   }
 
-  /** Finishes what one who was struck had begun. Its stores that belong together have no strike point between them. */
+  /** Finishes the work of a struck holder. Stores that belong together have no strike point in between. */
   private mend(): void {
     const { words, tiers } = this
     const entering = words[Word.Entering]!

@@ -11,23 +11,23 @@ import type { Tables } from './tables.ts'
 import type { ThreadCache } from './thread-cache.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
-/** What a repair works on. */
+/** The tiers that a repair works on. */
 export interface RepairedTiers {
   classes: SizeClassTable
   pageHeap: PageHeap
   central: CentralCache
   transfer: TransferCache
   budget: CacheBudget
-  /** The cache in another slot's area. */
+  /** The cache in a slot's area. */
   cacheOf(slot: number): ThreadCache
 }
 
 /**
- * Clears up behind threads that were struck: by `terminate()` or an end of their own, which the shim's hook reports, or by a vm
- * timeout or a stack overflow, after which they live on. The tiers know how to make themselves whole from what always holds
- * (the tiling of pages, the states of objects, what each slot has claimed); here is when, and on whose behalf.
+ * Clears up behind threads that were struck: by `terminate()` or an end of their own, which the shim's hook reports, or by a vm timeout or
+ * a stack overflow, after which they live on. Each tier rebuilds itself from facts that always hold (the tiling of pages, the states of
+ * objects, each slot's claims). This class decides when, and for which slot.
  *
- * All of it may be struck itself. Then the locks stay dirty, the dead slot stays dead, and the next thread does it again.
+ * A repair may be struck itself. Then the locks stay dirty, the dead slot stays dead, and the next thread starts again.
  */
 export class Repair implements Mender {
   readonly locks: Locks
@@ -43,35 +43,35 @@ export class Repair implements Mender {
     this.locks = new Locks(tables.control, Control.Locks, tables.slots, this.tag, this)
   }
 
-  /** The tiers are made with the locks, and so come after them. */
+  /** Sets the tiers, which are made after the locks. */
   connect(tiers: RepairedTiers): void {
     this.tiers = tiers
   }
 
-  /** @throws AllocatorError `ERR_HEAP_CORRUPT` once a repair has found what it can't mend */
+  /** @throws AllocatorError `ERR_HEAP_CORRUPT` once a repair has found damage that it can't mend */
   check(): void {
     if (this.tables.control[HeapWord.Poisoned] !== 0) throw this.corrupt('an earlier repair has failed')
   }
 
   mend(lock: number, owner: number): void {
     const { slots } = this.tables
-    // An owner that is neither this thread nor dead is one whose slot was cleared up and claimed anew.
+    // If the owner is neither this thread nor dead, its slot was cleared up and claimed again.
     const own = owner === this.slot ? owner : -1
     const isStruck = (slot: number) => slot === own || slots.state(slot) === SlotState.Dead
-    if (lock === Lock.Clearing) return // whoever takes it clears up from the start
+    if (lock === Lock.Clearing) return // its next holder clears up from the start
     if (lock === Lock.Budget) this.tiers.budget.rebuild()
     else if (lock === Lock.PageHeap) this.rebuildPages(isStruck)
     else this.mendClass(lock - Lock.FirstClass, isStruck)
   }
 
-  /** This thread was struck on a slow path, and lives: what it holds is repaired and let go of. */
+  /** This thread was struck on a slow path and lives: repairs and releases all that it holds. */
   mendOwn(): void {
     this.mendAll(this.tag, this.slot)
     this.tiers.cacheOf(this.slot).freeTaken()
   }
 
   /**
-   * Looks for dead threads, gives back what their caches hold, and frees their slots. In time proportional to that, unless a
+   * Finds dead threads, gives back the contents of their caches, and frees their slots. Takes time proportional to those contents, unless a
    * thread died on a slow path.
    */
   clearUp(): void {
@@ -85,7 +85,7 @@ export class Repair implements Mender {
     this.locks.release(Lock.Clearing)
   }
 
-  /** What support needs to know of a heap that can't be mended: slots that are in use, locks that are held, the counts. */
+  /** A heap's state for a report of damage that can't be mended: slots in use, locks held, the counts. */
   dump(): string {
     const { control, slots } = this.tables
     const used: string[] = []
@@ -110,14 +110,14 @@ export class Repair implements Mender {
     const { slots, control } = tables
     const area = tables.slotArea(slot)
     if (area[AreaWord.Busy] !== 0) this.mendAll(slots.tag(slot), slot)
-    // A thread may die before its area has grown: there is nothing in it then, and it must not be written.
+    // A thread may die before its area has grown: the area is empty then, and must not be written.
     if (isOpen(area)) {
       const cache = this.tiers.cacheOf(slot)
       cache.freeTaken()
       cache.flush()
       const handedOut = cache.handedOut()
       control[HeapWord.DeadGranules]! += handedOut
-      area[AreaWord.HandedOut] = 0 // counted once, even if this thread is struck now and another begins again
+      area[AreaWord.HandedOut] = 0 // counted once, even if this thread is struck now and another starts again
       this.tiers.budget.giveBack(area)
       cache.close()
     } else if (area[AreaWord.BudgetBytes] !== 0) this.tiers.budget.giveBack(area)
@@ -126,8 +126,8 @@ export class Repair implements Mender {
   }
 
   /**
-   * Mends whatever a struck thread holds. What it was at work on without a lock is pages in transit. A lock that is dirty
-   * may have been the thread's, and another's by now who mends it, and looks for dead slots: this one is to stay one till then.
+   * Mends all that a struck thread holds. Without a lock, it can only have been working on pages in transit. A dirty lock may have been
+   * that thread's and now be held by another that mends it and looks for dead slots: this slot must stay dead until then.
    */
   private mendAll(tag: number, slot: number): void {
     for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {

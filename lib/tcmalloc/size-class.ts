@@ -1,19 +1,18 @@
 import { Granule, Page } from '../memory/page.ts'
 
 /**
- * TCMalloc's size classes, made by its rule (gperftools, src/common.cc) and checked in the tests against the published
- * table of 85. Sizes up to 256 KiB are small: they come from spans that are carved into objects of one class. The class
- * that a program gets is one less fine at the bottom: a request of up to 8 bytes is served from the class of 16, since
- * an object's state is kept per 16 bytes.
+ * TCMalloc's size classes, made by its rule (gperftools, src/common.cc) and checked in the tests against the published table of 85. Sizes
+ * up to 256 KiB are small: they come from spans carved into objects of one class. One difference at the bottom: a request of up to 8 bytes
+ * is served from the class of 16, since an object's state is kept per 16 bytes.
  */
 
 /** Small objects. */
 export const enum Small {
-  /** The largest: 256 KiB. Above it a block is a span of its own. */
+  /** The largest: 256 KiB. A larger block is a span of its own. */
   MostBytes = 262144,
 }
 
-/** An object of less would have no state of its own. */
+/** A smaller object would have no state of its own. */
 export const LEAST_OBJECT_BYTES: number = Granule.Bytes
 
 /** A transfer between a thread cache and the central cache moves at most this many bytes, or two objects. */
@@ -38,14 +37,14 @@ export function batchOf(size: number): number {
   return Math.max(LEAST_BATCH, Math.min(MOST_BATCH, Math.floor(BATCH_BYTES / size)))
 }
 
-/** How far apart sizes may be: an eighth of the size at most. (Merging widens some: rounding up loses 20 % at worst.) */
+/** The largest step between sizes: an eighth of the size at most. (Merging widens some: rounding up loses 20 % at worst.) */
 function alignmentOf(size: number): number {
   if (size < 16) return 8
   if (size < 128) return 16
   return Math.min(Page.Bytes, 2 ** Math.floor(Math.log2(size)) / 8)
 }
 
-/** Pages of a span: few enough to be cheap, enough for a quarter of a batch, with at most 12.5 % lost at the end. */
+/** Pages of a span: the fewest that hold a quarter of a batch and lose at most 12.5 % at the end. */
 function spanPagesOf(size: number, leastPages: number): number {
   const least = leastPages * Page.Bytes
   let bytes = 0
@@ -56,17 +55,14 @@ function spanPagesOf(size: number, leastPages: number): number {
   return bytes / Page.Bytes
 }
 
-/**
- * All classes by the rule, smallest first. `leastPages` is the smallest span, in pages: 1, or what a system page takes
- * where that is more than a page.
- */
+/** All classes by the rule, smallest first. `leastPages` is the smallest span, in pages: 1, or a system page if that is larger. */
 export function generateSizeClasses(leastPages = 1): SizeClass[] {
   const classes: SizeClass[] = []
   for (let size = 8; size <= Small.MostBytes; size += alignmentOf(size)) {
     const pages = spanPagesOf(size, leastPages)
     const objects = Math.floor((pages * Page.Bytes) / size)
     const previous = classes.at(-1)
-    // Two sizes with as many objects in as many pages: the smaller one would save nothing.
+    // Two sizes with equally many objects in equally many pages: the smaller one would save nothing.
     if (previous?.pages === pages && previous.objects === objects) classes.pop()
     classes.push({ size, pages, objects, batch: batchOf(size) })
   }
@@ -74,8 +70,8 @@ export function generateSizeClasses(leastPages = 1): SizeClass[] {
 }
 
 /**
- * The classes as columns, by number from 1: what the tiers read. Class 0 stands for a large object. They depend on the
- * system page, and so belong to a heap.
+ * The classes as columns, by number from 1, for the tiers. Class 0 stands for a large object. The classes depend on the system page, so
+ * each heap has its own table.
  */
 export class SizeClassTable {
   readonly count: number
@@ -109,7 +105,7 @@ export class SizeClassTable {
     return table
   }
 
-  /** Bytes of a span that carving into objects of a class leaves over. */
+  /** Bytes of a span left over by carving it into objects of a class. */
   tailBytes(sizeClass: number): number {
     return this.pages[sizeClass]! * Page.Bytes - this.objects[sizeClass]! * this.size[sizeClass]!
   }

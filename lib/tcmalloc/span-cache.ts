@@ -5,31 +5,30 @@ import { AreaWord } from './slot-area.ts'
 import { Location, Span, SpanEntry } from './span.ts'
 import type { Tables } from './tables.ts'
 
-/** What a slot keeps, 4 MiB at most. */
+/** The limits of what a slot keeps, 4 MiB at most. */
 const enum Kept {
-  /** So many spans, and the lengths of so many others are remembered. */
+  /** Spans kept, and lengths of other spans remembered. */
   Most = 4,
-  /** Longer ones aren't kept: 1 MiB. */
+  /** The longest span kept: 1 MiB. */
   MostPages = 128,
   /** The word behind the last entry. */
   End = 524,
 }
 
 /**
- * The span cache: a few large blocks that this slot's thread has freed, each a span of its own, for whoever asks for exactly
- * as many pages again. The page heap would have to take its lock, join the span with its neighbours and cut it off again: ten
- * times the work, where a program allocates and frees large buffers in pairs.
+ * The span cache: a few large blocks that this slot's thread has freed, each a span of its own, for later requests of exactly as many
+ * pages. If a program allocates and frees large buffers in pairs, the page heap would do ten times the work: take its lock, join the span
+ * with its neighbours and cut it off again.
  *
- * It is a part of the thread cache, in the same area: only the slot's owner touches it, with plain loads and stores. A kept
- * span stays what a large block is to all other tiers, in `Location.Large` and in no list; only its state says that it is
- * free, and whose.
+ * It is a part of the thread cache, in the same area: only the slot's owner touches it, with plain loads and stores. To all other tiers a
+ * kept span stays a large block, in `Location.Large` and in no list; only its state says that it is free, and in which slot.
  *
- * INVARIANT: an entry counts while its span's state is this slot's and the page has no size class. (It may have been
- * carved since, and the first object be on a stack of this slot.) Every large block with this slot's state has an entry, and
- * only one. The order of stores keeps this between any two: `push` writes the entry, then the state; `take` the state, then the
- * entry. Any other entry counts for nothing, and its place is free.
+ * INVARIANT: an entry counts while its span's state is this slot's and the page has no size class. (The span may have been carved since,
+ * with its first object on a stack of this slot.) Every large block with this slot's state has exactly one entry. The order of stores keeps
+ * this true between any two: `push` writes the entry, then the state; `take` the state, then the entry. Any other entry is ignored, and its
+ * place is free.
  *
- * INVARIANT: the spans come to `SpanRoom` bytes at most, which the slot has claimed as it has the limits of stacks.
+ * INVARIANT: the spans total at most `SpanRoom` bytes, which the slot has claimed just as the limits of stacks.
  */
 export class SpanCache {
   /** This slot's state: that of every span that is kept. */
@@ -40,7 +39,7 @@ export class SpanCache {
   private readonly spans: Int32Array
   private readonly pageHeap: PageHeap
 
-  /** @param pageHeap where spans go back to: that of the thread that does it, be the slot its own or a dead one */
+  /** @param pageHeap takes spans back; the acting thread's, whether the slot is its own or a dead one */
   constructor(tables: Tables, pageHeap: PageHeap, area: Int32Array, state: number) {
     this.state = state
     this.area = area
@@ -50,10 +49,10 @@ export class SpanCache {
     this.pageHeap = pageHeap
   }
 
-  /** A span of exactly `pages`, now live, as its first page; 0 where none is kept. Its pages are dirty. */
+  /** Takes a span of exactly `pages`, now live, and returns its first page; 0 if none is kept. Its pages are dirty. */
   take(pages: number): number {
     const { area } = this
-    // From the last place on: it is likely to have been freed last, and to be in the processor's cache.
+    // From the last place on: that span was probably freed last, and is in the processor's cache.
     for (let at = Kept.End - 1; at >= AreaWord.Spans; at--) {
       const start = area[at]!
       if (start === 0 || this.lengthOf(start) !== pages || !this.keeps(start)) continue
@@ -65,8 +64,8 @@ export class SpanCache {
   }
 
   /**
-   * Takes a large block that is live, or in another state `from`. False, and nothing is done, where it isn't one, is too long, or there is no place or no room.
-   * One that isn't `Large` yet was never handed out whole: its thread was struck, and a repair will take it.
+   * Takes a large block in state `from`, by default live. False, without effect, if it isn't one, is too long, or there is no place or
+   * room. A block that isn't `Large` yet was never quite handed out: its thread was struck, and a repair will take it.
    */
   push(start: number, from: number = ObjectState.Live): boolean {
     const { area, states, spans } = this
@@ -84,7 +83,7 @@ export class SpanCache {
           room = (room - this.lengthOf(kept) * Page.Bytes) | 0
           continue
         }
-        // One that doesn't count must not come to count again beside the new one.
+        // An old entry that doesn't count must not count again next to the new one.
         area[at] = 0
       }
       place = at
@@ -96,9 +95,9 @@ export class SpanCache {
   }
 
   /**
-   * After a `push` that wasn't taken: whether a span is one of those that come again and again. It is if another of its length
-   * was freed lately; the first of a length goes to the page heap, which may have better use for its pages. What a program frees once,
-   * as it does at the end of a phase, would only keep the spans around it apart: the heap of the trace `node` grew by 5 %.
+   * After a refused `push`: whether spans of this length recur. They do if another was freed lately. The first of a length goes to the page
+   * heap, which may have better use for its pages. Keeping spans that are freed once, as at the end of a phase, would only keep the spans
+   * around them apart: the heap of the trace `node` grew by 5 %.
    */
   isWorthKeeping(start: number): boolean {
     const { area } = this
@@ -112,8 +111,8 @@ export class SpanCache {
   }
 
   /**
-   * Makes a place for a span, and tells how much room is missing for it, in bytes. Where all places are taken, one span in turn
-   * goes back: else four that nobody asks for again would stay for ever. REQUIRES: no lock is held
+   * Makes a place for a span, and returns the room still missing for it, in bytes. If all places are taken, one span in turn goes back:
+   * otherwise four that are never requested again would stay for ever. REQUIRES: no lock is held
    */
   makePlace(start: number): number {
     const { area } = this
@@ -130,7 +129,7 @@ export class SpanCache {
     for (let at = AreaWord.Spans; at < Kept.End; at++) this.giveBack(at)
   }
 
-  /** Gives the span back that starts at a page. False where none is kept that does. REQUIRES: no lock is held */
+  /** Gives back the kept span that starts at a page. False if there is none. REQUIRES: no lock is held */
   giveBackAt(start: number): boolean {
     const place = this.area.subarray(AreaWord.Spans, Kept.End).indexOf(start)
     if (place < 0 || !this.keeps(start)) return false
@@ -138,7 +137,7 @@ export class SpanCache {
     return true
   }
 
-  /** Bytes of the spans that are kept. Others may ask too, while none moves in the page heap. */
+  /** Bytes of the kept spans. Other threads may call this too, while no span moves in the page heap. */
   bytes(): number {
     let pages = 0
     for (let at = AreaWord.Spans; at < Kept.End; at++) {
@@ -148,14 +147,14 @@ export class SpanCache {
     return pages * Page.Bytes
   }
 
-  /** The first pages of the spans that are kept. */
+  /** The first pages of the kept spans. */
   entries(): number[] {
     return [...this.area.subarray(AreaWord.Spans, Kept.End)].filter((start) => start !== 0 && this.keeps(start))
   }
 
   /**
-   * The state is given up under the page heap's lock, and the entry last: struck in between, either still counts or the span
-   * is the page heap's.
+   * Gives up the state under the page heap's lock, and the entry last: if a strike comes in between, the entry still counts or the span is
+   * the page heap's.
    */
   private giveBack(at: number): void {
     const { area } = this

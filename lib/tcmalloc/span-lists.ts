@@ -2,20 +2,20 @@ import { Span, SpanEntry } from './span.ts'
 import { SpanTree } from './span-tree.ts'
 
 /**
- * Free spans of one state by length: a list for each length up to 128 pages, and one for all that are longer, which a tree has in the
- * order of their lengths too. A bitmap tells which lists hold anything, so that the next one is found in a few steps.
- * Lists are circular and new spans come first; so the oldest span of a list is the one before its head.
+ * Free spans of one state by length: a list for each length up to 128 pages, and one for all longer spans, which are also in a tree ordered
+ * by length. A bitmap tells which lists aren't empty, so that the next one is found in a few steps. Lists are circular and new spans come
+ * first, so the oldest span of a list is the one before its head.
  */
 
-/** Up to 128 pages (1 MiB: what is often called a medium object) a list holds spans of one length. */
+/** Up to this length, 128 pages (1 MiB, often called a medium object), each list holds spans of one length. */
 export const MOST_EXACT_PAGES = 128
 
-/** The list of all longer ones. */
+/** The list of all longer spans. */
 const LONG_LIST = MOST_EXACT_PAGES
 const LISTS = MOST_EXACT_PAGES + 1
 const BITMAP_WORDS = Math.ceil(LISTS / 32)
 
-/** Words that one set of lists takes in the control section. */
+/** The words of one set of lists in the control section. */
 export const SPAN_LISTS_WORDS = LISTS + BITMAP_WORDS
 
 /** The list that a span of `pages` belongs to. */
@@ -43,7 +43,7 @@ export class SpanLists {
     this.bitmap = at + LISTS
   }
 
-  /** Empties all lists, whatever state they are in. */
+  /** Empties all lists, whatever their state. */
   clear(): void {
     this.control.fill(0, this.heads, this.bitmap + BITMAP_WORDS)
     this.tree.clear()
@@ -97,7 +97,7 @@ export class SpanLists {
     return list < LONG_LIST ? this.control[this.heads + list]! : this.tree.bestFit(pages)
   }
 
-  /** The shortest span of at least `pages` that is `right`, or 0: the way to it is as long as there are spans between. */
+  /** The shortest span of at least `pages` for which `right` holds, or 0. Visits every shorter span in between. */
   firstOf(pages: number, right: (start: number) => boolean): number {
     for (let list = this.nextList(listOf(pages)); list >= 0 && list < LONG_LIST; list = this.nextList(list + 1))
       for (const start of this.entries(list)) if (right(start)) return start
@@ -105,7 +105,7 @@ export class SpanLists {
     return 0
   }
 
-  /** The oldest span of the first list from `list` on that holds any, wrapping around; 0 where all are empty. */
+  /** The oldest span of the first list from `list` on that holds any, wrapping around; 0 if all are empty. */
   oldestFrom(list: number): number {
     let found = this.nextList(list)
     if (found < 0) found = this.nextList(0)
@@ -113,7 +113,7 @@ export class SpanLists {
     return this.spans[(this.control[this.heads + found]! << SpanEntry.Shift) + Span.Previous]!
   }
 
-  /** The list behind the one that holds spans of this length; the first one behind the last. */
+  /** The list after the one for spans of this length; the first list after the last. */
   listBehind(pages: number): number {
     return (listOf(pages) + 1) % LISTS
   }

@@ -1,6 +1,6 @@
 import { Span, SpanEntry } from './span.ts'
 
-/** The words of a free span's entry that name the subtrees of what comes before it and behind it. */
+/** The words of a free span's entry that name its subtrees of lesser and greater spans. */
 export const enum Child {
   /** In a central span, `Span.FreeObjects`. */
   Left = 5,
@@ -9,12 +9,12 @@ export const enum Child {
 }
 
 /**
- * Free spans by length, and among equal lengths by address: a treap, which is a search tree by that order and a heap by a priority. A
- * span's priority is its first page, mixed; so the tree's shape depends on what is in it and on nothing else, and a way through it
- * is some 2 ln n steps long whatever the order in which spans come and go. A span's entry holds its two children, and a word of the
- * caller's the root: nothing is allocated.
+ * Free spans by length, and among equal lengths by address: a treap, which is a search tree by that order and a heap by priority. A span's
+ * priority is a hash of its first page, so the tree's shape depends only on its contents, and a path through it takes about 2 ln n steps
+ * whatever the order in which spans come and go. A span's entry holds its two children and a word of the caller's the root: nothing is
+ * allocated.
  *
- * REQUIRES of every method that writes: the caller holds the page heap. If it is struck in between, a rebuild begins with `clear`.
+ * REQUIRES of every method that writes: the caller holds the page heap. If the caller is struck in between, a rebuild begins with `clear`.
  */
 export class SpanTree {
   private readonly spans: Int32Array
@@ -26,9 +26,9 @@ export class SpanTree {
     this.root = root
   }
 
-  /** Empties the tree, whatever state it is in. */
+  /** Empties the tree, whatever its state. */
   clear(): void {
-    // Before the heap has grown for the first time, the word can't be written, and is 0.
+    // Until the heap first grows, the word can't be written and is 0.
     if (this.spans[this.root] !== 0) this.spans[this.root] = 0
   }
 
@@ -42,7 +42,7 @@ export class SpanTree {
       link = (node << SpanEntry.Shift) + (this.isBefore(node, start) ? Child.Right : Child.Left)
       node = spans[link]!
     }
-    // What is there becomes the span's own subtrees: what comes before it, and what comes behind.
+    // The subtree there is split into the span's own two: the spans before it and those behind.
     let before = (start << SpanEntry.Shift) + Child.Left
     let behind = (start << SpanEntry.Shift) + Child.Right
     spans[link] = start
@@ -83,7 +83,7 @@ export class SpanTree {
     spans[link] = before !== 0 ? before : behind
   }
 
-  /** The shortest span of at least `pages`, and of those the one at the lowest address; 0 if there is none. */
+  /** The shortest span of at least `pages`, and among equals the one at the lowest address; 0 if there is none. */
   bestFit(pages: number): number {
     const { spans } = this
     let best = 0
@@ -123,8 +123,8 @@ export class SpanTree {
 }
 
 /**
- * A page number's bits, each of which changes half of the others: MurmurHash3's finalizer. It gives no two pages the same priority. A
- * simple multiple would rise with the addresses of spans at certain distances, and the tree be a list.
+ * A hash of a page number, MurmurHash3's finalizer, in which each bit changes half of the others. No two pages get the same priority. A
+ * simple multiple would rise with the addresses of spans at certain distances, and the tree would be a list.
  */
 function priorityOf(page: number): number {
   let bits = page ^ (page >>> 16)

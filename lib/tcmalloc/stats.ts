@@ -15,7 +15,7 @@ import type { TransferCache } from './transfer-cache.ts'
 const PEAK_USED_PAGES = Control.Peaks
 const PEAK_LIVE_GRANULES = Control.Peaks + 1
 
-/** What the figures are read from. */
+/** The tiers that the figures are read from. */
 export interface CountedTiers {
   member: Membership
   tables: Tables
@@ -29,7 +29,7 @@ export interface CountedTiers {
   cacheOf(slot: number): ThreadCache
 }
 
-/** The statistics of a heap, of all its threads. What is live is what is left of the pages when all else is counted. */
+/** The statistics of a heap and all its threads. Live bytes are the mapped pages less everything else. */
 export class Figures {
   private readonly tiers: CountedTiers
   private readonly reservedBytes: number
@@ -41,7 +41,7 @@ export class Figures {
     this.controlBytes = controlBytes
   }
 
-  /** All of them. REQUIRES: the caller holds all classes and the page heap, for reading. */
+  /** Reads all figures. REQUIRES: the caller holds all classes and the page heap, for reading. */
   read(): Omit<HeapStats, 'syscalls' | 'system'> {
     const { pageHeap } = this.tiers
     const open = this.tiers.member.openSlots()
@@ -62,7 +62,7 @@ export class Figures {
       pageHeapReleasedBytes,
       metadataBytes: this.metadataBytes(open),
       peakLiveBytes: (this.tiers.tables.control[PEAK_LIVE_GRANULES]! >>> 0) * Granule.Bytes,
-      peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
+      peakMappedBytes: mappedBytes, // pages are given back, but never their addresses
       passedBytes: Math.min(liveBytes, this.tiers.passes.bytes()),
       threads: open.length,
       deadThreadsBytes: Math.min(
@@ -81,11 +81,11 @@ export class Figures {
     return central.bytes() + transfer.bytes() + (quarantine()?.bytes ?? 0)
   }
 
-  /** A slow path has run: when more pages are in use than ever before, what is live may be a new peak. */
+  /** Called on slow paths: if more pages are in use than ever before, the live bytes may be a new peak. */
   notePeaks(): void {
     const { control } = this.tiers.tables
     const { pageHeap } = this.tiers
-    // Another thread may be in the middle of its counting: so they are looked at again with the page heap held.
+    // Another thread may be in the middle of its counting, so check again with the page heap held.
     if (this.usedPages() <= control[PEAK_USED_PAGES]! || !pageHeap.hold()) return
     const used = this.usedPages()
     if (used > control[PEAK_USED_PAGES]!) {
@@ -106,7 +106,7 @@ export class Figures {
     if (granules > control[PEAK_LIVE_GRANULES]! >>> 0) control[PEAK_LIVE_GRANULES] = granules
   }
 
-  /** Tables touched so far, from what has grown: states and span entries of every page, the slot's area, the fixed part. */
+  /** Bytes of tables touched so far, computed from their growth: states and span entries of every page, the slots' areas, the fixed part. */
   private metadataBytes(open: readonly number[]): number {
     const { endPage } = this.tiers.pageHeap
     const perPage = Page.Granules + SpanEntry.Bytes + 2

@@ -9,24 +9,24 @@ import { SpanEntry } from './span.ts'
 
 /** Tables that grow with the heap do so in steps of 4 MiB: states for 64 MiB of heap, span entries for 1 GiB. */
 const STEP_BYTES = 4 * 2 ** 20
-/** Those of blocks that were passed grow in smaller ones, of 8192 slots: most programs need none, or one step. */
+/** The table of passed blocks grows in smaller steps, of 8192 slots: most programs need none or one. */
 const PASS_STEP_BYTES = 2 ** 18
 
 /**
- * States reach at least this far whatever the limit: every address that is a small integer then has one, so that a wrong
- * address reads "no object" and is never out of the array's bounds. What hasn't grown costs nothing and reads as 0.
+ * States reach at least this far whatever the limit: every address that is a small integer then has a state, so a wrong address reads "no
+ * object" and is never out of the array's bounds. The part that hasn't grown costs nothing and reads as 0.
  */
 const LEAST_STATES = (2 ** 31) >>> Granule.Shift
 
-/** What the tables are sized by. */
+/** The sizes that the tables are made for. */
 export interface TableSizes {
   /** Pages of the reservation, from page 0. */
   pages: number
-  /** 32-bit words that the tiers keep for themselves. */
+  /** 32-bit words for the tiers' own use. */
   controlWords: number
   /** Bytes for each thread slot. */
   slotBytes: number
-  /** Addresses are short: states reach no further than the heap, and a wrong address may be out of their bounds. */
+  /** True if address space is short: states reach no further than the heap, and a wrong address may be out of their bounds. */
   isTight?: boolean
 }
 
@@ -36,21 +36,20 @@ interface Section {
   readonly byteLength: number
 }
 
-/** One that grows: the word of the control section says by how many steps it has. */
+/** A section that grows, and the control word that counts its steps so far. */
 interface GrowingSection extends Section {
   readonly stepsWord: number
   readonly stepBytes: number
 }
 
-/** The tables' own words of the control section: how far the sections that grow have grown, in steps. */
+/** The tables' own words of the control section: the steps by which each growing section has grown. */
 const SPAN_STEPS = 0
 const STATE_STEPS = 1
 const PASS_STEPS = 2
 
 /**
- * All that a heap knows of its memory, in one mapping beside it: a fixed layout with no allocator inside. Numbers are
- * relative to the heap, so that every thread reads them alike, and object memory holds none of it: what a program
- * scribbles can't hurt the heap.
+ * A heap's metadata, in one mapping beside its memory: a fixed layout with no allocator inside. Numbers are relative to the heap, so they
+ * mean the same in every thread. None of it is in object memory, so a program that overwrites memory can't damage the heap.
  *
  *     control | thread slots' words | class per page | dirty per page | slot areas | pass slots | span entries | object states
  */
@@ -59,13 +58,13 @@ export class Tables {
   readonly states: Int8Array
   /** One size class per page; 0 in large and in free spans. */
   readonly pageClass: Int8Array
-  /** One byte per page: 0 while it is as the system gave it, which is all zeros, 1 once it has been handed out. */
+  /** One byte per page: 0 while the page is as the system gave it, all zeros; 1 once it has been handed out. */
   readonly pageDirty: Int8Array
   /** One entry of eight words per page; see span.ts. */
   readonly spans: Int32Array
-  /** One slot of eight words for each block that was passed and not adopted yet; see tcmalloc/pass-slots.ts. */
+  /** One slot of eight words for each block that is passed and not adopted yet; see tcmalloc/pass-slots.ts. */
   readonly passes: Int32Array
-  /** The tiers' own words; tcmalloc/control.ts says which are whose. */
+  /** The tiers' own words; see tcmalloc/control.ts. */
   readonly control: Int32Array
   readonly slots: ThreadSlots
   readonly mapping: Mapping
@@ -79,7 +78,7 @@ export class Tables {
   private readonly stateSection: GrowingSection
 
   /**
-   * The tables of a new heap, or those in `adopted`, which another thread has made with the same sizes.
+   * Makes the tables of a new heap, or opens those in `adopted`, which another thread has made with the same sizes.
    * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`
    */
   constructor(mapper: Mapper, { pages, controlWords, slotBytes, isTight }: TableSizes, adopted?: Mapping) {
@@ -103,7 +102,7 @@ export class Tables {
     })
     this.passSection = growing(PassSlot.Most * PassSlot.Bytes, PASS_STEPS, PASS_STEP_BYTES)
     this.spanSection = growing(pages * SpanEntry.Bytes, SPAN_STEPS, STEP_BYTES)
-    // The last section: so the whole length tells how long it is where somebody else has made the tables.
+    // The last section, so if another thread has made the tables, their total length tells how long this section is.
     const isShort = adopted === undefined ? isTight : adopted.buffer.byteLength < end + LEAST_STATES
     this.stateSection = growing(Math.max(pages * Page.Granules, isShort ? 0 : LEAST_STATES), STATE_STEPS, STEP_BYTES)
     this.reservedBytes = end
@@ -130,12 +129,12 @@ export class Tables {
     )
   }
 
-  /** The same of the first `count` pass slots. REQUIRES: nobody else does meanwhile */
+  /** The same for the first `count` pass slots. REQUIRES: no other thread does this meanwhile */
   coverPasses(count: number): number {
     return this.extend(this.passSection, count * PassSlot.Bytes)
   }
 
-  /** Pass slots that there is memory for. */
+  /** The number of pass slots that have memory. */
   get coveredPasses(): number {
     return this.grown(this.passSection) / PassSlot.Bytes
   }
@@ -153,12 +152,12 @@ export class Tables {
     return { slot, area: this.slotArea(slot) }
   }
 
-  /** The area of a slot. One that was never claimed reads as zeros, and must not be written. */
+  /** The area of a slot. The area of a slot that was never claimed reads as zeros, and must not be written. */
   slotArea(slot: number): Int32Array {
     return new Int32Array(this.mapping.buffer, this.slotAreas.offset + slot * this.slotBytes, this.slotBytes / 4)
   }
 
-  /** Gives the memory of a slot's area back. REQUIRES: nobody uses the slot. */
+  /** Gives the memory of a slot's area back. REQUIRES: no thread uses the slot. */
   releaseArea(slot: number): void {
     if (this.mapper.canRelease) this.mapping.release(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
   }
@@ -169,8 +168,8 @@ export class Tables {
   }
 
   /**
-   * Gives back the memory of the tables that describe `pages` free pages from `page` on, as far as it fills system pages
-   * of its own. REQUIRES: their states are all NONE, and the span's first and last page keep their entries.
+   * Gives back the memory of the tables that describe `pages` free pages from `page` on, as far as it fills whole system pages. REQUIRES:
+   * their states are all NONE, and the span's first and last page keep their entries.
    */
   trim(page: number, pages: number): void {
     if (!this.mapper.canRelease || !this.mapper.releaseZeroes) return
@@ -178,7 +177,7 @@ export class Tables {
     this.releaseInner(this.spanSection, (page + 1) * SpanEntry.Bytes, (page + pages - 1) * SpanEntry.Bytes)
   }
 
-  /** Gives all memory of the tables back; nobody may use them from now on. */
+  /** Gives all memory of the tables back; no thread may use them from now on. */
   close(): void {
     if (this.mapper.canRelease) {
       for (const section of [this.passSection, this.spanSection, this.stateSection]) {

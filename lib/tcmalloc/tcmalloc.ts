@@ -25,22 +25,22 @@ import { Tables } from './tables.ts'
 import { ThreadCache } from './thread-cache.ts'
 import { TransferCache, transferLayout } from './transfer-cache.ts'
 
-/** What the tiers are made with; a heap has checked it. */
+/** The options of the tiers, already checked by the heap. */
 export interface TCMallocOptions extends ReservationOptions {
-  /** What all thread caches together may hold. */
+  /** The bytes that all thread caches together may hold. */
   cacheBytes: number
   releaseRate: number
   debug: boolean
 }
 
-/** What a thread needs to attach to a heap of another one. */
+/** The data by which a thread attaches to another thread's heap. */
 export interface SharedHeap {
   /**
-   * Over all blocks: whoever has its buffer reads and writes them. It has no bytes itself, since what prints or compares a token would read
-   * all of a SharedArrayBuffer.
+   * An empty view over the memory of all blocks: code that has its buffer can read and write them. It is empty because printing or
+   * comparing a token would otherwise read the whole SharedArrayBuffer.
    */
   readonly memory: Uint8Array<SharedArrayBuffer>
-  /** The same over all that the heap knows of its blocks: whoever has its buffer can break the heap. */
+  /** The same over the heap's tables: code that has its buffer can break the heap. */
   readonly tables: Uint8Array<SharedArrayBuffer>
   /** The heap's limit, in pages of 8 KiB. */
   readonly limitPages: number
@@ -49,8 +49,8 @@ export interface SharedHeap {
 }
 
 /**
- * TCMalloc's three tiers over one reservation, and the way of a block through them: thread cache, central cache, page heap.
- * Blocks are granules here, and 0 means that there is no memory.
+ * TCMalloc's three tiers over one reservation, and a block's path through them: thread cache, central cache, page heap. Blocks are granules
+ * here, and 0 means that there is no memory.
  */
 export class TCMalloc {
   readonly mapping: Mapping
@@ -60,14 +60,14 @@ export class TCMalloc {
   readonly tables: Tables
   /** Blocks on their way from one thread to another. */
   readonly passes: PassSlots
-  /** Words of the control section that the tiers leave to the arenas of the heap's users (lib/lifetime/). */
+  /** Words of the control section for arenas (lib/lifetime/). */
   readonly arenaWords: Int32Array
-  /** Where blocks that were freed wait, in debug mode. */
+  /** Holds recently freed blocks, in debug mode. */
   readonly quarantine: Quarantine | undefined
   readonly quarantineWords: Int32Array
-  /** In debug mode: is called for a block that V8 has let go of, before it is poisoned. */
+  /** In debug mode: called for a block that V8 has let go of, before it is poisoned. */
   whenCollected: ((granule: number) => void) | undefined
-  /** Undefined where the memory can't be isolated: without the addon. */
+  /** Undefined if the memory can't be isolated: without the addon. */
   readonly isolated: IsolatedBlocks | undefined
   /** This thread's part in the heap. */
   readonly member: Membership
@@ -94,8 +94,8 @@ export class TCMalloc {
     return new TCMalloc(mapper, mapping, limitPages, tables, undefined)
   }
 
-  /** One more thread of a heap that exists. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where it is closed, or isn't one */
-  /** @param unknown why it may be that the mapper doesn't know the memory */
+  /** One more thread of a heap that exists. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` if it is closed, or isn't one */
+  /** @param unknown the likely reason if the mapper doesn't know the memory */
   static attach(mapper: Mapper, shared: SharedHeap, unknown: string): TCMalloc {
     const { limitPages, generation } = shared
     const memory = shared.memory.buffer
@@ -104,7 +104,7 @@ export class TCMalloc {
     const tableMapping = mapper.adopt(tables)
     if (mapping === undefined || tableMapping === undefined) throw invalidToken(unknown)
     const isHeap = memory.byteLength === (Page.First + limitPages) * Page.Bytes
-    // Before a slot is claimed: what stands in its place might be anything.
+    // Checked before a slot is claimed: if this isn't a heap, that memory might be anything.
     if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
       throw invalidToken('the heap is closed, or is none')
     const adopted = openTables(mapper, limitPages, false, tableMapping)
@@ -171,7 +171,7 @@ export class TCMalloc {
     return (Page.First + this.limitPages) * Page.Bytes
   }
 
-  /** What another thread attaches by. REQUIRES: the memory is shared. */
+  /** The data by which another thread attaches. REQUIRES: the memory is shared. */
   share(): SharedHeap {
     return {
       memory: new Uint8Array(this.mapping.buffer as SharedArrayBuffer, 0, 0),
@@ -192,8 +192,8 @@ export class TCMalloc {
   }
 
   /**
-   * The system's error number for the last 0 that was returned here; 0 where it was the limit.
-   * @throws AllocatorError `ERR_HEAP_BUSY` where it was neither, but a thread that keeps the page heap
+   * The system's error number for the last allocation that returned 0; 0 if the limit refused.
+   * @throws AllocatorError `ERR_HEAP_BUSY` if the cause was neither, but a thread that keeps the page heap
    */
   get lastErrno(): number {
     if (this.pageHeap.lastErrno === PAGE_HEAP_BUSY) throw busy(Lock.PageHeap)
@@ -205,17 +205,17 @@ export class TCMalloc {
     return granule < this.tables.states.length ? this.tables.states[granule]! : ObjectState.None
   }
 
-  /** Makes a block that was handed out another one's: `isHandedOut` is true of both states. */
+  /** Changes the state of a handed-out block: `isHandedOut` is true of both states. */
   setState(granule: number, state: ObjectState): void {
     this.tables.states[granule] = state
   }
 
-  /** The same where it may be freed by another thread just now. False where it has another state than `from`. */
+  /** The same if another thread may be freeing the block now. False if its state isn't `from`. */
   changeState(granule: number, from: ObjectState, to: ObjectState): boolean {
     return Atomics.compareExchange(this.tables.states, granule, from, to) === from
   }
 
-  /** An object of a class, when the thread cache's stack has none. */
+  /** Allocates an object of a class after the thread cache's stack had none. */
   allocateSmall(sizeClass: number): number {
     this.member.enter()
     let granule = this.cache.pop(sizeClass) || this.cache.refill(sizeClass)
@@ -234,13 +234,14 @@ export class TCMalloc {
   }
 
   /**
-   * A span of its own. With `zeroed`, its bytes are cleared where they aren't zero already.
-   * @param note a word of `arenaWords`, or 0, in which the block stands before this thread may be struck with it in its hands
+   * Allocates a block in a span of its own. With `zeroed`, bytes that aren't zero already are cleared.
+   * @param note the index of a word of `arenaWords`, or 0; the block is recorded there before this thread can be struck while only it knows
+   * the block
    */
   allocateLarge(bytes: number, zeroed: BlockBytes | undefined, note = 0): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     const pages = this.pageHeap.roundToUnit(pagesFor(bytes))
-    // As with `pop`, nothing is half done that a repair would have to know of.
+    // As with `pop`, a strike leaves nothing half done that a repair would have to know of.
     const kept = this.cache.spans.take(pages)
     if (kept !== 0) {
       if (note !== 0) this.arenaWords[note] = kept << Page.GranuleShift
@@ -263,7 +264,7 @@ export class TCMalloc {
   allocateAligned(alignment: number, bytes: number): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     if (alignment <= Page.Bytes && bytes <= Small.MostBytes) {
-      // Spans start at pages: so the objects of a class are aligned to whatever divides its size.
+      // Spans start at pages, so a class's objects are aligned to any power of two that divides its size.
       let sizeClass = this.classBySize[Math.ceil(bytes / Granule.Bytes)]!
       while (sizeClass < this.classes.count && this.classes.size[sizeClass]! % alignment !== 0) sizeClass++
       if (sizeClass < this.classes.count) return this.allocateSmall(sizeClass)
@@ -281,7 +282,7 @@ export class TCMalloc {
     return granule
   }
 
-  /** Takes a live block back, or a large one that is in another state `from`. False where another thread was faster. */
+  /** Takes back a live block, or a large one in another state `from`. False if another thread was faster. */
   free(granule: number, from: number = ObjectState.Live): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
@@ -300,7 +301,7 @@ export class TCMalloc {
     return taken
   }
 
-  /** Frees a block that no thread owns, and that only the caller takes out of its state. */
+  /** Frees a block that no thread owns. Only the caller may take it out of its state. */
   freeUnowned(granule: number, from: ObjectState): void {
     this.member.enter()
     this.cache.freeUnowned(granule, from)
@@ -315,12 +316,12 @@ export class TCMalloc {
     return this.tables.spans[(page << SpanEntry.Shift) + Span.Length]! * Page.Bytes
   }
 
-  /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */
+  /** Whether a small block of `usable` bytes can stay in place for `bytes`: they fit, and use at least half of it. */
   servesWell(usable: number, bytes: number): boolean {
     return bytes <= usable && (bytes * 2 >= usable || usable === Granule.Bytes)
   }
 
-  /** Makes a live block `bytes` long where it stands. False where it must move, or had better: it would waste half its room. */
+  /** Makes a live block `bytes` long in place. False if it must move, or had better, since it would waste half its room. */
   resize(granule: number, bytes: number): boolean {
     const page = granule >>> Page.GranuleShift
     const sizeClass = this.tables.pageClass[page]!
@@ -333,7 +334,7 @@ export class TCMalloc {
     if (pages < before) this.pageHeap.shrink(page, pages)
     else {
       resized = this.pageHeap.extend(page, pages)
-      // The pages behind may be a span that this thread keeps: better without it than to copy the block.
+      // The pages behind may be a span that this thread keeps. Giving it back is cheaper than copying the block.
       if (!resized && this.cache.spans.giveBackAt(page + before)) resized = this.pageHeap.extend(page, pages)
     }
     const after = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
@@ -344,7 +345,7 @@ export class TCMalloc {
     return resized
   }
 
-  /** Gives free pages back to the system, what is cached first; returns bytes. Without a number, tables shrink too. */
+  /** Gives free pages back to the system, after flushing the caches; returns bytes. Without a number, tables shrink too. */
   release(bytes: number | undefined): number {
     this.member.enter(true)
     const before = this.pageHeap.releasedPages
@@ -358,30 +359,30 @@ export class TCMalloc {
     return Math.max(0, given) * Page.Bytes
   }
 
-  /** Counts a live block as this thread's own, or not any more: `times` is 1 or -1. */
+  /** Counts a live block as this thread's own (`times` is 1), or no longer (-1). */
   countOwned(granule: number, times: number): void {
     this.cache.count((times * this.usableBytes(granule)) / Granule.Bytes)
   }
 
-  /** Frees isolated blocks that V8 has let go of, of whichever thread. */
+  /** Frees isolated blocks that V8 has let go of, from all threads. */
   freeCollected(): void {
     this.member.enter()
     this.member.leave()
   }
 
-  /** Gives this thread's cache back, with all its room, until it is needed again. */
+  /** Gives back this thread's cache and all its room, until needed again. */
   idle(): void {
     this.member.enter()
     this.cache.idle()
     this.member.leave()
   }
 
-  /** In debug mode, frees what is in quarantine, up to a block that was written to. Returns how many blocks that were. */
+  /** In debug mode, frees the blocks in quarantine, up to one that was written to. Returns the number freed. */
   emptyQuarantine(): number {
     return this.quarantine?.freeIntact() ?? 0
   }
 
-  /** One consistent picture: nothing moves between tiers while it is taken, and what threads pop and push is in both sums. */
+  /** One consistent snapshot: nothing moves between tiers meanwhile, and a block that a thread pops or pushes changes both sums. */
   stats(): Omit<HeapStats, 'syscalls' | 'system'> {
     return this.reading(() => this.figures.read())
   }
@@ -430,7 +431,7 @@ export class TCMalloc {
     return granule
   }
 
-  /** Gives back what is cached, since one cached object keeps a whole span. */
+  /** Flushes the caches, since one cached object keeps a whole span. */
   private flush(): void {
     this.isolated?.free(true)
     this.cache.flush()
@@ -453,7 +454,7 @@ export class TCMalloc {
   }
 }
 
-/** The tables of a new heap, or those that another thread has opened. */
+/** Makes the tables of a new heap, or opens those that another thread has made. */
 function openTables(mapper: Mapper, limitPages: number, isTight: boolean, adopted?: Mapping): Tables {
   const classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
   const controlWords = roundUp(transferLayout(classes).end, ARENA_LINE) + ARENA_WORDS + QUARANTINE_WORDS

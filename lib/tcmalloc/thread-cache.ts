@@ -10,31 +10,29 @@ import type { StackLayout } from './stack-layout.ts'
 import type { Tables } from './tables.ts'
 import type { TransferCache } from './transfer-cache.ts'
 
-/** A trip to the central cache moves a quarter of what the stack may hold, or a batch where that is more. */
+/** A trip to the central cache moves a quarter of the stack's limit, or a batch if that is more. */
 const TRIP_SHIFT = 2
-/** So often may a stack that has grown beyond a batch overflow before it must shrink (kMaxOverages). */
+/** How often a stack that has grown beyond a batch may overflow before it must shrink (kMaxOverages). */
 const MOST_OVERAGES = 3
-/** A cache that has used up its budget looks for idle stacks once in so many trips to the central cache. */
+/** A cache that has used up its budget looks for idle stacks once every so many trips to the central cache. */
 const TRIPS_BETWEEN_SCAVENGES = 64
 
 /**
- * The thread cache: per class a stack of free objects that belong to one thread slot. Only that thread touches it, so the
- * usual malloc and free take plain loads and stores and nothing else.
+ * The thread cache: per class a stack of free objects that belong to one thread slot. Only that slot's thread touches it, so the usual
+ * malloc and free need only plain loads and stores.
  *
- * INVARIANT: an object on a stack has this slot's state, and every object with this slot's state is on its class's stack.
- * The order of stores keeps the stack the truth between any two: `pop` writes the state before the length, `push` the
- * entry, the length, then the state. An object moves to another tier under its class's lock, the length of the stack
- * included: so a thread that is struck outside of any slow path leaves a stack that is the truth, but for entries with
- * another state, which count for nothing.
+ * INVARIANT: an object on a stack has this slot's state, and every object with this slot's state is on its class's stack. The order of
+ * stores keeps the stack correct between any two: `pop` writes the state before the length, `push` the entry, the length, then the state.
+ * An object moves to another tier under its class's lock, and so does the stack's length. So a thread struck outside of any slow path
+ * leaves a correct stack, except for entries with another state, which are ignored.
  *
- * What the stacks may hold is bounded at every moment: the limits of all classes together, in bytes, never exceed the
- * slot's budget, which it claims from the heap's. So the usual path needs no count of bytes. With a budget of 0 nothing
- * is cached, and every call goes to the central cache.
+ * The stacks' contents are always bounded: the limits of all classes together, in bytes, never exceed the slot's budget, a claim on the
+ * heap's. So the usual path counts no bytes. With a budget of 0 nothing is cached, and every call goes to the central cache.
  */
 export class ThreadCache {
   /** This slot's state: that of every object on its stacks. */
   readonly state: number
-  /** Large blocks that the thread has freed: a part of this cache, and of whatever is said of all of it. */
+  /** Large blocks that the thread has freed: a part of this cache, included in its totals. */
   readonly spans: SpanCache
   private readonly area: Int32Array
   private readonly states: Int8Array
@@ -46,7 +44,7 @@ export class ThreadCache {
   private readonly locks: Locks
   private readonly budget: CacheBudget
 
-  /** The cache in a slot's area: `initialize` readies that of a new one; a dead thread's can be flushed. */
+  /** The cache in a slot's area: `initialize` prepares a new slot's; a dead thread's can be flushed. */
   constructor(
     tables: Tables,
     classes: SizeClassTable,
@@ -70,7 +68,7 @@ export class ThreadCache {
     this.budget = budget
   }
 
-  /** Readies a new slot's area. That the cache is open is written last. */
+  /** Prepares a new slot's area. The word that marks the cache open is written last. */
   initialize(): void {
     const { area } = this
     area.fill(0, 0, AreaWord.Stacks)
@@ -81,11 +79,11 @@ export class ThreadCache {
       area[AreaWord.Limit + sizeClass] = base
     }
     this.budget.claimFirst(area)
-    // Class 0, that of large objects, has a limit that every push passes.
+    // Class 0, that of large objects, has a limit that every push exceeds.
     area[AreaWord.Limit] = -1
   }
 
-  /** An object of a class as its granule, now live; 0 where the stack is empty, or its top entry isn't ours any more. */
+  /** An object of a class as its granule, now live; 0 if the stack is empty, or its top entry isn't ours any more. */
   pop(sizeClass: number): number {
     const { area, states } = this
     const top = area[sizeClass]!
@@ -96,7 +94,7 @@ export class ThreadCache {
     return granule
   }
 
-  /** Takes a live object. False, and nothing is done, where it isn't live, isn't small, or its stack is full. */
+  /** Takes a live object. False, without effect, if it isn't live, isn't small, or its stack is full. */
   push(granule: number): boolean {
     const { area, states } = this
     if (states[granule] !== ObjectState.Live) return false
@@ -109,16 +107,16 @@ export class ThreadCache {
     return true
   }
 
-  /** The bytes that may be used of a live small block below 2 GiB; 0 for anything else. */
+  /** The usable bytes of a live small block below 2 GiB; 0 for anything else. */
   smallBytes(granule: number): number {
     return this.states[granule] === ObjectState.Live ? this.size[this.pageClass[granule >>> Page.GranuleShift]!]! : 0
   }
 
-  /** After a `pop` that gave nothing: an object from the central cache, or 0 where there is no memory. */
+  /** After a `pop` that gave nothing: an object from the central cache, or 0 if there is no memory. */
   refill(sizeClass: number): number {
     const { area } = this
     const base = this.layout.base[sizeClass]!
-    // An entry whose state isn't ours was freed twice at one instant, and is somebody else's now.
+    // An object whose state isn't ours was freed twice at one instant, and is another thread's now.
     while (area[sizeClass]! > base && this.states[area[area[sizeClass]!]!] !== this.state) {
       area[sizeClass]!--
     }
@@ -133,7 +131,7 @@ export class ThreadCache {
       this.locks.release(Lock.FirstClass + sizeClass)
       if (got === 0) return 0
       area[AreaWord.LowWater + sizeClass] = AreaWord.Missed
-      // Taken first: in want of room, stacks may be emptied, this one too.
+      // Taken first: finding room may empty stacks, this one too.
       const granule = this.pop(sizeClass)
       this.raiseLimit(sizeClass, limit < batch ? 1 : batch)
       return granule
@@ -142,8 +140,8 @@ export class ThreadCache {
   }
 
   /**
-   * After a `push` that found the stack of its class full: takes the object, and gives a batch to the central cache. False
-   * where another thread was faster with a free of its own.
+   * After a `push` that found the stack of its class full: takes the object, and gives a batch to the central cache. False if another
+   * thread was faster with its free.
    */
   overflow(granule: number, sizeClass: number): boolean {
     const { area } = this
@@ -163,18 +161,17 @@ export class ThreadCache {
       }
     }
     if (this.push(granule)) return true
-    // The limit is 0, or came down in a scavenge.
+    // The limit is 0, or a scavenge has lowered it.
     return this.surrender(granule, sizeClass, ObjectState.Live, this.classes.stride[sizeClass]!)
   }
 
   /**
-   * Gives an object that is on no stack to the tiers that all threads share, and counts `owned` granules out. False where it isn't in state
-   * `from` any more.
+   * Gives an object that is on no stack to the shared tiers, and counts `owned` granules out. False if it isn't in state `from` any more.
    */
   private surrender(granule: number, sizeClass: number, from: ObjectState, owned: number): boolean {
     const { area } = this
     this.locks.acquire(Lock.FirstClass + sizeClass)
-    // The class was looked up before: the block may have been freed since, and its pages carved anew.
+    // The class was read earlier: since then the block may have been freed, and its pages carved anew.
     const isThere = this.states[granule] === from && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
     if (isThere) {
       area[AreaWord.Surrendered] = granule
@@ -193,7 +190,7 @@ export class ThreadCache {
     else this.surrender(granule, sizeClass, from, 0)
   }
 
-  /** Frees the isolated block that is noted in `Taken`, unless another thread has. REQUIRES: no lock is held but Clearing */
+  /** Frees the isolated block noted in `Taken`, unless another thread has. REQUIRES: no lock is held but Clearing */
   freeTaken(): void {
     const { area } = this
     const granule = area[AreaWord.Taken]!
@@ -204,20 +201,20 @@ export class ThreadCache {
   }
 
   /**
-   * After the span cache has refused a live large block: makes a place and room for it, if it is worth it, and keeps it. False
-   * where it had better go to the page heap, or another thread was faster.
+   * After the span cache has refused a live large block: makes a place and room for it, if it is worth keeping, and keeps it. False if it
+   * should go to the page heap, or another thread was faster.
    */
   keepSpan(start: number, from: number = ObjectState.Live): boolean {
     if (!this.spans.isWorthKeeping(start)) return false
     const missing = this.spans.makePlace(start)
     if (missing > 0) {
       if (this.claim(missing)) this.area[AreaWord.SpanRoom]! += missing
-      else this.spans.flush() // what there is of room may as well be this one's
+      else this.spans.flush() // reuse the room of the kept spans for this one
     }
     return this.spans.push(start, from)
   }
 
-  /** Gives every object back to the central cache, the spans that are its own too, and kept ones to the page heap; limits stay. */
+  /** Gives every object and all owned spans back to the central cache, and kept spans to the page heap; limits stay. */
   flush(): void {
     if (!this.open) return
     this.spans.flush()
@@ -231,19 +228,19 @@ export class ThreadCache {
   }
 
   /**
-   * Ends the cache: it isn't open any more, every pop finds granule 0, every push a limit of 0, until the slot is claimed anew.
-   * (The fields stay as they are: V8 takes them for constants as long as nobody writes them twice.)
+   * Ends the cache: until the slot is claimed anew it isn't open, every pop finds granule 0, and every push a limit of 0. (The fields
+   * aren't written: V8 treats fields written only once as constants.)
    */
   close(): void {
     this.area.fill(0, 0, AreaWord.Stacks)
   }
 
-  /** Whether it hasn't been closed: an open one's limit for large objects is negative. */
+  /** Whether the cache is open: then its limit for large objects is negative. */
   get open(): boolean {
     return isOpen(this.area)
   }
 
-  /** Lets go of all objects and of all room for them, until they are needed again. */
+  /** Gives back all objects and all room for them, until needed again. */
   idle(): void {
     this.flush()
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) this.lowerLimit(sizeClass, 0)
@@ -259,23 +256,23 @@ export class ThreadCache {
     area[sizeClass] = base
   }
 
-  /** Counts granules in that this thread was handed by another way than a stack, or out where they are negative. */
+  /** Counts granules in that this thread got other than by a stack; negative ones count out. */
   count(granules: number): void {
     this.area[AreaWord.HandedOut]! += granules
   }
 
-  /** Granules that this slot has handed out, less those that it took back, whoever had handed them out. */
+  /** Granules that this slot has handed out, less those that it took back, whichever slot had handed them out. */
   handedOut(): number {
     return this.area[AreaWord.HandedOut]! - this.bytes() / Granule.Bytes
   }
 
-  /** Bytes on the stacks, and of kept spans. */
+  /** Bytes on the stacks and in kept spans. */
   bytes(): number {
     const { area, classes } = this
     if (!isOpen(area)) return 0
     let bytes = 0
     for (let sizeClass = 1; sizeClass < classes.count; sizeClass++) {
-      // Never below 0: another thread may be closing its cache, which sets all of this to 0.
+      // Never below 0: the slot's thread may be closing the cache, which sets these words to 0.
       bytes += Math.max(0, area[sizeClass]! - this.layout.base[sizeClass]!) * classes.size[sizeClass]!
     }
     bytes += this.spans.bytes()
@@ -297,7 +294,7 @@ export class ThreadCache {
     return this.area.slice(first, this.area[sizeClass]! + 1)
   }
 
-  /** What the limits of all classes and the room for spans come to, beside what was claimed for them; for audits. */
+  /** The sum of all classes' limits and the room for spans, with the bytes claimed for them and the budget; for audits. */
   claims(): { limits: number; claimed: number; budget: number } {
     let limits = this.area[AreaWord.SpanRoom]!
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
@@ -311,10 +308,10 @@ export class ThreadCache {
     if (count === 0) return
     const { area } = this
     this.locks.acquire(Lock.FirstClass + sizeClass)
-    // The lock may have been mended on the way, and the stack emptied.
+    // A repair under this lock may have emptied the stack meanwhile.
     const given = Math.min(count, area[sizeClass]! - this.layout.base[sizeClass]!)
     const top = (area[sizeClass]! - given) | 0
-    // Off the stack first: struck in between, the objects are found by their states, and no entry is left that was one.
+    // Off the stack first: if a strike comes in between, the objects are found by their states, and no stale entry is left.
     area[sizeClass] = top
     area[AreaWord.HandedOut]! -= given * this.classes.stride[sizeClass]!
     this.transfer.giveBack(sizeClass, area, top + 1, given, this.state)
@@ -330,7 +327,7 @@ export class ThreadCache {
     if (this.claim(bytes)) area[AreaWord.Limit + sizeClass]! += raised
   }
 
-  /** Claims room of the slot's budget; the caller writes down what for at once, without another call. */
+  /** Claims room from the slot's budget; the caller records its use at once, without another call. */
   private claim(bytes: number): boolean {
     const { area } = this
     area[AreaWord.Trips]!++
@@ -339,7 +336,7 @@ export class ThreadCache {
     return true
   }
 
-  /** Lets go of all kept spans, and of the room for them. */
+  /** Gives back all kept spans and the room for them. */
   private dropSpans(): void {
     const { area } = this
     this.spans.flush()
@@ -355,13 +352,13 @@ export class ThreadCache {
     area[AreaWord.Limit + sizeClass]! -= limit - objects
   }
 
-  /** Makes room for `bytes` more: from the common budget and that of others, or from spans and stacks that lie idle. */
+  /** Makes room for `bytes` more: from the common budget and other slots' budgets, or from idle spans and stacks. */
   private findRoom(bytes: number): boolean {
     const { area } = this
     const wanted = area[AreaWord.ClaimedBytes]! + bytes
     this.budget.raise(area, wanted - area[AreaWord.BudgetBytes]!)
     if (wanted <= area[AreaWord.BudgetBytes]!) return true
-    // Others may have taken of this budget: then stacks must go until what is left of it is enough for the rest.
+    // Other slots may have taken from this budget: then stacks must shrink until the rest fits into it.
     if (area[AreaWord.ClaimedBytes]! <= area[AreaWord.BudgetBytes]! && area[AreaWord.Trips]! < TRIPS_BETWEEN_SCAVENGES)
       return false
     this.scavenge()
@@ -374,9 +371,8 @@ export class ThreadCache {
   }
 
   /**
-   * Takes all room from spans, which are few and soon kept again where they are in use, and some from stacks that weren't short
-   * of objects since the last time: half of what wasn't needed goes back to the central cache, and the limit comes down by half
-   * of what it wasn't used for, but at least a batch.
+   * Takes all room from spans, which are few and soon kept again if in use, and some from stacks that didn't run empty since the last time:
+   * half of their unneeded objects go back to the central cache, and the limit drops by half of its unused part, but at least a batch.
    */
   private scavenge(): void {
     const { area } = this

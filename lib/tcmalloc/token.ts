@@ -4,34 +4,34 @@ import { invalidToken, wrongType } from '../base/errors.ts'
 import { MAGIC } from './control.ts'
 import type { SharedHeap } from './tcmalloc.ts'
 
-/** A bundle of CommonJS has none. */
+/** Undefined in a CommonJS bundle. */
 const here: string | undefined = import.meta.url
 
-/** Where this copy of the library is: two copies in one process know nothing of each other's heaps. */
+/** The path of this copy of the library: two copies in one process don't know each other's heaps. */
 export const COPY = here === undefined ? 'a bundle' : fileURLToPath(new URL('../../', here))
 
 /** The layout of the tables that this version of the library reads and writes. */
 export const TOKEN_VERSION = MAGIC & 0xff
 
 /**
- * What another thread of the process attaches to a heap by: a plain object that survives structured clone. Its fields are
- * the library's own; a token of another version, or of a heap that is closed, is refused.
+ * The token by which another thread of the process attaches to a heap: a plain object that survives structured clone. Its fields are the
+ * library's own; a token of another version, or of a heap that is closed, is refused.
  */
 export interface HeapToken extends SharedHeap {
   /** The version of the tables' layout. */
   readonly spanheap: number
-  /** Where its memory comes from, as in `stats().system`. */
+  /** The source of its memory, as in `stats().system`. */
   readonly system: string
-  /** Where the copy of the library is that made it. */
+  /** The path of the copy of the library that made the token. */
   readonly copy: string
 }
 
-/** Why a token's heap isn't known to the addon of this copy. */
+/** The likely reason why this copy's addon doesn't know a token's heap. */
 export function whyUnknown({ copy }: HeapToken): string {
   return copy === COPY ? 'no heap of this process is there' : `it is of another copy of spanheap. ${twoCopies(copy)}`
 }
 
-/** The error for what should be a heap and isn't one of this copy. */
+/** The error for a value that should be a heap of this copy and isn't. */
 export function notAHeap(value: unknown): TypeError {
   const other = copyOf(value)
   return wrongType(
@@ -42,7 +42,7 @@ export function notAHeap(value: unknown): TypeError {
   )
 }
 
-/** The copy of the library that a value is a heap of; undefined where it is none, or closed. */
+/** The copy of the library that made a heap; undefined if the value isn't a heap, or is closed. */
 function copyOf(value: unknown): string | undefined {
   try {
     const { copy } = (value as { share(): Partial<HeapToken> }).share()
@@ -56,7 +56,7 @@ function twoCopies(other: string): string {
   return `The program has two: that one is in ${other}, this one in ${COPY}; npm ls spanheap tells why, npm dedupe may help`
 }
 
-/** @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` where a value isn't a token, or is one of another version */
+/** @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` if a value isn't a token, or is of another version */
 export function checkToken(value: unknown): asserts value is HeapToken {
   const token = (typeof value === 'object' && value !== null ? value : {}) as Partial<HeapToken>
   const { spanheap, generation, system, copy, limitPages, memory, tables } = token

@@ -9,15 +9,15 @@ import type { Tables } from './tables.ts'
 const MOST_BATCHES = 64
 const MOST_BYTES = 2 ** 20
 
-/** Where the stacks are in the control section, and how long that makes it. */
+/** The layout of the stacks in the control section, and so its length. */
 export function transferLayout(classes: SizeClassTable): StackLayout {
   return new StackLayout(classes, Control.Transfer, MOST_BATCHES, MOST_BYTES)
 }
 
 /**
- * The transfer cache: what thread caches give back waits here, one stack per class, for the next thread that asks. Moving a
- * batch between two stacks takes a copy and a state per object; returning it to its spans, and finding free objects in them
- * again, takes several times that. What doesn't fit goes to the spans.
+ * The transfer cache: objects that thread caches give back wait here, one stack per class, for the next thread that needs some. Moving a
+ * batch between two stacks takes a copy and a state per object; returning it to its spans and finding free objects in them again takes
+ * several times that. Objects that don't fit go to the spans.
  *
  * INVARIANT: an object on a stack has the state Transfer, and every object with that state is on its class's stack. Only the
  * holder of the class writes any of it; REQUIRES of `fetch`, `giveBack`, `flush` and `clear`: the caller holds the class.
@@ -27,10 +27,10 @@ export class TransferCache {
   private readonly layout: StackLayout
   private readonly control: Int32Array
   private readonly states: Int8Array
-  /** Where it goes on. */
+  /** The next tier. */
   readonly central: CentralCache
 
-  /** In debug mode: makes a block poison that comes back by another way than a free of the program's. */
+  /** In debug mode: poisons a block that comes back other than by the program's free. */
   scrub: ((granule: number) => void) | undefined
 
   constructor(tables: Tables, classes: SizeClassTable, layout: StackLayout, central: CentralCache) {
@@ -42,8 +42,8 @@ export class TransferCache {
   }
 
   /**
-   * Moves up to `want` free objects of a class to a thread slot: their granules to `area` from `at` on, their states to
-   * `state`. Returns how many; 0 only where there is no memory.
+   * Moves up to `want` free objects of a class to a thread slot: their granules to `area` from `at` on, their states to `state`. Returns
+   * how many; 0 only if there is no memory.
    */
   fetch(sizeClass: number, want: number, area: Int32Array, at: number, state: number): number {
     const { control, states } = this
@@ -61,8 +61,8 @@ export class TransferCache {
   }
 
   /**
-   * Takes objects back whose granules are in the `count` words of `area` from `at` on, of those that have the state `state`.
-   * Others aren't the caller's any more: two threads freed one block at one instant.
+   * Takes back the objects in state `state` whose granules are in the `count` words of `area` from `at` on. Any other isn't the caller's
+   * any more: two threads freed one block at one instant.
    */
   giveBack(sizeClass: number, area: Int32Array, at: number, count: number, state: number): void {
     const { control, states } = this

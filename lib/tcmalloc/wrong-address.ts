@@ -3,7 +3,7 @@ import { Granule, Page } from '../memory/page.ts'
 import { isFree, isHandedOut, ObjectState } from './object-state.ts'
 import type { TCMalloc } from './tcmalloc.ts'
 
-/** The error for an address where a live block was expected: what it is instead. */
+/** The error for an address at which a live block was expected. It says what is there instead. */
 export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, address: number): AllocatorError {
   const granule = address / Granule.Bytes
   const state = Number.isInteger(granule) ? tiers.stateOf(granule) : ObjectState.None
@@ -14,7 +14,7 @@ export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, addre
     const message = `the block at ${address} was passed, and is nobody's until it is adopted`
     return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })
   }
-  // It was live a moment ago, when the caller looked: another thread has freed it since, and it was handed out again.
+  // It was live a moment ago, when the caller looked: since then another thread has freed it, and it was handed out again.
   if (isHandedOut(state)) {
     return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `two threads freed the block at ${address} at once`, { address })
   }
@@ -27,18 +27,18 @@ export function wrongAddress(tiers: Pick<TCMalloc, 'stateOf' | 'endPage'>, addre
   )
 }
 
-/** The error for a buffer that its thread has given back: its address may be another's by now. */
+/** The error for a buffer that its thread has given back: its address may belong to another block by now. */
 export function givenBack(address: number): AllocatorError {
   return new AllocatorError('ERR_HEAP_DOUBLE_FREE', `the buffer at ${address} was freed or passed already`, { address })
 }
 
-/** The error for a block that only what it is a part of may free. */
+/** The error for a block that is part of another object, which alone may free it. */
 export function notYours(address: number): AllocatorError {
   const message = `the block at ${address} belongs to a pool, an arena or a table of handles`
   return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })
 }
 
-/** The error for a block that only its own ArrayBuffer leads to. */
+/** The error for an isolated block, which is reached only by its own ArrayBuffer. */
 export function isolated(address: number): AllocatorError {
   const message = `the block at ${address} is an isolated buffer's: freeBuffer frees it, or V8 does`
   return new AllocatorError('ERR_HEAP_INVALID_ADDRESS', message, { address })

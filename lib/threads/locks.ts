@@ -4,38 +4,37 @@ import { Tag, type ThreadSlots } from './thread-slots.ts'
 /** Words from one lock to the next: two cache lines, since the processor fetches them in pairs. */
 const STRIDE = 32
 
-/** Bits of a lock's word beside its owner's tag. */
+/** Bits of a lock's word besides its owner's tag. */
 const enum Bit {
-  /** What the lock guards may be half changed: its owner, or one before, was struck while it held it. */
+  /** The guarded data may be half changed: this owner, or an earlier one, was struck while it held the lock. */
   Dirty = 0x100,
-  /** Somebody sleeps until it is released. */
+  /** A thread sleeps until the lock is released. */
   Waited = 0x200,
-  /** The owner only reads what it guards. */
+  /** The owner only reads the guarded data. */
   Reading = 0x400,
   All = 0x700,
 }
 
-/** So often is a lock's word looked at before the thread sleeps: under a microsecond, about what a lock is held for. */
+/** How often a thread checks a lock's word before it sleeps: under a microsecond, about as long as a lock is held. */
 const SPINS = 100
-/** A sleeper wakes up so often, in milliseconds, and looks whether the owner has died. */
+/** How often, in milliseconds, a sleeper wakes up to check whether the owner has died. */
 const SLEEP_MS = 10
-/** A live owner that keeps a lock for longer than this, in milliseconds, is reported. */
+/** A live owner that keeps a lock longer than this, in milliseconds, is reported. */
 const MOST_WAIT_MS = 10_000
 
-/** Who repairs what a lock guards, when its owner was struck while it held it. */
+/** Repairs the data that a lock guards after its owner was struck while holding it. */
 export interface Mender {
-  /** Makes what `lock` guards whole again. `owner` is the slot of the one that was struck. May itself be struck, and is called again then. */
+  /** Repairs the data that `lock` guards. `owner` is the slot of the struck thread. If `mend` is struck itself, it is called again. */
   mend(lock: number, owner: number): void
-  /** Throws where there is no use in waiting any more. */
+  /** Throws if waiting is useless. */
   check(): void
 }
 
 /**
- * Locks that survive their owners. A word is 0, or the tag of the owner with bits of its own. `terminate()`, a vm timeout and
- * a stack overflow strike at function entries, loops and on entry to every Atomics operation: so a thread may die, or be thrown
- * out of its work, while it holds a lock, and even the store that releases it may not happen. So whoever finds the owner dead,
- * or finds itself the owner, takes the lock over as dirty, repairs what it guards, and only then clears the dirty bit: if it
- * is struck in turn, the next one repairs again.
+ * Locks that survive their owners. A lock's word is 0, or its owner's tag plus the lock's own bits. `terminate()`, a vm timeout and a stack
+ * overflow strike at function entries, in loops and on entry to every Atomics operation. So a thread may die or be thrown out of its work
+ * while it holds a lock, and even the releasing store may not happen. A thread that finds the owner dead, or itself the owner, takes the
+ * lock over as dirty, repairs the guarded data and only then clears the dirty bit. If it is struck in turn, the next thread repairs again.
  */
 export class Locks {
   private readonly words: Int32Array
@@ -53,18 +52,18 @@ export class Locks {
     this.mender = mender
   }
 
-  /** REQUIRES: the caller holds no lock. @throws AllocatorError `ERR_HEAP_BUSY` where a live thread keeps it for over 10 s */
+  /** REQUIRES: the caller holds no lock. @throws AllocatorError `ERR_HEAP_BUSY` if a live thread keeps it for over 10 s */
   acquire(lock: number): void {
     if (!this.tryAcquire(lock)) throw busy(lock)
   }
 
-  /** The same where the caller holds others, and has to leave what they guard as it was: false after 10 s. */
+  /** The same for a caller that holds other locks and must leave their data as it was: returns false after 10 s. */
   tryAcquire(lock: number): boolean {
     const at = this.first + lock * STRIDE
     return Atomics.compareExchange(this.words, at, 0, this.tag) === 0 || this.contend(lock, this.tag)
   }
 
-  /** The same for a thread that only reads: if it dies meanwhile, nothing needs a repair. */
+  /** The same for a thread that only reads: if it dies meanwhile, nothing needs repair. */
   private tryAcquireReading(lock: number): boolean {
     const at = this.first + lock * STRIDE
     const word = this.tag | Bit.Reading
@@ -72,8 +71,8 @@ export class Locks {
   }
 
   /**
-   * Runs `read` with all of `order` held for reading. REQUIRES: the caller holds none, and the order is one that locks may be
-   * taken in. @throws AllocatorError `ERR_HEAP_BUSY`
+   * Runs `read` with all of `order` held for reading. REQUIRES: the caller holds none, and `order` is a permitted locking order.
+   * @throws AllocatorError `ERR_HEAP_BUSY`
    */
   reading<T>(order: readonly number[], read: () => T): T {
     let held = 0
@@ -88,7 +87,7 @@ export class Locks {
     }
   }
 
-  /** Runs `work` with a lock held. REQUIRES: the caller holds none, but one that comes before. @throws AllocatorError `ERR_HEAP_BUSY` */
+  /** Runs `work` with a lock held. REQUIRES: the caller holds no locks but earlier ones in the order. @throws AllocatorError `ERR_HEAP_BUSY` */
   holding<T>(lock: number, work: () => T): T {
     this.acquire(lock)
     try {
@@ -103,23 +102,23 @@ export class Locks {
     if ((Atomics.exchange(this.words, at, 0) & Bit.Waited) !== 0) Atomics.notify(this.words, at, 1)
   }
 
-  /** Whether what a lock guards waits for a repair, or is just being repaired. */
+  /** Whether a lock's data waits for a repair or is being repaired. */
   isDirty(lock: number): boolean {
     return (Atomics.load(this.words, this.first + lock * STRIDE) & Bit.Dirty) !== 0
   }
 
-  /** The owner's tag without the lock's bits; 0 where nobody holds it. */
+  /** The owner's tag without the lock's bits; 0 if the lock is free. */
   owner(lock: number): number {
     return Atomics.load(this.words, this.first + lock * STRIDE) & ~Bit.All
   }
 
-  /** Takes a lock that isn't free: waits for its owner, or takes it over from one that was struck. */
+  /** Takes a lock that isn't free: waits for its owner, or takes it over from a struck one. */
   private contend(lock: number, own: number): boolean {
     const { words } = this
     const at = this.first + lock * STRIDE
     let since = 0
     let waitedFor = 0
-    // After a sleep others may still be asleep, whom the one notification didn't wake.
+    // After a sleep with the Waited bit: other threads may still be asleep, since a notification wakes only one.
     let taken = own
     for (let spins = 0; ; spins++) {
       const word = Atomics.load(words, at)
@@ -148,7 +147,7 @@ export class Locks {
     }
   }
 
-  /** From an owner that was struck. False where somebody else was faster. */
+  /** Takes the lock over from a struck owner. False if another thread was faster. */
   private takeOver(lock: number, word: number, taken: number): boolean {
     const { words } = this
     const at = this.first + lock * STRIDE
@@ -157,14 +156,14 @@ export class Locks {
     if (!dirty) return Atomics.compareExchange(words, at, word, taken | waited) === word
     if (Atomics.compareExchange(words, at, word, this.tag | Bit.Dirty | waited) !== word) return false
     this.mender.mend(lock, (word & Tag.SlotMask) - 1)
-    // Somebody may have begun to wait meanwhile: that bit stays.
+    // The Waited bit stays: a thread may have begun to wait meanwhile.
     Atomics.and(words, at, ~Bit.Dirty)
     if ((taken & Bit.Reading) !== 0) Atomics.or(words, at, Bit.Reading)
     return true
   }
 }
 
-/** The error for a lock that a live thread keeps. */
+/** The error for a lock that a live thread keeps for too long. */
 export function busy(lock: number): AllocatorError {
   return new AllocatorError('ERR_HEAP_BUSY', `a worker has held lock ${lock} for over ${MOST_WAIT_MS / 1000} s`)
 }

@@ -1,8 +1,8 @@
 import type { ThreadSlots } from './thread-slots.ts'
 
 /**
- * Who has something open that threads share and the last one ends: a pool, a channel, a table of handles. In each seat is the tag of a
- * thread, of one that lives or that died with it open, or 0.
+ * The threads that have a shared object open: a pool, a channel or a table of handles. The last one to leave ends it. A seat holds 0, or
+ * the tag of a thread that lives or that died with the object open.
  */
 export class Seats {
   private readonly words: Int32Array
@@ -18,8 +18,8 @@ export class Seats {
   }
 
   /**
-   * Takes a seat that is free, or else a dead one's, by which it was known that somebody has died: the index of its word, or 0 where there
-   * is none. REQUIRES: nobody else takes or leaves one meanwhile
+   * Takes a free seat or, failing that, a dead thread's, which forgets that death. Returns the index of its word; 0 if live threads hold
+   * every seat. REQUIRES: no other thread takes or leaves a seat meanwhile
    */
   take(tag: number): number {
     const seat = this.find((taken) => taken === 0) || this.find((taken) => !this.threads.isAlive(taken))
@@ -32,7 +32,7 @@ export class Seats {
     return 0
   }
 
-  /** Whether a thread that lives has a seat, but for the one whose index is `except`. */
+  /** Whether a live thread holds a seat other than the one at index `except`. */
   isTaken(except: number): boolean {
     for (let seat = this.first; seat < this.end; seat++) {
       if (seat !== except && this.isLive(Atomics.load(this.words, seat))) return true
@@ -40,7 +40,7 @@ export class Seats {
     return false
   }
 
-  /** The sum of the words that seats of threads that live have in a row of such words, one for each seat, from the index `row` on. */
+  /** The sum of live threads' words in a row of words, one for each seat, that starts at index `row`. */
   total(row: number): number {
     let sum = 0
     for (let seat = this.first; seat < this.end; seat++) {
@@ -49,7 +49,7 @@ export class Seats {
     return sum
   }
 
-  /** How many threads that live have it open, and how many died with it open. */
+  /** The number of live threads that have the object open, and of those that died with it open. */
   count(): { live: number; dead: number } {
     let live = 0
     let dead = 0

@@ -6,32 +6,32 @@ import type { ThreadSlots } from './thread-slots.ts'
 
 /** The words that each shared block begins with. */
 export const enum SharedWord {
-  /** The lock of what is in the block. */
+  /** The lock of the block's contents. */
   Lock = 0,
-  /** The kind of what is in the block; with the bit `ENDING` from when its last thread leaves it. */
+  /** The kind of the block's contents; with the bit `ENDING` once its last thread leaves. */
   Kind = 32,
-  /** Tells the block from others that were or will be here; written once. */
+  /** Tells the block from earlier and later ones at this address; written once. */
   Generation = 33,
-  /** From here to `Peers` the words are those of what is in the block, and so are those from `Count` on. */
+  /** The words from here to `Peers`, and those from `Count` on, belong to the block's contents. */
   Own = 34,
-  /** The tags of threads that have the block open, or had when they died; 0 in seats that are free. */
+  /** The seats: tags of threads that have the block open, or had it open when they died; 0 in free seats. */
   Peers = 64,
   Seats = 240,
   Count = 320,
 }
 
-/** The bit of a block that its last thread leaves, and frees: nobody joins it any more. */
+/** Set while the last thread leaves and frees the block: no thread can join any more. */
 const ENDING = 0x80
 
-/** What is in shared blocks of a kind. */
+/** A kind of contents of shared blocks. */
 export interface BlockKind {
   /** Three letters and the version of the words' layout, below 0x80. */
   readonly magic: number
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly name: string
 }
 
-/** What a shared block needs of the heap that it lies in. */
+/** The parts of its heap that a shared block needs. */
 export interface BlockHost {
   readonly heap: {
     readonly buffer: SharedArrayBuffer
@@ -47,27 +47,27 @@ export interface BlockHost {
 }
 
 /**
- * A block of a heap that several threads have open: a channel, a pool's slots, a table of handles. A thread that joins takes a seat, which
- * keeps the block where it is. The last one that leaves frees what is in the block, and the block.
+ * A heap block that several threads have open: a channel, a pool's slots, a table of handles. A thread that joins takes a seat, which keeps
+ * the block alive. The last thread that leaves frees the contents and the block.
  *
- * Threads join and leave under `exclusively`, so that nobody joins what the last one is about to free. The block's own lock won't do for
- * that: it lies in the block. One store decides whether a thread has left: that of its seat, or, of the last one, that of the kind. A last one that
- * is struck while it frees keeps its seat. It goes on when it calls `leave` again; if it is dead, the next thread that has the token does.
+ * Threads join and leave under `exclusively`, so no thread joins a block that the last one is about to free. The block's own lock won't do:
+ * it lies in the block. A thread has left once its seat is cleared or, for the last one, once the kind is. If the last thread is struck
+ * while it frees, it keeps its seat and goes on when it calls `leave` again. If it died, the next thread with the token goes on.
  */
 export class SharedBlock {
   readonly address: number
-  /** Tells it from every other, also from those at that address before and after it. */
+  /** Tells the block from every other, including earlier and later ones at its address. */
   readonly generation: number
   readonly words: Int32Array
-  /** This thread's tag, and how to tell whether others live. */
+  /** This thread's tag. The slots tell which others live. */
   readonly tag: number
   readonly threads: ThreadSlots
-  /** Nothing that they guard needs a mend: what is in a block changes by one store, or by some that nothing comes between. */
+  /** The guarded data needs no repair: it changes by a single store, or by several with no strike point in between. */
   readonly locks: Locks
   readonly seats: Seats
   private readonly host: BlockHost
   private readonly kind: BlockKind
-  /** The index of this thread's seat among the words; 0 if it has none. */
+  /** The word index of this thread's seat; 0 if it has none. */
   private seat = 0
 
   /** A new block of `length` words, which this thread has open. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
@@ -84,14 +84,14 @@ export class SharedBlock {
     describe(words)
     words[SharedWord.Generation] = generation
     host.setPooled(address, true)
-    // Before it is a block to others: a thread with a token of one that was here would join, and end it as the last one.
+    // Before others can find the block: a thread with the token of an earlier block here would join, and end this one as its last thread.
     block.seat = block.seats.take(block.tag)
     Atomics.store(words, SharedWord.Kind, kind.magic)
     return block
   }
 
   /**
-   * The block that a token names, in which this thread has no seat yet: it may go at any time.
+   * The block that a token names. This thread has no seat in it yet, so it may go at any time.
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` if no such block is there, `ERR_HEAP_CLOSED`
    */
   static find(host: BlockHost, kind: BlockKind, address: unknown, generation: unknown): SharedBlock {
@@ -116,7 +116,7 @@ export class SharedBlock {
   }
 
   /**
-   * Takes a seat. Where the last thread has died while it ended the block, this one does, and then has found none.
+   * Takes a seat. If the last thread died while it ended the block, this call finishes that, and reports the block as gone.
    * @param end as for `leave`
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` if the block has gone since it was found, `ERR_HEAP_TOO_MANY_WORKERS`
    */
@@ -137,21 +137,21 @@ export class SharedBlock {
     throw noneThere(kind)
   }
 
-  /** Whether this thread has a seat, and so keeps the words where they are. */
+  /** Whether this thread has a seat, which keeps the block alive. */
   get isJoined(): boolean {
     return this.seat !== 0 && this.host.isOpen
   }
 
-  /** Sets the word that this thread's seat has in a row of such words, one for each seat, from the index `row` on. */
+  /** Sets the word of this thread's seat in a row of words, one for each seat, that starts at index `row`. */
   note(row: number, value: number): void {
     if (this.seat !== 0) Atomics.store(this.words, row + this.seat - SharedWord.Peers, value)
   }
 
   /**
-   * Gives up the seat. May be called again, also by a thread that was struck in an earlier call. If the heap is closed here, the seat is a
-   * dead one's already.
-   * @param end what the last thread that lives frees the block's contents by, which goes on where another thread, or an earlier call, has
-   * ended. False if others still have some: then the block stays, for nobody to join, until the next thread that tries ends it again
+   * Gives up the seat. May be called again, also after a strike in an earlier call. If this thread has closed the heap, its seat already
+   * counts as dead.
+   * @param end frees the contents, for the last live thread; it resumes from where another thread or an earlier call stopped. It returns
+   * false if other threads still hold some: the block then stays, closed to joiners, until another thread tries again
    */
   leave(end: () => boolean): void {
     if (!this.isJoined) return
@@ -170,7 +170,7 @@ export class SharedBlock {
       giveUp()
       return
     }
-    // Nobody is to look for dead seats in what is another's by then.
+    // Under `exclusively`: otherwise a thread could look for dead seats in memory that has a new owner by then.
     host.exclusively(() => Atomics.store(words, SharedWord.Kind, 0))
     this.seat = 0
     host.setPooled(address, false)
@@ -178,7 +178,7 @@ export class SharedBlock {
   }
 }
 
-/** The words of the block at an address; undefined if none is there that is a part of something else. */
+/** The words of the shared block at an address; undefined if there is none. */
 function wordsAt(host: BlockHost, address: number): Int32Array | undefined {
   try {
     const length = host.isPooled(address) ? host.heap.usableSize(address) >>> 2 : 0

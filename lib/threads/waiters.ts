@@ -2,28 +2,28 @@ import { clearInterval, setInterval } from 'node:timers'
 import { onAbort } from '../base/abort.ts'
 import type { WakeWord } from './wake-word.ts'
 
-/** One that waits, between those that came before and after. */
+/** A waiter in the queue, linked to those before and after it. */
 interface Waiter<T> {
-  /** What it waits for; undefined if that isn't there yet. */
+  /** Tries to get the thing waited for; undefined if it isn't there yet. */
   readonly attempt: () => T | undefined
   readonly resolve: (found: T) => void
   readonly reject: (reason: unknown) => void
   before: Waiter<T>
   after: Waiter<T>
-  /** The signal isn't listened to any more. */
+  /** Stops listening to the signal. */
   forget: (() => void) | undefined
 }
 
-/** Those that wait in this thread for something that threads share, in the order in which they came. */
+/** This thread's waiters for something that threads share, in order of arrival. */
 export class Waiters<T> {
-  /** The queue's ends: a ring, so that whoever leaves it has a neighbour on either side. */
+  /** The queue's ends. It is a ring, so every waiter has a neighbour on either side. */
   private readonly ends: Waiter<T>
   private count = 0
-  /** The word that this thread sleeps on while somebody waits, and is counted at. */
+  /** The word that this thread sleeps on, counted as a sleeper, while there are waiters. */
   private watched: WakeWord | undefined
   private readonly changed: (length: number) => void
 
-  /** @param changed is told how many wait, whenever it is another number */
+  /** @param changed is called with the number of waiters whenever it changes */
   constructor(changed: (length: number) => void = () => {}) {
     this.changed = changed
     const ends = { attempt: () => {}, resolve: () => {}, reject: () => {}, forget: undefined } as unknown as Waiter<T>
@@ -36,7 +36,7 @@ export class Waiters<T> {
     return this.count
   }
 
-  /** Joins the queue's end. Rejects with the signal's reason when that is aborted first. */
+  /** Joins the end of the queue. If the signal is aborted first, rejects with its reason. */
   wait(attempt: () => T | undefined, signal?: AbortSignal): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const { ends } = this
@@ -52,7 +52,7 @@ export class Waiters<T> {
     })
   }
 
-  /** Lets those try that have waited longest, at most `most`, until one finds nothing. What an attempt throws, its waiter is told. */
+  /** Lets the longest waiters try, at most `most`, until one finds nothing. If an attempt throws, its waiter rejects. */
   serve(most = Number.POSITIVE_INFINITY): void {
     for (let served = 0; served < most && this.count > 0; served++) {
       const first = this.ends.after
@@ -69,7 +69,7 @@ export class Waiters<T> {
     }
   }
 
-  /** There is nothing to wait for any more. */
+  /** Rejects all waiters: there is nothing to wait for any more. */
   end(reason: unknown): void {
     while (this.count > 0) {
       const first = this.ends.after
@@ -87,13 +87,14 @@ export class Waiters<T> {
   }
 
   /**
-   * While somebody waits here, what other threads do is looked for. They wake us by the word, if they see that there is anyone to be woken.
-   * @param over why there is nothing to wait for any more; it is told whether nothing has happened for a while
+   * Watches for changes by other threads while there are waiters. Other threads wake this one by the word if they see that it counts as a
+   * sleeper.
+   * @param over returns an error if there is nothing to wait for any more; `isIdle` says that nothing has happened for a while
    */
   async watch(word: WakeWord, over: (isIdle: boolean) => Error | undefined = () => undefined): Promise<void> {
     if (this.watched !== undefined) return
     this.watched = word
-    // A wait alone doesn't keep a thread running.
+    // A pending wait alone doesn't keep a thread running.
     const alive = setInterval(() => {}, 2 ** 30)
     word.enter()
     while (this.watched !== undefined) {
@@ -110,7 +111,7 @@ export class Waiters<T> {
     this.leaveWatched()
   }
 
-  /** This thread sleeps no more, as far as others can see. Called before the words may go. */
+  /** Stops counting this thread as a sleeper. Called before the words may go. */
   private leaveWatched(): void {
     this.watched?.leave()
     this.watched = undefined
