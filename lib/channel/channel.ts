@@ -11,7 +11,7 @@ import { type BlockKind, SharedBlock } from '../threads/shared-block.ts'
 import { Waiters } from '../threads/waiters.ts'
 import { WakeWord } from '../threads/wake-word.ts'
 
-/** What a channel has room for by default, and at most. */
+/** A channel's default and greatest capacity. */
 const DEFAULT_CAPACITY = 64
 const MOST_CAPACITY = 65_536
 const KIND: BlockKind = { magic: 0x4348_4103, name: 'channel' }
@@ -23,7 +23,7 @@ const enum Word {
   /** Messages received and sent so far. A message is sent when Tail rises, and received when Head does. */
   Head = 36,
   Tail = 37,
-  /** Threads that sleep until something is sent, or until there is room; more where one died asleep. */
+  /** Threads that sleep until something is sent, or until there is room. The count includes threads that died asleep. */
   Receivers = 38,
   Senders = 39,
   /** A cell for each message: the slot through which its block was passed, and the number of that pass. */
@@ -31,10 +31,10 @@ const enum Word {
 }
 const CELL_WORDS = 2
 
-/** How a {@link Channel} is made. */
+/** Options of a {@link Channel}. */
 export interface ChannelOptions {
   /**
-   * Messages that may wait to be received, at most 65 536. More have to wait to be sent.
+   * Messages that may wait to be received, at most 65 536. At that number, senders wait.
    * @default 64
    */
   capacity?: number
@@ -42,7 +42,7 @@ export interface ChannelOptions {
 
 const CHANNEL_OPTIONS: OptionNames<ChannelOptions> = { capacity: true }
 
-/** Who has a channel open, and who had. */
+/** How many threads have a channel open, and how many died with it open. */
 export interface PeerCounts {
   /** Threads that have it open, the caller's among them. */
   live: number
@@ -50,13 +50,13 @@ export interface PeerCounts {
   dead: number
 }
 
-/** What another thread attaches to a channel by. It survives structured clone. */
+/** A token by which another thread attaches to a channel. It survives structured clone. */
 export interface ChannelToken {
   /** Where the channel's words are in the heap. */
   readonly channel: number
-  /** Tells it from other channels that were or will be there: a random number, the same as another's once in two billion times. */
+  /** Tells it from other channels, earlier or later, at that address: a random number, the same as another's once in two billion times. */
   readonly generation: number
-  /** The heap that it is in. */
+  /** The heap that the channel is in. */
   readonly heap: HeapToken
 }
 
@@ -65,7 +65,7 @@ export interface ChannelToken {
  * The sender gives it up, as by `heap.pass`; the receiver owns it, and frees it (`heap.freeBuffer`). Messages arrive in
  * the order in which they were sent, each at one receiver.
  *
- * A thread may die at any moment: it blocks no other. Blocks that it had received and not freed are in
+ * A thread may die at any moment without blocking another. Blocks that it had received and not freed are in
  * `heap.stats().deadThreadsBytes`; those that wait in the channel are in `passedBytes`, and belong to no thread until they are received.
  * @example
  * ```ts
@@ -92,12 +92,12 @@ export class Channel implements Disposable {
   readonly #locks: Locks
   readonly #capacity: number
   #open = true
-  /** Whether `attach` has opened the heap: it is closed with the channel. */
+  /** Whether `attach` has opened the heap: then the heap is closed with the channel. */
   #ownsHeap = false
-  /** What threads sleep on that wait for a message, and for room. */
+  /** The words on which threads sleep that wait for a message, and for room. */
   readonly #sent: WakeWord
   readonly #received: WakeWord
-  /** With `true` when it is sent; with null when there is nothing more to receive. */
+  /** Resolved with `true` when the message is sent; receivers with null when there is nothing more to receive. */
   readonly #senders = new Waiters<true>()
   readonly #receivers = new Waiters<Buffer | null>()
 
@@ -113,7 +113,7 @@ export class Channel implements Disposable {
     checkOptions(options, CHANNEL_OPTIONS)
     const capacity = checkInteger('capacity', options.capacity, 1, MOST_CAPACITY, DEFAULT_CAPACITY)
     if (!(heap instanceof Heap)) throw notAHeap(heap)
-    heap.share() // only what can be shared has anyone to talk to
+    heap.share() // only a heap that can be shared has another thread to talk to
     const host = heap[HOST]
     this.#host = host
     this.#block =
@@ -143,7 +143,7 @@ export class Channel implements Disposable {
     })
   }
 
-  /** Whose blocks it sends. */
+  /** The heap whose blocks it sends. */
   get heap(): Heap {
     return this.#host.heap as Heap
   }
@@ -165,10 +165,10 @@ export class Channel implements Disposable {
   }
 
   /**
-   * Sends the block that a view starts with, and with it the view's length. The sender gives it up, as by `heap.pass`.
-   * False, and nothing is sent, where there is no room.
-   * @throws AllocatorError `ERR_CHANNEL_CLOSED`; `ERR_HEAP_INVALID_ADDRESS` where no live block of the heap starts there, or one that only a
-   * pool, an arena or a table may free, and so nobody who receives it
+   * Sends the block that a view starts with, together with the view's length. The sender gives it up, as by `heap.pass`. Returns false, and
+   * sends nothing, if there is no room.
+   * @throws AllocatorError `ERR_CHANNEL_CLOSED`; `ERR_HEAP_INVALID_ADDRESS` if no live block of the heap starts there, or only a pool, an
+   * arena or a table may free it, so that no receiver could
    */
   trySend(view: ArrayBufferView): boolean {
     const words = this.#words
@@ -186,7 +186,7 @@ export class Channel implements Disposable {
     const room = !closed && ((tail - words[Word.Head]!) | 0) < this.#capacity
     const cell = this.cellOf(tail)
     const { slot, sequence } = passes
-    // Nothing strikes behind `pass`: the block is passed if, and only if, the channel has it.
+    // This thread can't be struck after `pass`: the block is passed if, and only if, the channel has it.
     const isSent = room && passes.pass(granule, byteLength)
     if (isSent) {
       words[cell] = slot
@@ -205,7 +205,7 @@ export class Channel implements Disposable {
 
   /**
    * Sends, once there is room.
-   * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will make any
+   * @throws AllocatorError `ERR_CHANNEL_CLOSED`, `ERR_CHANNEL_PEERS_DIED` if there is none and no live thread that could make any
    */
   async send(view: ArrayBufferView): Promise<void> {
     const closed = () => (Atomics.load(this.#words, Word.Closed) === 1 ? channelClosed() : undefined)
@@ -221,7 +221,7 @@ export class Channel implements Disposable {
     }
   }
 
-  /** The message that has waited longest, as a Buffer over its block, which is the caller's now; undefined where there is none. */
+  /** The message that has waited longest, as a Buffer over its block, which the caller then owns; undefined if there is none. */
   tryReceive(): Buffer | undefined {
     const words = this.#words
     const locks = this.#locks
@@ -241,12 +241,12 @@ export class Channel implements Disposable {
       const granule = passes.granuleOf(slot, sequence)
       const length = passes.lengthOf(slot)
       const wasWatched = passes.wasWatched(slot)
-      // Nothing strikes behind `adopt`: the block is this thread's if, and only if, the channel has it no more.
+      // This thread can't be struck after `adopt`: the block is this thread's if, and only if, the channel no longer has it.
       const isOurs = granule !== 0 && passes.adopt(slot, sequence, granule)
       words[Word.Head] = (head + 1) | 0
       locks.release(0)
       this.#received.wake()
-      // Whatever has scribbled over a cell, what it says isn't believed: then there is no message in it.
+      // A cell may have been scribbled over, so its contents aren't trusted: then there is no message in it.
       if (isOurs) return buffers.received(buffers.viewOf(granule, length), granule, wasWatched)
     }
     return undefined
@@ -254,7 +254,7 @@ export class Channel implements Disposable {
 
   /**
    * Receives, once there is a message; undefined when the channel was closed and all messages are received.
-   * @throws AllocatorError `ERR_CHANNEL_PEERS_DIED` where there is none and nobody who will send any
+   * @throws AllocatorError `ERR_CHANNEL_PEERS_DIED` if there is none and no live thread that could send any
    */
   async receive(): Promise<Buffer | undefined> {
     const attempt = () => this.tryReceive() ?? (this.isOver() ? null : undefined)
@@ -280,13 +280,13 @@ export class Channel implements Disposable {
     }
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     const isOpen = this.#block.isJoined
     return { isOpen, capacity: this.#capacity, length: isOpen ? this.length : 0 }
   }
 
-  /** Nobody may send any more; what was sent can still be received, everywhere. May be called again. */
+  /** Ends sending for all threads. Messages already sent can still be received, everywhere. May be called again. */
   end(): void {
     if (!this.#open) return
     Atomics.store(this.#words, Word.Closed, 1)
@@ -294,7 +294,7 @@ export class Channel implements Disposable {
     this.#received.wakeAll()
   }
 
-  /** This thread is done with the channel. The last one frees what nobody has received, and the channel. May be called again. */
+  /** This thread is done with the channel. The last thread to close it frees the unreceived messages and the channel. May be called again. */
   close(): void {
     this.#open = false
     for (const waiters of [this.#senders, this.#receivers]) waiters.end(channelClosed())
@@ -307,7 +307,7 @@ export class Channel implements Disposable {
     this.close()
   }
 
-  /** Frees what nobody has received. Each message is done with when it is no longer passed: so it may be begun again. */
+  /** Frees the unreceived messages. A message is finished once it is no longer passed, so this may be started again after an interruption. */
   private freeMessages(): boolean {
     const words = this.#words
     const host = this.#host
@@ -326,7 +326,7 @@ export class Channel implements Disposable {
     return Word.Cells + ((index >>> 0) % this.#capacity) * CELL_WORDS
   }
 
-  /** What `attempt` finds, once it does and those that came before have found theirs. */
+  /** The result of `attempt`, once it has one and all earlier waiters have theirs. */
   private inTurn<T>(
     waiters: Waiters<T>,
     word: WakeWord,
@@ -351,7 +351,7 @@ export class Channel implements Disposable {
     if (error !== undefined) throw error
   }
 
-  /** The error for a thread that is alone where others have died, and waits: nobody will come. Before any has come, somebody may. */
+  /** The error for a waiting thread whose peers have all died. Before any thread has joined, one still may: then there is no error. */
   private lonely(): AllocatorError | undefined {
     const { live, dead } = this.peers()
     if (live > 1 || dead === 0) return undefined

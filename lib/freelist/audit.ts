@@ -3,7 +3,7 @@ import type { Collector } from './collector.ts'
 import type { ListAllocator } from './list-allocator.ts'
 
 /**
- * Walks the whole list, and compares what it finds with the start bits, the released pages, what the search keeps, and the
+ * Walks the whole list, and compares its findings with the start bits, the released pages, the search's own lists, and the
  * counters. @throws AllocatorError `ERR_HEAP_CORRUPT`
  */
 export function audit(allocator: ListAllocator, collector: Collector): void {

@@ -5,8 +5,8 @@ import { Header, HeaderSize, State, Type } from './object-header.ts'
 import type { SideTables } from './side-tables.ts'
 
 /**
- * All blocks, used and free, as a list of their headers in the order of their addresses. They tile the heap: behind one
- * block starts the next. A block is the granule of its header, and 0 is none.
+ * All blocks, used and free, as a list of their headers in the order of their addresses. They tile the heap: each block starts where the
+ * one before it ends. A block is named by the granule of its header, and 0 is none.
  */
 export class BlockList {
   readonly words: HeapWords
@@ -40,17 +40,17 @@ export class BlockList {
     return (this.state(block) & State.Used) !== 0
   }
 
-  /** The number of a mutator's type; 0 for what malloc gave, and for what is free. */
+  /** The number of a mutator's type; 0 for a block from malloc, and for a free one. */
   typeOf(block: number): number {
     return this.state(block) >>> Type.Shift
   }
 
-  /** Whether a block starts at what may be any number. */
+  /** Whether a block starts at a granule; any number may be given. */
   isBlock(granule: number): boolean {
     return Number.isInteger(granule) && granule >= this.first && granule < this.end && this.tables.isStart(granule)
   }
 
-  /** The next block, or the heap's end. @throws AllocatorError `ERR_HEAP_CORRUPT` where the header can't be right */
+  /** The next block, or the heap's end. @throws AllocatorError `ERR_HEAP_CORRUPT` if the header can't be right */
   following(block: number): number {
     const next = this.words.load(block, Header.Next)
     const valid =
@@ -59,7 +59,7 @@ export class BlockList {
     return next
   }
 
-  /** The block before; 0 for the first one. @throws AllocatorError `ERR_HEAP_CORRUPT` where the headers can't be right */
+  /** The block before; 0 for the first one. @throws AllocatorError `ERR_HEAP_CORRUPT` if the headers can't be right */
   preceding(block: number): number {
     const previous = this.words.load(block, Header.Previous)
     if (block === this.first && previous === 0) return 0
@@ -67,7 +67,7 @@ export class BlockList {
     return previous
   }
 
-  /** Makes the heap longer. Returns the new free block; 0 where the last one was free, and is longer now. */
+  /** Makes the heap longer. Returns the new free block; 0 if the last one was free, and is longer now. */
   append(end: number): number {
     const { last } = this
     const start = this.end
@@ -80,7 +80,7 @@ export class BlockList {
     return start
   }
 
-  /** Makes a block `granules` long. What is left of it becomes a free block, which is returned. REQUIRES: there is room for it. */
+  /** Makes a block `granules` long. The rest becomes a free block, which is returned. REQUIRES: there is room for it. */
   split(block: number, granules: number): number {
     const next = this.words.load(block, Header.Next)
     const rest = block + HeaderSize.Granules + granules
@@ -89,7 +89,7 @@ export class BlockList {
     return rest
   }
 
-  /** Makes the block behind part of this one. REQUIRES: there is one, and both have been looked at by `following`. */
+  /** Merges the next block into this one. REQUIRES: there is one, and `following` has looked at both. */
   join(block: number): void {
     const next = this.words.load(block, Header.Next)
     this.tables.clearStart(next)

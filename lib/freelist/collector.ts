@@ -8,12 +8,12 @@ import { type ObjectType, TypeTable } from './object-type.ts'
 /** A reference takes two words of the heap: an address has up to 35 bits. */
 const WORD_VALUES = 2 ** 32
 
-/** What the program holds: the blocks of objects, by whatever holds them. */
+/** The program's roots: the blocks of objects, by their holders. */
 export type Roots = ReadonlyMap<unknown, number>
 
 /**
- * The collector: it scans the whole heap, and sets what no root reaches to unused. The blocks of malloc are the
- * program's own; it steps over them.
+ * The collector: it scans the whole heap, and sets objects that no root reaches to unused. Blocks from malloc are the program's own, and it
+ * skips them.
  */
 export class Collector {
   readonly types = new TypeTable()
@@ -26,7 +26,7 @@ export class Collector {
   private readonly afterBytes: number
   private allocatedBytes = 0
 
-  /** @param afterBytes so many bytes of objects may be allocated between two collections */
+  /** @param afterBytes how many bytes of objects may be allocated between two collections */
   constructor(allocator: ListAllocator, afterBytes: number) {
     this.allocator = allocator
     this.afterBytes = afterBytes
@@ -40,12 +40,12 @@ export class Collector {
     this.roots.delete(roots)
   }
 
-  /** Before an object of so many bytes is allocated: collects, where it is time to. */
+  /** Before an object of so many bytes is allocated: collects if it is time to. */
   prepare(bytes: number): void {
     if (this.allocatedBytes + bytes > this.afterBytes) this.collect()
   }
 
-  /** An object of so many bytes was allocated. */
+  /** Counts an allocated object of so many bytes. */
   count(bytes: number): void {
     this.allocatedBytes += bytes
     this.objects++
@@ -63,7 +63,7 @@ export class Collector {
     return (before - this.allocator.liveGranules) * Granule.Bytes
   }
 
-  /** The object that a reference field names; 0 for none. @throws AllocatorError `ERR_HEAP_CORRUPT` where it is no object */
+  /** The object that a reference field names; 0 for none. @throws AllocatorError `ERR_HEAP_CORRUPT` if it is no object */
   load(block: number, offset: number): number {
     const { list } = this.allocator
     const granule = block + HeaderSize.Granules + Math.floor(offset / Granule.Bytes)
@@ -90,7 +90,7 @@ export class Collector {
     words.store(granule, word + 1, Math.floor(address / WORD_VALUES))
   }
 
-  /** The type of an object. @throws AllocatorError `ERR_HEAP_CORRUPT` where its header names none */
+  /** The type of an object. @throws AllocatorError `ERR_HEAP_CORRUPT` if its header names none */
   typeOf(block: number): ObjectType {
     const type = this.types.at(this.allocator.list.typeOf(block))
     if (type === undefined) throw overwritten(block)
@@ -98,8 +98,8 @@ export class Collector {
   }
 
   /**
-   * Takes the marks of the last collection away, also of one that came upon a reference which was overwritten. It looks at
-   * every header, so that one that is destroyed is told before anything is freed.
+   * Clears the marks of the last collection, including one that failed at an overwritten reference. It looks at every header, so that a
+   * destroyed one is reported before anything is freed.
    */
   private clearMarks(): void {
     const { list } = this.allocator
@@ -111,7 +111,7 @@ export class Collector {
     }
   }
 
-  /** Marks what the roots reach. The stack is an array, since a list of a million objects is as deep as it is long. */
+  /** Marks the objects that the roots reach. The stack is an array, since a list of a million objects is as deep as it is long. */
   private mark(): void {
     const { list } = this.allocator
     const stack: number[] = []

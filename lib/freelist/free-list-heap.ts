@@ -29,7 +29,7 @@ import type { ObjectType } from './object-type.ts'
 
 const DEFAULT_COLLECT_AFTER_BYTES = 32 * 2 ** 20
 
-/** How a {@link FreeListHeap} is made. */
+/** Options of a {@link FreeListHeap}. */
 export interface FreeListHeapOptions {
   /**
    * The most bytes that the heap may map for blocks, up to 32 GiB.
@@ -37,7 +37,7 @@ export interface FreeListHeapOptions {
    */
   limitBytes?: number
   /**
-   * First fit over `all` blocks, as the textbook heap does it, or over the `free` ones only: faster, and the same blocks.
+   * First fit over `all` blocks, as in the textbook heap, or over the `free` ones only: faster, and it chooses the same blocks.
    * @default 'all'
    */
   search?: 'all' | 'free'
@@ -47,17 +47,17 @@ export interface FreeListHeapOptions {
    */
   growth?: Growth
   /**
-   * So many bytes of objects may be allocated between two collections. `Infinity`: until memory runs out.
+   * How many bytes of objects may be allocated between two collections. `Infinity`: until memory runs out.
    * @default 32 * 2 ** 20
    */
   collectAfterBytes?: number
   /**
-   * What is kept of system calls, beside the counts in `stats()`.
+   * Which system calls are recorded, beside the counts in `stats()`.
    * @default counts only
    */
   ledger?: LedgerOptions
   /**
-   * Where memory comes from; tests give a simulated one.
+   * The source of memory; tests give a simulated one.
    * @default the operating system
    */
   mapper?: Mapper
@@ -73,9 +73,8 @@ const LIST_OPTIONS: OptionNames<FreeListHeapOptions> = {
 }
 
 /**
- * The heap that allocators start from: one contiguous block of memory, a header in front of each block in it, and one list
- * of all blocks, which every malloc searches from its start. It exists to be compared with: its time grows with the number of
- * blocks. One worker may use it.
+ * The textbook heap: one contiguous block of memory, a header in front of each block in it, and one list of all blocks, which every malloc
+ * searches from its start. It exists for comparison: its time grows with the number of blocks. One worker may use it.
  * @example
  * ```ts
  * import { FreeListHeap } from 'spanheap/freelist'
@@ -101,7 +100,7 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     makePrintable(FreeListHeap, 'FreeListHeap')
   }
 
-  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if the system refuses even a small reservation */
   constructor(options: FreeListHeapOptions = {}) {
     checkOptions(options, LIST_OPTIONS)
     const limit = checkHeapLimit(options.limitBytes)
@@ -170,7 +169,7 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     return addressOf(this.obtain(size, Math.max(alignment, Granule.Bytes), 0))
   }
 
-  /** An object of a mutator isn't for the program to free: that is `ERR_HEAP_INVALID_ADDRESS`. */
+  /** The program can't free an object of a mutator: that is `ERR_HEAP_INVALID_ADDRESS`. */
   free(address: Address): void {
     this.#allocator.free(this.ownBlock(address))
   }
@@ -185,7 +184,7 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     return new Uint8Array(this.#memory.over(address, bytes), address, bytes)
   }
 
-  /** What holds objects that the collector looks after. A program may have several: each holds what its handles name. */
+  /** A holder of collected objects. A program may have several: each holds the objects that its handles name. */
   mutator(): Mutator {
     this.checkOpen()
     return new Mutator(this.#mutatorHeap)
@@ -197,7 +196,7 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     return this.#collector.collect()
   }
 
-  /** Collections so far, those too that an allocation brought on. */
+  /** Collections so far, including those that an allocation caused. */
   get collections(): number {
     return this.#collector.collections
   }
@@ -207,7 +206,7 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     audit(this.#allocator, this.#collector)
   }
 
-  /** Whole system pages inside of free blocks. */
+  /** Gives back whole system pages inside free blocks. */
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.checkOpen()
@@ -249,7 +248,7 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     return block
   }
 
-  /** A block; where there is no memory for it, objects that nobody reaches make room. */
+  /** A block; if there is no memory for it, unreachable objects make room. */
   private obtain(bytes: number, alignment: number, type: number): number {
     if (bytes > MOST_HEAP_BYTES) throw outOfMemory(bytes, 0)
     const allocator = this.#allocator
@@ -266,14 +265,14 @@ export class FreeListHeap extends MappedHeap implements Allocator {
     return this.#allocator.list.size(block) * Granule.Bytes
   }
 
-  /** The block at an address, where it is the program's to free. */
+  /** The block at an address, if the program may free it. */
   private ownBlock(address: Address): number {
     const block = this.liveBlock(address)
     if (this.#allocator.list.typeOf(block) === 0) return block
     throw new AllocatorError('ERR_HEAP_INVALID_ADDRESS', `the object at ${address} is the collector's`, { address })
   }
 
-  /** The block at an address. @throws the error for what the address is instead */
+  /** The block at an address. @throws the error for any other address */
   private liveBlock(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
@@ -292,7 +291,7 @@ function addressOf(block: number): Address {
   return (block + HeaderSize.Granules) * Granule.Bytes
 }
 
-/** Size 0 has a granule too, so that its address is its own. */
+/** Even size 0 has a granule, so that its address is its own. */
 function granulesFor(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / Granule.Bytes))
 }

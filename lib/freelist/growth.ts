@@ -3,9 +3,8 @@ import { outOfRange, wrongType } from '../base/errors.ts'
 import { MOST_HEAP_BYTES, roundUp } from '../memory/page.ts'
 
 /**
- * By how much the heap grows where no block fits. The more at a time, the fewer system calls: `exact` asks for what the
- * allocation lacks, `step` for a multiple of so many bytes, `percent` for that share of what the heap has already, "as Java
- * and Go do".
+ * How much the heap grows if no block fits. The more at a time, the fewer system calls. `exact` asks for the bytes that the allocation
+ * lacks, `step` for a multiple of so many bytes, `percent` for that share of what the heap has already, "as Java and Go do".
  */
 export type Growth = 'exact' | GrowthStep | GrowthShare
 
@@ -15,13 +14,13 @@ export interface GrowthStep {
   step: number
 }
 
-/** Growth by a share of what there is. */
+/** Growth by a share of the present size. */
 export interface GrowthShare {
   /** Percent of the mapped bytes, 0 to 1000. */
   percent: number
 }
 
-/** Twice as many bytes take three calls more, and at most a fifth of the heap was grown for nothing. */
+/** With this, twice as many bytes take three calls more, and at most a fifth of the heap grew for nothing. */
 const DEFAULT_PERCENT = 25
 const MOST_PERCENT = 1000
 
@@ -29,7 +28,7 @@ const GROWTH: OptionNames<GrowthStep & GrowthShare> = { step: true, percent: tru
 
 /** A checked setting. */
 export interface GrowthPolicy {
-  /** What the heap grows by is a multiple of it, if the limit lets it. */
+  /** The heap grows by a multiple of this, if the limit allows it. */
   stepBytes: number
   percent: number
 }
@@ -51,7 +50,7 @@ export function checkGrowth(value: unknown, systemPageSize: number): GrowthPolic
   return { stepBytes, percent: 0 }
 }
 
-/** The bytes that a heap of `mappedBytes` had better grow by, when it needs `neededBytes`. */
+/** The bytes that a heap of `mappedBytes` should grow by if it needs `neededBytes`. */
 export function growthBytes({ stepBytes, percent }: GrowthPolicy, neededBytes: number, mappedBytes: number): number {
   return roundUp(Math.max(neededBytes, (mappedBytes * percent) / 100), stepBytes)
 }

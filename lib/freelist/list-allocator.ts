@@ -8,12 +8,12 @@ import { HeaderSize, State } from './object-header.ts'
 import { AllBlocks, FreeBlocks, type Search } from './search.ts'
 import { SideTables } from './side-tables.ts'
 
-/** What is left over becomes a block of its own where it has room for a header and 16 bytes. */
+/** The rest of a block becomes a block of its own if it has room for a header and 16 bytes. */
 const LEAST_REST = HeaderSize.Granules + 1
-/** What stays of a free block when its pages go back: its header, and the links of {@link FreeBlocks}. */
+/** The part of a free block that stays when its pages are given back: its header, and the links of {@link FreeBlocks}. */
 const KEPT_GRANULES = HeaderSize.Granules + 1
 
-/** What the allocator is made with; a heap has checked it. */
+/** The allocator's options; a heap has checked them. */
 export interface ListAllocatorOptions {
   limit: Limit
   /** Which blocks a search looks at. */
@@ -22,15 +22,15 @@ export interface ListAllocatorOptions {
 }
 
 /**
- * The allocator: it gets memory from the system, cuts blocks from what is free, and merges what comes back with
- * its neighbours. Everything is in granules here, alignments too, and a block is that of its header.
+ * The allocator: it gets memory from the system, cuts blocks from free ones, and merges freed blocks with their neighbours. Everything is
+ * in granules here, including alignments, and a block is named by the granule of its header.
  */
 export class ListAllocator {
-  /** In used blocks, without headers. */
+  /** Granules in used blocks, without headers. */
   liveGranules = 0
   peakLiveGranules = 0
   releasedPages = 0
-  /** The system's error number for the last 0 that `allocate` returned; 0 where it was the limit. */
+  /** The system's error number for the last 0 that `allocate` returned; 0 if the limit was reached. */
   lastErrno = 0
   readonly list: BlockList
   readonly search: Search
@@ -40,7 +40,7 @@ export class ListAllocator {
   private readonly limitBytes: number
   private readonly growth: GrowthPolicy
 
-  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation, or the tables */
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if the system refuses even a small reservation, or the tables */
   constructor(mapper: Mapper, { limit, search, growth }: ListAllocatorOptions) {
     const { mapping, limitPages, tables } = reserve(
       mapper,
@@ -69,7 +69,7 @@ export class ListAllocator {
     return this.releasedPages * this.mapper.systemPageSize
   }
 
-  /** Hands out a block in that state; 0 where there is no memory. */
+  /** Hands out a block in the given state; 0 if there is no memory. */
   allocate(granules: number, alignment: number, state: number): number {
     let block = this.find(granules, alignment)
     if (block === 0) {
@@ -85,7 +85,7 @@ export class ListAllocator {
     const next = list.following(block)
     const previous = list.preceding(block)
     const size = list.size(block)
-    // What can go wrong goes wrong before anything is changed.
+    // Everything that can fail fails before anything is changed.
     if (previous !== 0) list.following(previous)
     if (next !== list.end) list.following(next)
     const joinsPrevious = previous !== 0 && !list.isUsed(previous)
@@ -102,7 +102,7 @@ export class ListAllocator {
     return previous
   }
 
-  /** Makes a used block `granules` long where it stands. False where it has no room to grow. */
+  /** Resizes a used block in place. False if it has no room to grow. */
   resize(block: number, granules: number): boolean {
     const { list } = this
     const next = list.following(block)
@@ -112,13 +112,13 @@ export class ListAllocator {
       list.following(next)
       if (list.isUsed(next)) return false
       if (size + HeaderSize.Granules + list.size(next) < granules) return false
-      // Of the next block a part is taken, and then joined: its header becomes the program's.
+      // A part of the next block is taken, and then joined: its header becomes the program's.
       this.take(next, next, Math.max(1, granules - size - HeaderSize.Granules), State.Used)
       list.join(block)
       this.countLive(HeaderSize.Granules)
     } else if (size - granules >= LEAST_REST) {
       const rest = list.split(block, granules)
-      // It counts as used, but for the header that it has now, until it is merged as any block that is freed.
+      // It counts as used, except for its new header, until it is merged like any freed block.
       this.liveGranules -= HeaderSize.Granules
       this.free(rest)
     }
@@ -126,8 +126,8 @@ export class ListAllocator {
   }
 
   /**
-   * Gives whole system pages of free blocks back, those with the highest addresses first, since first fit wants them last.
-   * A page that the system doesn't take stays. Returns the count.
+   * Gives whole system pages of free blocks back, first those with the highest addresses, since first fit wants them last. A page that the
+   * system doesn't take stays. Returns the count.
    */
   release(pages: number): number {
     const { list } = this
@@ -154,13 +154,13 @@ export class ListAllocator {
     return this.mapping.reservedBytes + this.tables.reservedBytes
   }
 
-  /** Gives all memory back; nobody may use it from now on. */
+  /** Gives all memory back; the allocator may not be used from now on. */
   close(): void {
     if (this.mappedBytes > 0) this.mapping.discard(Page.First * Page.Bytes, this.mappedBytes)
     this.tables.close()
   }
 
-  /** The first free block that holds an aligned block; 0 where there is none. */
+  /** The first free block that holds an aligned block; 0 if there is none. */
   private find(granules: number, alignment: number): number {
     let block = this.search.find(granules, 0)
     while (block !== 0) {
@@ -171,7 +171,7 @@ export class ListAllocator {
     return block
   }
 
-  /** Makes a used block of a part of a free one; what is left in front and behind are free blocks. */
+  /** Makes a used block of a part of a free one; the parts before and after it become free blocks. */
   private take(block: number, header: number, granules: number, state: number): number {
     const { list, search } = this
     search.check(block)
@@ -196,7 +196,7 @@ export class ListAllocator {
     if (this.liveGranules > this.peakLiveGranules) this.peakLiveGranules = this.liveGranules
   }
 
-  /** Pages with granules `[from, to)` in them are about to be written to: those given back come anew. */
+  /** Renews given-back pages before the granules `[from, to)` in them are written. */
   private back(from: number, to: number): void {
     if (this.releasedPages === 0) return
     const { released } = this.tables
@@ -208,7 +208,7 @@ export class ListAllocator {
     }
   }
 
-  /** Grows the heap so that the block fits in its last one. False where the limit or the system refuses. */
+  /** Grows the heap so that the block fits in its last one. False if the limit or the system refuses. */
   private grow(granules: number, alignment: number): boolean {
     const { list, mappedBytes } = this
     const tail =
@@ -247,15 +247,15 @@ export class ListAllocator {
         this.releasedPages += pages
         wanted -= pages
       }
-      // A page that was given back before is stepped over.
+      // A page that was given back before is skipped.
       end = Math.min(start, end - 1)
     }
   }
 }
 
 /**
- * Where the header of an aligned block stands in a free one, or in one that starts there: at its start, or so far behind it
- * that what is in front is a block.
+ * Where the header of an aligned block stands in a free one, or in one that starts there: at its start, or far enough after it that the
+ * part in front is a block.
  */
 function headerIn(block: number, alignment: number): number {
   const header = roundUp(block + HeaderSize.Granules, alignment) - HeaderSize.Granules

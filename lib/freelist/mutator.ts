@@ -8,9 +8,9 @@ import type { Collector } from './collector.ts'
 import { HeaderSize } from './object-header.ts'
 import type { ObjectLayout, ObjectType } from './object-type.ts'
 
-/** What a mutator needs of its heap. */
+/** The heap, as a mutator needs it. */
 export interface MutatorHeap {
-  /** What views are over. */
+  /** The memory that views are over. */
   readonly memory: ViewMemory
   readonly collector: Collector
   /** The block of a new object, all zero. @throws AllocatorError */
@@ -20,8 +20,8 @@ export interface MutatorHeap {
 }
 
 /**
- * The mutator: what the program asks for objects, and reads and writes references through. So the collector
- * knows what the program holds: what a handle names lives until the handle is disposed, and what it reaches lives with it.
+ * The mutator: through it the program allocates objects, and reads and writes references. So the collector knows what the program holds: an
+ * object that a handle names lives until the handle is disposed, and so does everything reachable from it.
  * @example
  * ```ts
  * import { FreeListHeap } from 'spanheap/freelist'
@@ -69,7 +69,7 @@ export class Mutator implements Disposable {
     return new Handle(this.#heap, this.#handles, block, type)
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     return { handles: this.#handles.size }
   }
@@ -128,14 +128,14 @@ export class Handle implements Disposable {
     handles.set(this, block)
   }
 
-  /** Where the object is. It stays there. */
+  /** The object's address. It never changes. */
   get address(): Address {
     return addressOf(this.block())
   }
 
   /**
-   * A handle of the object that a reference field names, one more to dispose; null where it names none.
-   * @throws RangeError where the type has no reference at that offset
+   * A new handle of the object that a reference field names, to be disposed too; null if it names none.
+   * @throws RangeError if the type has no reference at that offset
    */
   getReference(offset: number): Handle | null {
     const block = this.block()
@@ -157,18 +157,18 @@ export class Handle implements Disposable {
     this.#heap.collector.store(block, offset, target.block())
   }
 
-  /** The object's bytes, without a copy; what the program does to its references there is its own affair. */
+  /** The object's bytes, without a copy; writing to its references there is at the program's own risk. */
   view(): Uint8Array {
     const address = addressOf(this.block())
     return new Uint8Array(this.#heap.memory.over(address, this.type.size), address, this.type.size)
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     return { type: this.type, isLive: this.#handles.has(this) }
   }
 
-  /** The program doesn't hold the object by this handle any more. May be called again. */
+  /** Ends this handle's hold on the object. May be called again. */
   dispose(): void {
     this.#handles.delete(this)
   }

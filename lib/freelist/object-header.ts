@@ -2,22 +2,22 @@
  * The object header: 16 bytes in front of every block, in the heap's own memory, as textbooks draw it. A block is named by
  * the granule of its header, and the program's bytes start at the next one; so they are aligned to 16.
  *
- * A program that writes beyond its block destroys the header of the next one. That is a lesson of this design: the other
- * heaps keep what they know beside their memory. Here a destroyed header is told as `ERR_HEAP_CORRUPT` by whatever call
- * comes upon it, since size and next say the same thing twice; but what it said is lost, and the block with it.
+ * A program that writes beyond its block destroys the header of the next one. That is a lesson of this design: the other heaps keep their
+ * metadata beside their memory. Here the first call that reads a destroyed header throws `ERR_HEAP_CORRUPT`, since size and next say the
+ * same thing twice; but its contents are lost, and the block with them.
  */
 export const enum Header {
   /** Granules of the block, without the header; at least 1. */
   Size = 0,
-  /** Whether it is used, and what the collector must know; see {@link State}. */
+  /** Whether it is used, and the collector's bits; see {@link State}. */
   State = 1,
-  /** The header that follows in the list; the heap's end in the last one. INVARIANT: `block + 1 + size`. */
+  /** The next header in the list; the heap's end in the last one. INVARIANT: `block + 1 + size`. */
   Next = 2,
   /** The header before, by which a freed block finds the neighbour to merge with; 0 in the first one. */
   Previous = 3,
 }
 
-/** What a header takes. */
+/** The size of a header. */
 export const enum HeaderSize {
   Granules = 1,
   Bytes = 16,
@@ -28,7 +28,7 @@ export const enum State {
   /** All bits of a free block. */
   Unused = 0,
   Used = 1,
-  /** The collector has reached it. Of no meaning outside of a collection. */
+  /** The collector has reached it. Meaningless outside a collection. */
   Marked = 2,
 }
 

@@ -2,18 +2,18 @@ import { checkCount, checkOptions, checkPointerOffsets, type OptionNames } from 
 import { outOfRange, wrongType } from '../base/errors.ts'
 import { MOST_HEAP_BYTES } from '../memory/page.ts'
 
-/** What an object is made of: so many bytes, and references of 8 bytes each at these offsets. */
+/** An object's layout: its size in bytes, and the offsets of its references, which are 8 bytes each. */
 export interface ObjectLayout {
   /** Bytes. */
   size: number
-  /** Byte offsets of the references: multiples of 8 inside of `size`. */
+  /** Byte offsets of the references: multiples of 8 inside `size`. */
   references: readonly number[]
 }
 
 const LAYOUT: OptionNames<ObjectLayout> = { size: true, references: true }
 
 /**
- * A type of objects, by which the collector finds the references in them.
+ * A type of objects. It tells the collector where the references in them are.
  * @example
  * ```ts
  * import { FreeListHeap } from 'spanheap/freelist'
@@ -53,12 +53,12 @@ export class TypeTable {
     return type
   }
 
-  /** The type of that number; undefined where there is none. */
+  /** The type of that number; undefined if there is none. */
   at(id: number): ObjectType | undefined {
     return this.types[id - 1]
   }
 
-  /** @throws TypeError where it isn't a type of this heap */
+  /** @throws TypeError if it isn't a type of this heap */
   check(type: ObjectType): void {
     if (!(type instanceof ObjectType) || this.at(type.id) !== type) throw wrongType('type', 'a type of this heap', type)
   }

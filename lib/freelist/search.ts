@@ -2,23 +2,23 @@ import { type BlockList, overwritten } from './block-list.ts'
 import { Window } from './heap-words.ts'
 import { Header, HeaderSize, State } from './object-header.ts'
 
-/** How a free block is found, and what must be kept for it. */
+/** How a free block is found, and the bookkeeping for it. */
 export interface Search {
-  /** The first free block of at least `granules` behind `after`, of all where that is 0; 0 where there is none. */
+  /** The first free block of at least `granules` after `after` (0: of all blocks); 0 if there is none. */
   find(granules: number, after: number): number
-  /** @throws AllocatorError `ERR_HEAP_CORRUPT` where what is kept of a free block was overwritten */
+  /** @throws AllocatorError `ERR_HEAP_CORRUPT` if the links of a free block were overwritten */
   check(block: number): void
   /** A block becomes free. */
   add(block: number): void
-  /** A free block isn't free any more, or not a block. REQUIRES: it was checked. */
+  /** A free block is no longer free, or no longer a block. REQUIRES: it was checked. */
   remove(block: number): void
   /** `to` becomes free instead of `from`, with no other free block between. REQUIRES: `from` was checked. */
   replace(from: number, to: number): void
-  /** The free blocks, as far as they are kept: for audits. */
+  /** The free blocks, if they are kept: for audits. */
   kept(): number[] | undefined
 }
 
-/** First fit over all blocks, as the textbook heap does it: there is the one list, and it says which blocks are used. */
+/** First fit over all blocks, as in the textbook heap: there is one list, and its headers say which blocks are used. */
 export class AllBlocks implements Search {
   private readonly list: BlockList
 
@@ -36,7 +36,7 @@ export class AllBlocks implements Search {
         const header = (block & Window.Mask) << 2
         const size = window[header + Header.Size]!
         const next = window[header + Header.Next]!
-        // So the search ends, and reads nothing but headers, whatever a program has written over them.
+        // So the search ends, and reads nothing but headers, even if a program has written over them.
         if (next <= block + HeaderSize.Granules || next > end || next - block - HeaderSize.Granules !== size)
           throw overwritten(block)
         if (size >= granules && (window[header + Header.State]! & State.Used) === 0) return block
@@ -47,19 +47,19 @@ export class AllBlocks implements Search {
   }
 
   check(): void {
-    // The headers are all there is.
+    // There is nothing beside the headers.
   }
 
   add(): void {
-    // The header says it.
+    // The header has it.
   }
 
   remove(): void {
-    // The header says it.
+    // The header has it.
   }
 
   replace(): void {
-    // The headers say it.
+    // The headers have it.
   }
 
   kept(): undefined {
@@ -67,15 +67,15 @@ export class AllBlocks implements Search {
   }
 }
 
-/** The words of a free block's first granule: the free blocks before and behind it. 0 is none. */
+/** The words of a free block's first granule: the free blocks before and after it. 0 is none. */
 const enum Link {
   Next = 0,
   Previous = 1,
 }
 
 /**
- * First fit over the free blocks only, which a second list links, in the order of their addresses too: so both ways of
- * searching choose the same block. The links are in the blocks, whose bytes nobody uses.
+ * First fit over the free blocks only, which a second list links, also in the order of their addresses: so both ways of searching choose
+ * the same block. The links are in the free blocks, whose bytes are unused.
  */
 export class FreeBlocks implements Search {
   private readonly list: BlockList
@@ -135,8 +135,8 @@ export class FreeBlocks implements Search {
   }
 
   /**
-   * The free block that is nearest by the count of used ones between. Looking both ways by turns costs no more than the
-   * shorter way. REQUIRES: there are free blocks on both sides.
+   * The nearest free block, by the count of used blocks between. Looking both ways by turns costs no more than the shorter way. REQUIRES:
+   * there are free blocks on both sides.
    */
   private nearest(block: number): number {
     const { list } = this

@@ -2,19 +2,19 @@ import { Granule, MOST_SYSTEM_PAGE_BYTES, Page, roundUp } from '../memory/page.t
 import { reserveTables } from '../memory/reservation.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
 
-/** Start bits grow by so much: what 128 MiB of heap need. */
+/** Start bits grow by this much: the bits of 128 MiB of heap. */
 const STEP_BYTES = 2 ** 20
 const GRANULES_PER_BYTE = 8
 
 /**
- * What headers can't tell, in a mapping beside the heap.
+ * The metadata that headers can't hold, in a mapping beside the heap.
  *
- * Start bits, one per granule: set where a block's header is. Without them a free could not tell a header from what a
- * program wrote inside its block. Released pages, a byte for each system page: a free block may have any of its pages given
- * back, and a merge joins two such sets.
+ * Start bits, one per granule: set if a block's header is there. Without them a free could not distinguish a header from a program's data
+ * inside its block. Released pages, a byte for each system page: any page of a free block may be given back, and a merge joins two such
+ * sets.
  */
 export class SideTables {
-  /** 1 for a system page that was given back. INVARIANT: it lies in a free block, behind header and links. */
+  /** 1 for a system page that was given back. INVARIANT: it lies in a free block, after header and links. */
   readonly released: Int8Array
   readonly reservedBytes: number
   private readonly starts: Int32Array
@@ -58,7 +58,7 @@ export class SideTables {
     this.starts[granule >>> 5]! &= ~(1 << (granule & 31))
   }
 
-  /** Start bits that are set in all. */
+  /** How many start bits are set. */
   countStarts(): number {
     let count = 0
     for (let word = 0; word < this.startsGrown / 4; word++) {
@@ -67,7 +67,7 @@ export class SideTables {
     return count
   }
 
-  /** Pages that are marked as released in all. */
+  /** How many pages are marked as released. */
   countReleased(): number {
     let count = 0
     for (let page = 0; page < this.released.length; page++) count += this.released[page]!
@@ -79,7 +79,7 @@ export class SideTables {
     return heapBytes / (Granule.Bytes * GRANULES_PER_BYTE) + heapBytes / this.mapper.systemPageSize
   }
 
-  /** Gives all memory of the tables back; nobody may use them from now on. */
+  /** Gives all memory of the tables back; they may not be used from now on. */
   close(): void {
     if (this.mapper.canRelease) this.mapping.release(0, this.startsOffset + this.startsGrown)
   }

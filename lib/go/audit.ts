@@ -10,7 +10,7 @@ import { Bits, PageEntry, PageWord, Span, SpanEntry, Word8 } from './span.ts'
 import type { GoTables } from './tables.ts'
 import type { Counts, Tally } from './tally.ts'
 
-/** What an audit looks at. */
+/** The tiers as an audit sees them. */
 export interface AuditedGoTiers {
   tables: GoTables
   classes: GoSizeClasses
@@ -21,12 +21,12 @@ export interface AuditedGoTiers {
   cache: MCache
   tally: Tally
   collector: { readonly isMarking: boolean }
-  /** Objects of a class that were handed out and taken back. */
+  /** How many objects of a class were handed out and taken back. */
   counts(sizeClass: number): Counts
 }
 
 /**
- * Walks every page, every span and all bits, and compares what it finds with lists and counters.
+ * Walks every page, every span and all bits, and compares the findings with lists and counters.
  * @throws AllocatorError `ERR_HEAP_CORRUPT`
  */
 export function auditGoHeap(tiers: AuditedGoTiers): void {
@@ -36,11 +36,11 @@ export function auditGoHeap(tiers: AuditedGoTiers): void {
   walk.counters()
 }
 
-/** Where a span was found, and what that says of it. */
+/** The list or cache in which a span was found, and what that implies. */
 interface Place {
   manual: boolean
   cached: boolean
-  /** Of collected ones: whether it is swept. */
+  /** For a collected span: whether it is swept. */
   swept: boolean
   full: boolean
 }
@@ -49,7 +49,7 @@ class GoWalk {
   private readonly tiers: AuditedGoTiers
   private readonly places = new Map<number, Place>()
   private readonly objects: number[]
-  /** Of manual spans: slots that are allocated, live or on a stack. */
+  /** For manual spans: the number of allocated slots, live or on a stack. */
   private readonly slots: number[]
   private largeBytes = 0
   private usedPages = 0
@@ -85,7 +85,7 @@ class GoWalk {
     }
   }
 
-  /** Pages are in spans, or free, and each knows it. */
+  /** Each page is in a span, or free, and its entry says which. */
   pages(): void {
     const { tables, mheap } = this.tiers
     let page: number = Page.First
@@ -186,7 +186,7 @@ class GoWalk {
     this.check(full === (allocated === this.entry(start, Span.Objects)), `the span at page ${start} is in a wrong list`)
   }
 
-  /** Outside marking, a swept span has no marks and nothing grey: a mark left over would keep garbage, and a grey bit scan it. */
+  /** Outside marking, a swept span has no mark and no grey bit: a stale mark would keep garbage, and a stale grey bit would scan it. */
   private unmarked(start: number): void {
     const { bits, tables } = this.tiers
     this.check(bits.count(bits.marked, start) === 0, `the span at page ${start} has marks from an earlier cycle`)
@@ -196,7 +196,7 @@ class GoWalk {
     this.check(!grey, `the span at page ${start} has grey objects, but nothing marks`)
   }
 
-  /** Live blocks of a manual span. A live block starts a slot that is allocated, and nothing else does. */
+  /** Counts the live blocks of a manual span. A block starts at a slot that is allocated, and nowhere else. */
   private liveBlocks(start: number, pages: number, sizeClass: number): number {
     const { tables, classes } = this.tiers
     const { unitBits, bits } = tables

@@ -11,27 +11,27 @@ import type { Roots } from './roots.ts'
 import { Word8 } from './span.ts'
 import type { TinyBlocks } from './tiny.ts'
 
-/** Work between two looks at the clock: some 5 µs of marking, or 100 where each pointer leads to memory that no cache has. */
+/** Work between two looks at the clock: some 5 µs of marking, or 100 if each pointer leads to memory that no cache has. */
 const WORK_BETWEEN_LOOKS = 2048
 /** Spans that are swept between two looks at the clock. */
 const SPANS_BETWEEN_LOOKS = 16
-/** An allocation that owes less work than this does it later, so that it is worth a beginning (Go's gcOverAssistWork). */
+/** An allocation that owes less work than this defers it, so that the work is worth starting (Go's gcOverAssistWork). */
 const LEAST_ASSIST_WORK = 8192
 /**
- * More isn't done in one allocation, unless it is larger itself: half a millisecond, or a few where memory is slow. What is left, the
- * next one owes.
+ * The most work in one allocation, unless the allocation itself is larger: half a millisecond, or a few if memory is slow. The next
+ * allocation owes the rest.
  */
 const MOST_ASSIST_WORK = 65536
 
-/** Where a cycle is. */
+/** The phase of a cycle. */
 const enum Phase {
-  /** None runs; all is swept. */
+  /** No cycle runs; everything is swept. */
   Off = 0,
   Mark = 1,
   Sweep = 2,
 }
 
-/** What an allocation is asked to do. */
+/** The kind of work that an allocation does. */
 const enum Assist {
   Start,
   Mark,
@@ -40,15 +40,15 @@ const enum Assist {
 
 /** How eagerly a heap is collected. */
 export interface CollectorSettings {
-  /** Go's GOGC: how much, in per cent of what is live, may be allocated before the next cycle ends; below 0 it is off. */
+  /** Go's GOGC: how much, in per cent of the live bytes, may be allocated before the next cycle ends; below 0 it is off. */
   gcPercent: number
-  /** Go's GOMEMLIMIT, in bytes: what heap and tables together should stay below. */
+  /** Go's GOMEMLIMIT, in bytes: heap and tables together should stay below it. */
   memoryLimit: number
-  /** Is told of each cycle as it ends. */
+  /** Called with the record of each cycle as it ends. */
   onCycle: ((record: CycleRecord) => void) | undefined
 }
 
-/** What the collector works on. */
+/** The tiers that the collector works on. */
 export interface CollectedTiers {
   bits: ObjectBits
   mheap: MHeap
@@ -64,18 +64,19 @@ export interface CollectedTiers {
 }
 
 /**
- * Tri-colour mark and sweep, in slices: a cycle advances where a program allocates, and where it asks for it. What can be reached
- * when a cycle begins is kept, and what is allocated while it marks (snapshot at the beginning): the write barrier shades
- * what a store overwrites, and so do roots that go. No root has to be looked at twice, so the end of marking takes no time.
+ * Tri-colour mark and sweep, in slices: a cycle advances at allocations, and when the program asks for it. It keeps every object that is
+ * reachable when the cycle begins, and every object that is allocated while it marks (snapshot at the beginning). To that end the write
+ * barrier shades the targets that stores overwrite, and so do removed roots. No root has to be looked at twice, so the end of marking takes
+ * no time.
  */
 export class Collector {
-  /** How far a mark is behind the allocated bit of the same object while a cycle marks; 0 when none does. */
+  /** The distance from an object's allocated bit to its mark while a cycle marks; 0 when none does. */
   markOffset = 0
-  /** Bytes that count as live: what the last cycle marked, and all of each span that was cached since, as in Go. */
+  /** Bytes that count as live: those that the last cycle marked, and all of each span that was cached since, as in Go. */
   heapLive = 0
-  /** Bytes that the program was given since it last paid. */
+  /** Bytes handed to the program since it last paid. */
   owed = 0
-  /** What the next cycle is measured against. */
+  /** The pace that the next cycle is measured against. */
   private target: Pace
   private readonly settings: CollectorSettings
   private readonly tiers: CollectedTiers
@@ -86,14 +87,14 @@ export class Collector {
   private pagesPerByte = 0
   /** Units that a cycle is expected to scan: as many as the last one did. */
   private expectedWork = 0
-  /** What the program allocates while the collector could scan one byte; undefined until it was measured. */
+  /** How many bytes the program allocates while the collector could scan one; undefined until measured. */
   private consMark: number | undefined
   private sliceStart = 0
   private cycleStart = 0
   private liveAtStart = 0
-  /** What the pace was last measured by: `heapLive` at the end of the last cycle's marking. */
+  /** The basis of the last pace: `heapLive` at the end of the last cycle's marking. */
   private liveAtEnd = 0
-  /** Whether somebody is just told of a cycle's end: who may allocate then, but not collect. */
+  /** True while `onCycle` is called for a cycle's end: the callback may allocate, but not collect. */
   private isTelling = false
   private isStopped = false
   private forced = false
@@ -107,17 +108,17 @@ export class Collector {
     this.repace()
   }
 
-  /** Whether a cycle marks, and stores must tell the marker. */
+  /** Whether a cycle marks, so that stores must inform the marker. */
   get isMarking(): boolean {
     return this.markOffset !== 0
   }
 
-  /** The heap's size, in bytes, that the running or the next cycle should end at. */
+  /** The heap size, in bytes, at which the running or the next cycle should end. */
   get nextGC(): number {
     return this.target.goal
   }
 
-  /** Returns what it was. */
+  /** Returns the previous value. */
   setGCPercent(percent: number): number {
     const before = this.settings.gcPercent
     this.settings.gcPercent = percent
@@ -132,7 +133,7 @@ export class Collector {
     return before
   }
 
-  /** An object that a root or a pointer no longer leads to. REQUIRES: it is marking. */
+  /** Shades an object that a root or a pointer no longer leads to. REQUIRES: it is marking. */
   shade(unit: number): void {
     this.tiers.marker.shade(unit << 3, unit >>> 29)
   }
@@ -142,18 +143,18 @@ export class Collector {
     this.tiers.marker.shade(low, high)
   }
 
-  /** The program was given a span, or a large object, of so many bytes. It pays for it when it has put the object in order. */
+  /** The program got a span, or a large object, of so many bytes. It pays once it has initialized the object. */
   owe(bytes: number): void {
     this.owed += bytes
   }
 
-  /** Does work in proportion to what is owed. */
+  /** Does work in proportion to the debt. */
   pay(): void {
     const bytes = this.owed
     this.owed = 0
     this.heapLive += bytes
     if (this.phase === Phase.Off) {
-      // What malloc hands out counts for the limit, and changes all the time.
+      // Memory from malloc counts for the limit, and changes all the time.
       if (this.settings.memoryLimit !== Number.POSITIVE_INFINITY) this.target = this.pace()
       if (this.heapLive >= this.target.trigger && !this.isTelling) this.slice(Assist.Start, 0)
     } else if (this.phase === Phase.Mark) {
@@ -166,7 +167,7 @@ export class Collector {
     this.tiers.mheap.scavenge()
   }
 
-  /** Works until a time, at least a little. Begins a cycle where none runs; true once it is complete. */
+  /** Works until a time, at least a little. Begins a cycle if none runs; true once it is complete. */
   step(budgetMicros: number): boolean {
     if (this.isTelling) return true
     this.sliceStart = performance.now()
@@ -178,31 +179,31 @@ export class Collector {
     return this.phase === Phase.Off
   }
 
-  /** Ends a cycle that runs, and then runs a whole one. */
+  /** Ends a running cycle, and then runs a whole one. */
   collect(): void {
     if (this.isTelling) return
     if (this.phase !== Phase.Off) this.finish()
-    if (this.isStopped) return // by who was told of the end of that
+    if (this.isStopped) return // by the callback at the end of that cycle
     this.sliceStart = performance.now()
     this.start(true)
     this.finish()
   }
 
-  /** Nothing happens any more: the heap is closed. */
+  /** Stops all work: the heap is closed. */
   stop(): void {
     this.isStopped = true
     this.phase = Phase.Off
     this.markOffset = 0
   }
 
-  /** Ends the cycle that runs. */
+  /** Ends the running cycle. */
   private finish(): void {
     this.sliceStart = performance.now()
     while (this.phase !== Phase.Off) this.advance()
     this.endSlice()
   }
 
-  /** Makes `pages` free by sweeping, before the system is asked for more; a bounded part of it (Go's reclaim). */
+  /** Frees `pages` by sweeping, before the system is asked for more. The sweep is bounded (Go's reclaim). */
   reclaim(pages: number): void {
     const { mheap, central } = this.tiers
     const before = mheap.usedPages
@@ -212,7 +213,7 @@ export class Collector {
     }
   }
 
-  /** Takes the spans back that are cached. */
+  /** Takes the cached spans back. */
   flush(): void {
     this.heapLive -= this.tiers.cache.flush()
   }
@@ -237,14 +238,14 @@ export class Collector {
     if (roots.newest !== 0) this.shade(roots.newest)
   }
 
-  /** What an allocation owes for each byte, so that marking ends before the heap has come to its goal. */
+  /** The work that an allocation owes for each byte, so that marking ends before the heap reaches its goal. */
   private workPerByte(): number {
     const { marker, roots } = this.tiers
     const left = scanWorkLeft(this.expectedWork, this.heapLive / Word8.Bytes + roots.count, marker.work)
     return assistRatio(left, this.heapLive, this.target.goal)
   }
 
-  /** Does some work of marking, and what comes after it when there is none left. */
+  /** Does some marking, and ends the phase when no work is left. */
   private mark(work: number): void {
     const { roots, marker } = this.tiers
     // Work is counted in whole units.
@@ -262,7 +263,7 @@ export class Collector {
     }
   }
 
-  /** All that can be reached is marked: marks become what is allocated, and every span waits to be swept. */
+  /** Everything reachable is marked: the marks become the allocated bits, and every span waits to be swept. */
   private terminate(): void {
     const { tiny, bits, central, marker, size, memStats } = this.tiers
     this.flush()
@@ -284,7 +285,7 @@ export class Collector {
     this.sweepSome(0)
   }
 
-  /** How fast the program allocates beside how fast it is marked, from a cycle that it has started by allocating. */
+  /** Measures the program's allocation rate against the marking rate, in a cycle that an allocation started. */
   private measure(allocated: number): void {
     const now = performance.now()
     const collector = this.record.totalMs + now - this.sliceStart
@@ -306,7 +307,7 @@ export class Collector {
     mheap.scavenge()
   }
 
-  /** The pace by what is known now: at the end of marking, and when a setting changes. */
+  /** The pace from current figures: at the end of marking, and when a setting changes. */
   private repace(): void {
     const { central, mheap, tableBytes } = this.tiers
     this.target = this.pace()
@@ -322,13 +323,13 @@ export class Collector {
       memoryLimit,
       liveBytes: this.liveAtEnd,
       rootBytes: roots.count * Word8.Bytes,
-      // What the program has from malloc counts for the limit, and no collection makes it less.
+      // The program's memory from malloc counts for the limit, and no collection reduces it.
       nonHeapBytes: tableBytes() + Math.max(0, mheap.usedPages * Page.Bytes - this.heapLive),
       ...(this.consMark === undefined ? {} : { consMark: this.consMark, scanBytes: this.expectedWork * Word8.Bytes }),
     })
   }
 
-  /** Pays what an allocation of so many bytes owes. */
+  /** Does the work that an allocation of so many bytes owes. */
   private slice(assist: Assist, bytes: number): void {
     this.sliceStart = performance.now()
     if (assist === Assist.Start) this.start(false)

@@ -39,7 +39,7 @@ const enum Call {
   Allocate,
 }
 
-/** How a {@link GoHeap} is made. */
+/** Options of a {@link GoHeap}. */
 export interface GoHeapOptions {
   /**
    * The most bytes that the heap may map for objects, up to 32 GiB.
@@ -47,7 +47,7 @@ export interface GoHeapOptions {
    */
   limitBytes?: number
   /**
-   * Go's GOGC: what may be allocated before a cycle ends, in per cent of what the last one found live; -1 is off.
+   * Go's GOGC: how much may be allocated before a cycle ends, in per cent of what the last cycle found live; -1 is off.
    * @default 100
    */
   gcPercent?: number
@@ -57,17 +57,17 @@ export interface GoHeapOptions {
    */
   memoryLimit?: number
   /**
-   * Is called with a record of each cycle of the collector when it has ended; as a string the record is a line like Go's gctrace.
+   * Called with a record of each cycle of the collector when it has ended; as a string the record is a line like Go's gctrace.
    * @default undefined
    */
   onCycle?: (record: CycleRecord) => void
   /**
-   * What is kept of system calls, beside the counts in `stats()`.
+   * Which system calls are recorded, beside the counts in `stats()`.
    * @default counts only
    */
   ledger?: LedgerOptions
   /**
-   * Where memory comes from; tests give a simulated one.
+   * The source of memory; tests give a simulated one.
    * @default the operating system
    */
   mapper?: Mapper
@@ -83,9 +83,9 @@ const GO_OPTIONS: OptionNames<GoHeapOptions> = {
 }
 
 /**
- * Go's design, with its collector. Objects from `allocate` are typed, and live while they are reached from roots; blocks from
- * `malloc` are the program's to free, hold no pointers for the collector, and never move or go by themselves. A cycle of the collector
- * advances only inside `collect`, `collectStep` and calls that allocate. One thread only.
+ * Go's design, with its collector. Objects from `allocate` are typed, and live while they are reachable from roots. Blocks from `malloc`
+ * are freed by the program. They hold no pointers for the collector, which neither moves nor frees them. A cycle of the collector advances
+ * only inside `collect`, `collectStep` and calls that allocate. One thread only.
  * @example
  * ```ts
  * import { GoHeap } from 'spanheap/go'
@@ -110,7 +110,7 @@ export class GoHeap extends MappedHeap implements Allocator {
   readonly #tiers: GoTiers
   readonly #bytes: BlockBytes
 
-  // What the usual path reads; the same objects as the tiers'.
+  // Read on the usual path; the same objects as the tiers'.
   readonly #manual: GoTiers['manual']
   readonly #objects: GoTiers['objects']
   readonly #classBySize16: Int8Array
@@ -119,7 +119,7 @@ export class GoHeap extends MappedHeap implements Allocator {
     makePrintable(GoHeap, 'GoHeap')
   }
 
-  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if the system refuses even a small reservation */
   constructor(options: GoHeapOptions = {}) {
     checkOptions(options, GO_OPTIONS)
     const reservation = { ...checkHeapLimit(options.limitBytes), shared: false }
@@ -139,7 +139,7 @@ export class GoHeap extends MappedHeap implements Allocator {
     this.#classBySize16 = this.#tiers.classBySize16
   }
 
-  /** All of the heap's address space. An address is an offset here. For code that one trusts: a write beyond what has grown ends the process. */
+  /** All of the heap's address space; an address is an offset here. For trusted code: a write beyond the grown part ends the process. */
   get buffer(): SharedArrayBuffer {
     return this.#buffer
   }
@@ -185,7 +185,7 @@ export class GoHeap extends MappedHeap implements Allocator {
     return this.slow(Call.AlignedAlloc, alignment, size)
   }
 
-  /** The bytes that may be used of a live block or object. */
+  /** The usable bytes of a live block or object. */
   usableSize(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
@@ -202,7 +202,7 @@ export class GoHeap extends MappedHeap implements Allocator {
 
   /**
    * Defines a type of object by its size and the byte offsets of its pointers.
-   * @throws RangeError where an offset isn't a multiple of 8 inside, or comes twice
+   * @throws RangeError if an offset isn't a multiple of 8 inside, or occurs twice
    */
   defineType(layout: TypeLayout): TypeId {
     this.checkOpen()
@@ -210,9 +210,10 @@ export class GoHeap extends MappedHeap implements Allocator {
   }
 
   /**
-   * Makes `count` objects of a type, one behind the other, all zero; the address is the first one's, and all live as long as it is
-   * reached. Objects that hold pointers are multiples of 8 apart. It is a root until the next is made, and in a scope until that ends.
-   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, after a whole collection in vain
+   * Makes `count` objects of a type, one after the other, all zero. Returns the address of the first; all of them live as long as it is
+   * reachable. Objects that hold pointers are multiples of 8 apart. The newest allocation is a root until the next one, and in a scope
+   * until the scope ends.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, if a whole collection didn't help
    */
   allocate(type: TypeId, count = 1): Address {
     if (count === 1 && this.#tiers.types.has(type)) {
@@ -223,7 +224,7 @@ export class GoHeap extends MappedHeap implements Allocator {
     return +this.slow(Call.Allocate, type, count)
   }
 
-  /** What is allocated until the scope is disposed of is a root till then. Scopes may be nested, and ended in any order. */
+  /** Everything allocated until the scope is disposed is a root until then. Scopes may be nested, and ended in any order. */
   scope(): Disposable {
     this.checkOpen()
     const { roots } = this.#tiers
@@ -232,9 +233,9 @@ export class GoHeap extends MappedHeap implements Allocator {
   }
 
   /**
-   * Stores a pointer in a field of an object; target 0 clears it. While a cycle marks, the collector is told (write barrier), so
-   * pointers must be stored by this and nothing else.
-   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`; RangeError where the type has no pointer at that offset
+   * Stores a pointer in a field of an object; target 0 clears it. While a cycle marks, this also informs the collector (write barrier), so
+   * pointers must be stored by this method only.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`; RangeError if the type has no pointer at that offset
    */
   setPointer(object: Address, offset: number, target: Address): void {
     const unit = this.pointerAt(object, offset)
@@ -245,12 +246,12 @@ export class GoHeap extends MappedHeap implements Allocator {
     this.#objects.store(unit, target)
   }
 
-  /** The pointer in a field of an object; 0 where it has none. @throws as `setPointer` */
+  /** The pointer in a field of an object; 0 if it has none. @throws as `setPointer` */
   getPointer(object: Address, offset: number): Address {
     return this.#objects.load(this.pointerAt(object, offset))
   }
 
-  /** Keeps an object, and what it leads to, until the root is removed. Returns the root's id, from 1 on. */
+  /** Keeps an object, and all objects reachable from it, until the root is removed. Returns the root's id, from 1 on. */
   addRoot(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
@@ -263,7 +264,7 @@ export class GoHeap extends MappedHeap implements Allocator {
     return roots.add(root)
   }
 
-  /** @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` where there is no root of that id */
+  /** @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` if there is no root of that id */
   removeRoot(root: number): void {
     checkCount('root', root)
     this.checkOpen()
@@ -273,16 +274,16 @@ export class GoHeap extends MappedHeap implements Allocator {
     if (collector.isMarking) collector.shade(unit)
   }
 
-  /** Ends a cycle that runs, then runs a whole one and sweeps: the statistics are exact afterwards. */
+  /** Ends a running cycle, then runs a whole one and sweeps: the statistics are exact afterwards. */
   collect(): void {
     this.checkOpen()
     this.#tiers.collector.collect()
   }
 
   /**
-   * A slice of a cycle, which begins where none runs; true when the cycle is complete. The first slices of a cycle on a large heap
+   * Runs a slice of a cycle, beginning one if none runs; true when the cycle is complete. The first slices of a cycle on a large heap
    * return false.
-   * @param budgetMicros so many microseconds at most, plus some tens
+   * @param budgetMicros at most this many microseconds, plus some tens
    */
   collectStep(budgetMicros: number): boolean {
     checkCount('budgetMicros', budgetMicros)
@@ -290,14 +291,14 @@ export class GoHeap extends MappedHeap implements Allocator {
     return this.#tiers.collector.step(budgetMicros)
   }
 
-  /** Go's debug.SetGCPercent: sets GOGC, and returns what it was; -1 is off. */
+  /** Go's debug.SetGCPercent: sets GOGC, and returns the previous value; -1 is off. */
   setGCPercent(percent: number): number {
     if (percent === undefined) throw wrongType('percent', 'a number', percent)
     this.checkOpen()
     return this.#tiers.collector.setGCPercent(checkInteger('percent', percent, -1, MOST_GC_PERCENT, 0))
   }
 
-  /** Go's debug.SetMemoryLimit: sets GOMEMLIMIT in bytes, and returns what it was. */
+  /** Go's debug.SetMemoryLimit: sets GOMEMLIMIT in bytes, and returns the previous value. */
   setMemoryLimit(bytes: number): number {
     if (bytes === undefined) throw wrongType('bytes', 'a number', bytes)
     this.checkOpen()
@@ -323,7 +324,7 @@ export class GoHeap extends MappedHeap implements Allocator {
 
   close(): void {
     if (!this.beginClose()) return
-    // What these look at on their usual paths is nobody's from now on. (The others find that nothing is cached.)
+    // The usual paths of these calls read memory that is now released. (The others find that nothing is cached.)
     for (const name of ['free', 'realloc']) Object.defineProperty(this, name, { value: throwClosed })
     this.#tiers.close()
     this.endClose()
@@ -334,7 +335,7 @@ export class GoHeap extends MappedHeap implements Allocator {
     return this.#tiers.stats()
   }
 
-  /** What isn't usual, of all calls; one function, which V8 inlines nowhere (see the same of Heap). */
+  /** The unusual cases of all calls; one function, which V8 inlines nowhere (see the same of Heap). */
   private slow(call: Call, first: number, second: number): number {
     const tiers = this.#tiers
     switch (call) {

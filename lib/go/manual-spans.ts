@@ -6,7 +6,7 @@ import { Bits, PageEntry, PageField, PageWord, Span, SpanEntry } from './span.ts
 import { SpanLists } from './span-list.ts'
 import type { GoTables } from './tables.ts'
 
-/** Reusable slots that are kept of a class: up to 64 KiB and as many, but two at least. Half of it moves at a time. */
+/** Reusable slots kept of a class: up to 64 KiB and as many, but two at least. Half of them move at a time. */
 const KEPT_BYTES = 64 * 1024
 const MOST_KEPT = 128
 const LEAST_KEPT = 2
@@ -15,30 +15,29 @@ const enum KeptEntry {
   Shift = 1,
 }
 
-/** What the usual path reads of a class: the index of its top entry on the stack, and the one that it may not pass. */
+/** A class's words for the usual path: the index of its top entry on the stack, and the index that the top may not pass. */
 const enum Kept {
   Top = 0,
   Limit = 1,
 }
 
-/** Frees that a cached span never comes to: nobody looks after it until it leaves the cache. */
+/** More frees than a cached span ever has, so that it gets no attention until it leaves the cache. */
 const NEVER = 0x3fff_ffff
 
 /**
- * What malloc hands out and free takes back: objects without pointers in spans of their own, which the collector never looks at
- * (Go's runtime has such spans for itself, mSpanManual). What is freed is kept on a stack of its class and handed out again
- * from there (Go 1.26 can keep such lists in its mcache, reusableNoscan). Behind the stack each class has one span in the
- * cache, from whose bits it is filled; a span that is full is in no list, until something of it comes back; one that is empty goes to
- * the page heap, unless it is the only one of its class with room.
+ * The blocks of malloc and free: objects without pointers in spans of their own, which the collector never looks at (Go's runtime has such
+ * spans for itself, mSpanManual). Freed blocks are kept on a stack of their class and handed out again from there (Go 1.26 can keep such
+ * lists in its mcache, reusableNoscan). Behind the stack each class has one span in the cache, whose free slots refill the stack. A full
+ * span is in no list until a block comes back to it. An empty span goes to the page heap, unless it is the only one of its class with room.
  *
- * A block that is live has a bit where it starts, found by its address alone (`unitBits`). A slot that is live or on a stack has an
- * allocated bit in its span.
+ * A live block has a bit at its start, found by its address alone (`unitBits`). A slot that is live or on a stack has an allocated bit in
+ * its span.
  *
- * INVARIANT: a span is cached, or full and in no list with FreesLeft 1, or in its class's list with FreesLeft as many slots as
- * are allocated (NEVER where none is).
+ * INVARIANT: a span is cached, or full and in no list with FreesLeft 1, or in its class's list with FreesLeft as many slots as are
+ * allocated (NEVER if none is).
  */
 export class ManualSpans {
-  /** Blocks that were handed out, by class, since the heap was made. */
+  /** Blocks handed out, by class, since the heap was made. */
   readonly mallocs: Float64Array
   /** Slots that are live or on the stack, by class. */
   private readonly out: Int32Array
@@ -48,7 +47,7 @@ export class ManualSpans {
   private readonly stack: Int32Array
   /** Where each class's stack starts: an entry that is granule 0, so that an empty stack gives 0. */
   private readonly base: Int32Array
-  /** Each class's span, and the word of its bits that is looked at next; 0 where there is none. */
+  /** Each class's span, and the word of its bits that is looked at next; 0 if there is none. */
   private readonly cached: Int32Array
   private readonly cachedWord: Int32Array
   private readonly words: Int32Array
@@ -90,7 +89,7 @@ export class ManualSpans {
     this.lists = new SpanLists(tables.spans, count)
   }
 
-  /** A block of a class, as its granule, now live; 0 where the stack is empty. */
+  /** A block of a class, as its granule, now live; 0 if the stack is empty. */
   pop(sizeClass: number): number {
     const { kept, stack, unitBits } = this
     const top = kept[sizeClass << KeptEntry.Shift]!
@@ -102,7 +101,7 @@ export class ManualSpans {
     return granule
   }
 
-  /** Takes a live block back. False where the stack is full, or it is none. */
+  /** Takes a live block back. False if the stack is full, or no live block starts there. */
   push(granule: number): boolean {
     const { kept, stack, unitBits } = this
     const word = granule >>> 4
@@ -110,7 +109,7 @@ export class ManualSpans {
     const live = unitBits[word]!
     if ((live & bit) === 0) return false
     const info = this.pages[(granule >>> Page.GranuleShift) << PageEntry.Shift]!
-    // In a collected span the bit is that of a pointer.
+    // In a collected span, the bit is a pointer's.
     if ((info & PageWord.Manual) === 0) return false
     const at = info & PageWord.SpanClass & ~1 // the size class, shifted by KeptEntry.Shift
     const top = (kept[at]! + 1) | 0
@@ -121,7 +120,7 @@ export class ManualSpans {
     return true
   }
 
-  /** After a `pop` that gave nothing: a block from the spans; 0 where there is no memory. */
+  /** After a `pop` that returned nothing: a block from the spans; 0 if there is no memory. */
   refill(sizeClass: number): number {
     const { kept, stack } = this
     const base = this.base[sizeClass]!
@@ -141,13 +140,13 @@ export class ManualSpans {
     return this.pop(sizeClass)
   }
 
-  /** After a `push` that found the stack full: takes the block, and gives half of the stack back to the spans. */
+  /** After a `push` that found the stack full: takes the block, and returns half of the stack to the spans. */
   overflow(granule: number, sizeClass: number): void {
     const { kept, stack } = this
     const base = this.base[sizeClass]!
     const length = kept[sizeClass << KeptEntry.Shift]! - base
     const given = (length + 1) >>> 1
-    // Those that have been there longest.
+    // The entries that have been there longest.
     this.giveBack(sizeClass, given)
     stack.copyWithin(base + 1, base + 1 + given, base + 1 + length)
     kept[sizeClass << KeptEntry.Shift] = base + length - given
@@ -160,19 +159,19 @@ export class ManualSpans {
     return (info & PageWord.Manual) !== 0 && ((this.unitBits[granule >>> 4]! >>> (granule << 1)) & 1) !== 0
   }
 
-  /** The bytes that may be used of a live small block; 0 where none starts there. */
+  /** The usable bytes of a live small block; 0 if none starts there. */
   smallBytes(granule: number): number {
     if (!this.isLive(granule)) return 0
     const info = this.pages[(granule >>> Page.GranuleShift) << PageEntry.Shift]!
     return this.classes.size[(info & PageWord.SpanClass) >>> 1]!
   }
 
-  /** Whether a small block of `usable` bytes may as well stay when it must hold `bytes`: they fit, and use half of it. */
+  /** Whether a small block of `usable` bytes can stay for `bytes`: they fit, and use at least half of it. */
   servesWell(usable: number, bytes: number): boolean {
     return bytes <= usable && (bytes * 2 >= usable || usable === Granule.Bytes)
   }
 
-  /** A large object of its own span, as its first page; 0 where there is no memory. */
+  /** A large object in a span of its own, as its first page; 0 if there is no memory. */
   allocateLarge(bytes: number, alignmentPages = 1): number {
     const pages = Math.max(1, pagesFor(bytes))
     const start = this.mheap.allocate({ pages, spanClass: SpanClass.LargeNoscan, manual: true }, alignmentPages)
@@ -192,7 +191,7 @@ export class ManualSpans {
     this.mheap.scavenge()
   }
 
-  /** Makes a large object so many bytes long where it stands, if that can be. */
+  /** Resizes a large object in place, if possible. */
   resizeLarge(start: number, bytes: number): boolean {
     const before = this.spans[(start << SpanEntry.Shift) + Span.Pages]!
     const pages = Math.max(1, pagesFor(bytes))
@@ -202,7 +201,7 @@ export class ManualSpans {
     return true
   }
 
-  /** Empties all stacks, and lets go of all spans that are empty then. */
+  /** Empties all stacks, and releases all spans that are empty then. */
   flush(): void {
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       this.giveBack(sizeClass, this.kept[sizeClass << KeptEntry.Shift]! - this.base[sizeClass]!)
@@ -216,7 +215,7 @@ export class ManualSpans {
     }
   }
 
-  /** Ends it: every pop finds nothing from now on. */
+  /** Ends it: from now on every pop finds nothing. */
   close(): void {
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++)
       this.kept[sizeClass << KeptEntry.Shift] = this.base[sizeClass]!
@@ -243,12 +242,12 @@ export class ManualSpans {
     return this.stack.subarray(this.base[sizeClass]! + 1, this.kept[sizeClass << KeptEntry.Shift]! + 1)
   }
 
-  /** For audits: the span that is cached of a class, and those in its list. */
+  /** For audits: the cached span of a class, and the spans in its list. */
   describe(sizeClass: number): { cached: number; listed: number[] } {
     return { cached: this.cached[sizeClass]!, listed: this.lists.members(sizeClass, this.mheap.mappedPages) }
   }
 
-  /** Whether a span's FreesLeft is what the invariant says of one that isn't cached; for audits. */
+  /** Whether the FreesLeft of a span that isn't cached satisfies the invariant; for audits. */
   isSettled(start: number, allocated: number, isListed: boolean): boolean {
     const freesLeft = this.pages[(start << PageEntry.Shift) + PageField.FreesLeft]!
     return isListed ? freesLeft === (allocated === 0 ? NEVER : allocated) : freesLeft === 1
@@ -259,7 +258,7 @@ export class ManualSpans {
     if (pages > 0) this.allLargeBytes += pages * Page.Bytes
   }
 
-  /** Puts a span with free slots into the cache. False where there is no memory. */
+  /** Puts a span with free slots into the cache. False if there is no memory. */
   private cacheSpan(sizeClass: number): boolean {
     let start = this.lists.pop(sizeClass)
     if (start === 0) {
@@ -273,7 +272,7 @@ export class ManualSpans {
     return true
   }
 
-  /** Takes the span of a class out of the cache, to where it belongs. */
+  /** Moves the span of a class from the cache to its list, or to the page heap. */
   private uncache(sizeClass: number): void {
     const start = this.cached[sizeClass]!
     this.cached[sizeClass] = 0
@@ -283,8 +282,8 @@ export class ManualSpans {
   }
 
   /**
-   * Takes free slots of the cached span, in order of addresses, to the stack's entries from `at` to before `most`; returns the first
-   * entry that it has not filled. It goes on where it has stopped, and once around.
+   * Takes free slots of the cached span, in order of addresses, to the stack's entries from `at` to before `most`; returns the first entry
+   * that it has not filled. It resumes where it last stopped, and goes around once.
    */
   private takeSlots(sizeClass: number, at: number, most: number): number {
     const { words, stack } = this
@@ -309,7 +308,7 @@ export class ManualSpans {
     return at
   }
 
-  /** Gives the lowest `count` entries of a class's stack back to their spans; whoever calls it moves the others. */
+  /** Returns the lowest `count` entries of a class's stack to their spans; the caller moves the other entries. */
   private giveBack(sizeClass: number, count: number): void {
     const { stack, words, pages } = this
     const first = this.base[sizeClass]! + 1
@@ -330,7 +329,7 @@ export class ManualSpans {
     this.lists.push(sizeClass, start)
   }
 
-  /** A span that was full isn't any more, or one has become empty. */
+  /** Moves a span that is no longer full, or has become empty. */
   private attend(start: number, sizeClass: number): void {
     const { lists, spans } = this
     const allocated = this.bits.count(0, start)

@@ -6,27 +6,27 @@ import type { GoSizeClasses } from './size-class.ts'
 import { Bits, PageEntry, PageWord, Span, SpanEntry, Word8 } from './span.ts'
 import type { GoTables } from './tables.ts'
 
-/** Objects that the mark stack has room for: 256 KiB, which a second-level cache holds. */
+/** The capacity of the mark stack, in objects: 256 KiB, which a second-level cache holds. */
 const STACK_OBJECTS = 65536
-/** Units of a large object that are scanned at a time, before what they refer to: 16 KiB. (Go cuts at 128 KiB.) */
+/** Units of a large object that are scanned at a time, before the objects that they refer to: 16 KiB. (Go cuts at 128 KiB.) */
 const PIECE_UNITS = 2048
-/** Work of one call at most, so that it is counted in small integers. */
+/** The most work of one call, so that it is counted in small integers. */
 const MOST_WORK = 2 ** 30
 /** Words of the pointer map in a window of 4 GiB, whose 32-bit words are then indexed by small integers. */
 const WINDOW_SHIFT = 24
 
 /**
- * Marks what is reached. An object is white while it has no mark; grey with a mark, while it waits to be scanned; black after.
- * What is grey waits on a stack of fixed size; what that has no room for is noted in a bit of its own, its span in a list, and
- * waits until the stack is empty. So the memory that marking takes is bounded, and no object is scanned twice.
+ * Marks reachable objects. An object is white while it has no mark, grey while it is marked and waits to be scanned, and black after that.
+ * Grey objects wait on a stack of fixed size. If the stack is full, an object is noted in a bit of its own and its span in a list; it then
+ * waits until the stack is empty. So the memory for marking is bounded, and no object is scanned twice.
  *
- * A pointer may lead anywhere inside an object, and to anything: a program can write to its memory. What is no object of a
- * collected span is passed over.
+ * A pointer may lead anywhere inside an object, and to any address, since a program can write to its memory. A pointer to anything but an
+ * object of a collected span is skipped.
  */
 export class Marker {
-  /** Work done so far: units of 8 bytes of the objects that were scanned. */
+  /** Work done so far: units of 8 bytes in the scanned objects. */
   work = 0
-  /** Objects that were marked since `begin`, by size class; those that were allocated meanwhile are not among them. */
+  /** Objects marked since `begin`, by size class; those allocated meanwhile are not counted. */
   private readonly marked: Int32Array
   /** Pages of large ones. */
   private markedPages = 0
@@ -41,9 +41,9 @@ export class Marker {
   private readonly windows: readonly Int32Array[]
   private readonly stack = new Int32Array(STACK_OBJECTS)
   private top = 0
-  /** The first span with grey bits; -1 where none has. */
+  /** The first span with grey bits; -1 if none has. */
   private greySpans = -1
-  /** Where the piece starts that `nextPiece` told the length of. */
+  /** The start of the piece whose length `nextPiece` returned. */
   private pieceStart = 0
 
   /** @param buffer the heap's memory */
@@ -73,7 +73,7 @@ export class Marker {
     this.markedPages = 0
   }
 
-  /** Bytes of what was marked since `begin`. */
+  /** Bytes of the objects marked since `begin`. */
   markedBytes(size: Int32Array): number {
     return this.marked.reduce(
       (sum, objects, sizeClass) => sum + objects * size[sizeClass]!,
@@ -81,12 +81,12 @@ export class Marker {
     )
   }
 
-  /** Whether nothing is grey. */
+  /** Whether no object is grey. */
   get isDone(): boolean {
     return this.top === 0 && this.greySpans < 0
   }
 
-  /** Makes the object that an address is in grey, if it is white. By the two halves of the address. */
+  /** Turns the object at an address grey, if it is white. Takes the two halves of the address. */
   shade(low: number, high: number): void {
     const grey = this.mark(low, high)
     if (grey === 0) return
@@ -95,8 +95,8 @@ export class Marker {
   }
 
   /**
-   * Scans grey objects until nothing is grey, or so much work is done that `work` has reached `limit`. What was found last and has
-   * to be scanned itself is so at once, without a way over the stack: a list took a third longer by it.
+   * Scans grey objects until none is left, or until `work` has reached `limit`. The object found last, if it needs scanning, is scanned at
+   * once. Through the stack, marking a list took a third longer.
    */
   drain(limit: number): void {
     const { pages, size8, pointerBits, stack, windows } = this
@@ -129,7 +129,7 @@ export class Marker {
       left = (left - units) | 0
       const end = (unit + units) | 0
       let word = unit >>> 5
-      // An object in 32 units or fewer mostly has one word of the map; the bits of its neighbours are masked off.
+      // An object of at most 32 units mostly has one word of the map; the bits of its neighbours are masked off.
       let map = pointerBits[word]! & (-1 << (unit & 31))
       for (;;) {
         if (word >>> WINDOW_SHIFT !== window) {
@@ -163,10 +163,10 @@ export class Marker {
     else this.defer(next)
   }
 
-  /** Marks the object that an address is in, if it is white. Its unit, where it has to be scanned; else 0. */
+  /** Marks the object at an address, if it is white. Returns its unit if it has to be scanned; else 0. */
   private mark(low: number, high: number): number {
     const page = (high << 19) | (low >>> 13)
-    // Pages behind the heap have no entry: undefined and 0 alike.
+    // Pages past the heap have no entry: undefined is treated like 0.
     if (page <= 0 || high >>> 0 > 7) return 0
     const info = this.pages[page << PageEntry.Shift]! | 0
     if (info === 0 || (info & PageWord.Manual) !== 0) return 0
@@ -177,16 +177,16 @@ export class Marker {
     const word = (this.bits.marked + (start << Bits.PageShift) + (slot >>> 5)) | 0
     const bit = 1 << (slot & 31)
     const marks = this.objectWords[word]!
-    // What is behind the last slot is marked from the start.
+    // The bits past the last slot are always marked.
     if ((marks & bit) !== 0) return 0
     this.objectWords[word] = marks | bit
     this.marked[sizeClass]!++
     if (sizeClass === 0) this.markedPages += this.spans[(start << SpanEntry.Shift) + Span.Pages]!
-    // Without pointers it is black at once.
+    // Without pointers it becomes black at once.
     return (info & 1) !== 0 ? 0 : ((start << Word8.PageShift) + Math.imul(slot, this.size8[sizeClass]!)) | 0
   }
 
-  /** The next piece of a large object; what is behind it stays on the stack, below what this piece refers to. */
+  /** The next piece of a large object. The rest stays on the stack, below the objects that this piece refers to. */
   private nextPiece(unit: number): number {
     const entry = (unit >>> Word8.PageShift) << SpanEntry.Shift
     // As numbers: an object may have 2^31 units, and more.
@@ -196,13 +196,13 @@ export class Marker {
     const isLast = this.pieceStart + units === all
     this.spans[entry + Span.Scanned] = isLast ? 0 : this.pieceStart + units
     if (isLast) return units
-    // It isn't from the stack if it was found last: then there may be no room for it.
+    // An object found last doesn't come from the stack: there may be no room for it.
     if (this.top < STACK_OBJECTS) this.stack[this.top++] = unit
     else this.defer(unit)
     return units
   }
 
-  /** Notes a grey object that the stack has no room for. */
+  /** Notes a grey object that doesn't fit on the stack. */
   private defer(unit: number): void {
     const info = this.pages[(unit >>> Word8.PageShift) << PageEntry.Shift]!
     const start = info >>> PageWord.StartShift

@@ -12,14 +12,14 @@ const enum CachedEntry {
 
 /** The words of a span class in the cache. */
 const enum Cached {
-  /** The word of allocated bits that is searched for free slots; that of page 0, which has none, where there is no span. */
+  /** The word of allocated bits that is searched for free slots; without a span, that of page 0, which has none. */
   Word = 0,
-  /** Where the first of its 32 slots is, and the length of a slot, in units of 8 bytes. */
+  /** The place of the first of its 32 slots, and the length of a slot, in units of 8 bytes. */
   Base = 1,
   Stride = 2,
-  /** The span; 0 where there is none. */
+  /** The span; 0 if there is none. */
   Span = 3,
-  /** 1 where slots may hold what was written there before. */
+  /** 1 if slots may hold earlier contents. */
   NeedsZero = 4,
 }
 
@@ -45,7 +45,7 @@ export class MCache {
     this.tally = tally
   }
 
-  /** A slot of a class; 0 where the cache has none. `markOffset` is how far behind an allocated bit its mark is, or 0. */
+  /** A slot of a class; 0 if the cache has none. `markOffset` is the distance from an allocated bit to its mark, or 0. */
   pop(spanClass: number, markOffset: number): number {
     const { cache, words } = this
     const at = spanClass << CachedEntry.Shift
@@ -54,17 +54,17 @@ export class MCache {
     if (taken === -1) return 0
     const left = ~taken & (taken + 1)
     words[word] = taken | left
-    // While the collector marks, what is new is black: marked, and never scanned, since it can only refer to what is reached.
+    // While the collector marks, a new object is black: marked and never scanned, since it can only refer to reachable objects.
     if (markOffset !== 0) words[(word + markOffset) | 0]! |= left
     return (cache[at + Cached.Base]! + Math.imul(31 - Math.clz32(left), cache[at + Cached.Stride]!)) | 0
   }
 
-  /** Whether slots of the class may hold what was written there before. */
+  /** Whether slots of the class may hold earlier contents. */
   needsZero(spanClass: number): boolean {
     return this.cache[(spanClass << CachedEntry.Shift) + Cached.NeedsZero] === 1
   }
 
-  /** Goes on to the next word of the span with a free slot, after a `pop` that gave nothing. False where there is none. */
+  /** Goes on to the next word of the span with a free slot, after a `pop` that returned nothing. False if there is none. */
   advance(spanClass: number): boolean {
     const { cache } = this
     const at = spanClass << CachedEntry.Shift
@@ -74,8 +74,8 @@ export class MCache {
   }
 
   /**
-   * Another span, after `advance` has found nothing. Returns the bytes of its free slots; 0 where there is no memory. What is
-   * taken from it is expected to be all of it, and counted so (as in Go's refill).
+   * Gets another span, after `advance` found nothing. Returns the bytes of its free slots; 0 if there is no memory. All of them are
+   * expected to be taken, and counted as taken (as in Go's refill).
    */
   refill(spanClass: number): number {
     const { cache } = this
@@ -96,13 +96,13 @@ export class MCache {
     return free * this.classes.size[sizeClass]!
   }
 
-  /** Ends it: every pop looks where there is no word, and finds nothing. */
+  /** Ends it: from now on every pop looks past the words, and finds nothing. */
   close(): void {
     this.cache.fill(0)
     for (let at = CachedEntry.Words; at < this.cache.length; at += CachedEntry.Words) this.cache[at] = -1
   }
 
-  /** Gives all spans back. Returns the bytes of slots that are free still, and were counted as taken. */
+  /** Gives all spans back. Returns the bytes of slots that were counted as taken but are still free. */
   flush(): number {
     let bytes = 0
     for (let spanClass = 2; spanClass < SpanClass.Slots; spanClass++) {
@@ -117,7 +117,7 @@ export class MCache {
     return bytes
   }
 
-  /** Objects that were taken from the cached spans of a size class since they were cached. */
+  /** Objects taken from the cached spans of a size class since they were cached. */
   pending(sizeClass: number): number {
     let objects = 0
     for (const spanClass of [sizeClass << 1, (sizeClass << 1) | 1]) {
@@ -140,7 +140,7 @@ export class MCache {
     return bytes
   }
 
-  /** The span that is cached of a class; 0 where none is. */
+  /** The cached span of a class; 0 if there is none. */
   spanOf(spanClass: number): number {
     return this.cache[(spanClass << CachedEntry.Shift) + Cached.Span]!
   }

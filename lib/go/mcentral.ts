@@ -7,7 +7,7 @@ import { SpanLists } from './span-list.ts'
 import type { GoTables } from './tables.ts'
 import type { Tally } from './tally.ts'
 
-/** So many spans are swept in vain for one with a free slot, before a new one is made: it costs 1 % of space (Go's spanBudget). */
+/** How many spans are swept in vain for one with a free slot before a new one is made: it costs 1 % of space (Go's spanBudget). */
 const SWEPT_IN_VAIN = 100
 
 const enum ListSet {
@@ -20,17 +20,17 @@ const enum List {
 }
 
 /**
- * Go's mcentral, of all span classes: the collected spans that no cache has, with free slots (partial) or without (full), swept
- * or not. A span is swept where its SweepGen is the heap's; two behind, it isn't. Lists are kept by the parity of the
- * generation, so that when it rises by two all of them are the unswept ones at once, and the others, which are empty then, take
- * what is swept.
+ * Go's mcentral, of all span classes: the collected spans that no cache has, with free slots (partial) or without (full), swept or not. A
+ * span is swept if its SweepGen equals the heap's, and unswept if it is two behind. Lists are kept by the parity of the generation. When
+ * the generation rises by two, all of the swept lists become the unswept ones at once; the others, which are empty then, take the swept
+ * spans.
  */
 export class MCentral {
   /** The heap's sweep generation. */
   generation = 0
   /** Pages of spans that wait to be swept. */
   unsweptPages = 0
-  /** Pages of all spans in the lists; when the generation rises, these are what waits. */
+  /** Pages of all spans in the lists; when the generation rises, all of these become unswept. */
   pages = 0
   private readonly spans: Int32Array
   private readonly classes: GoSizeClasses
@@ -50,7 +50,7 @@ export class MCentral {
     this.lists = new SpanLists(tables.spans, SpanClass.Slots << ListSet.Shift)
   }
 
-  /** A swept span of a class with free slots, for a cache; 0 where there is no memory. */
+  /** A swept span of a class with free slots, for a cache; 0 if there is no memory. */
   cacheSpan(spanClass: number): number {
     const swept = (spanClass << ListSet.Shift) | this.parity
     const unswept = swept ^ 1
@@ -75,21 +75,21 @@ export class MCentral {
     else this.list(start)
   }
 
-  /** A span for one large object, which is allocated; 0 where there is no memory. */
+  /** An allocated span for one large object; 0 if there is no memory. */
   largeSpan(pages: number, spanClass: number): number {
     const start = this.newSpan(pages, spanClass)
     if (start !== 0) this.uncacheSpan(start, 1)
     return start
   }
 
-  /** All spans that are swept aren't any more. REQUIRES: all are, and none is in a cache. */
+  /** Makes all swept spans unswept. REQUIRES: all are swept, and none is in a cache. */
   nextGeneration(): void {
     this.generation = (this.generation + 2) | 0
     this.unsweptPages = this.pages
     this.cursor = 0
   }
 
-  /** Sweeps a span; false where none waits to be. */
+  /** Sweeps a span; false if no span is unswept. */
   sweepOne(): boolean {
     if (this.unsweptPages === 0) return false
     for (; this.cursor < SpanClass.Slots << 1; this.cursor++) {
@@ -102,7 +102,7 @@ export class MCentral {
     return false
   }
 
-  /** For audits: the spans of a class that are in lists, and whether each is in a list of full ones, and of swept ones. */
+  /** For audits: the spans of a class that are in lists, and whether each list is one of full and of swept ones. */
   describe(spanClass: number): { start: number; full: boolean; swept: boolean }[] {
     const found: { start: number; full: boolean; swept: boolean }[] = []
     for (const full of [false, true]) {
@@ -114,12 +114,12 @@ export class MCentral {
     return found
   }
 
-  /** Which lists are the swept ones. */
+  /** The parity of the lists of swept spans. */
   private get parity(): number {
     return (this.generation >>> 1) & 1
   }
 
-  /** Frees what isn't marked. False where that is all of the span: its pages are free then. */
+  /** Frees the unmarked objects. False if no object is left: then the span's pages are free. */
   private sweep(start: number): boolean {
     const { spans, tally } = this
     const entry = start << SpanEntry.Shift
@@ -145,7 +145,7 @@ export class MCentral {
     return start
   }
 
-  /** Puts a swept span into the list that it belongs to. */
+  /** Puts a swept span into its list. */
   private list(start: number): void {
     const { spans } = this
     const entry = start << SpanEntry.Shift

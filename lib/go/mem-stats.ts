@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 
-/** Pauses that are kept, of the newest cycles, as Go's MemStats does. */
+/** How many pauses are kept, those of the newest cycles, as in Go's MemStats. */
 const KEPT_PAUSES = 256
 
 /**
@@ -19,25 +19,25 @@ const KEPT_PAUSES = 256
 export class CycleRecord {
   /** Its number, from 1 on. */
   readonly cycle: number
-  /** Milliseconds from the heap's construction to its start. */
+  /** Milliseconds from the heap's construction to the cycle's start. */
   startMs = 0
-  /** To the end of its marking. */
+  /** Milliseconds to the end of its marking. */
   markedMs = 0
-  /** To its end. */
+  /** Milliseconds to its end. */
   endMs = 0
   /** Whether a program asked for it. */
   forced = false
   /** Bytes that counted as live at its start. */
   startBytes = 0
-  /** Bytes that it marked. */
+  /** Bytes of the objects that it marked. */
   markedBytes = 0
-  /** Bytes that the heap was to have at its end. */
+  /** The heap's intended size at its end, in bytes. */
   goalBytes = 0
-  /** How often it worked. */
+  /** The number of its slices. */
   slices = 0
-  /** How long all its slices took, in milliseconds. */
+  /** The time of all its slices, in milliseconds. */
   totalMs = 0
-  /** How long the longest took. */
+  /** The time of the longest slice, in milliseconds. */
   longestMs = 0
   readonly #epoch: number
 
@@ -54,7 +54,7 @@ export class CycleRecord {
     this.goalBytes = goalBytes
   }
 
-  /** @internal One slice of work took so long. */
+  /** @internal Notes a slice of work of this length. */
   note(milliseconds: number): void {
     this.slices++
     this.totalMs += milliseconds
@@ -67,7 +67,7 @@ export class CycleRecord {
     this.markedMs = performance.now() - this.#epoch
   }
 
-  /** A line as Go's gctrace=1 writes it, of what is the same here. */
+  /** A line as Go's gctrace=1 writes it, with the figures that exist here too. */
   toString(): string {
     const mebibytes = (bytes: number) => (Number.isFinite(bytes) ? `${Math.round(bytes / 2 ** 20)}` : 'no')
     const milliseconds = (time: number) => time.toFixed(time < 10 ? 3 : 1)
@@ -81,34 +81,34 @@ export class CycleRecord {
 }
 
 /**
- * What a heap tells under the names of Go's runtime.MemStats; bytes and nanoseconds, as there. Left out is what a heap doesn't have:
- * stacks, profiles, and tables of a runtime (`GCSys` is all tables).
+ * A heap's figures under the names of Go's runtime.MemStats; bytes and nanoseconds, as there. Figures of things that a heap doesn't have
+ * are left out: stacks, profiles, and tables of a runtime (`GCSys` is all tables).
  */
 export interface GoMemStats {
-  /** Bytes of objects that are live, or not found dead yet. */
+  /** Bytes of objects that are live, or not yet found dead. */
   Alloc: number
   /** Bytes of all objects ever allocated. */
   TotalAlloc: number
-  /** Mapped for objects, and tables. */
+  /** Bytes mapped for objects, and bytes of tables. */
   Sys: number
-  /** Objects that were ever allocated, each tiny one too. */
+  /** Objects ever allocated, including each tiny one. */
   Mallocs: number
   /**
-   * Objects that were freed, by the collector or by `free`. As in Go a tiny object that shares the block of another counts as freed at
-   * once, so that `Mallocs - Frees` is `HeapObjects`.
+   * Objects freed by the collector or by `free`. As in Go, a tiny object that shares another's block counts as freed at once, so that
+   * `Mallocs - Frees` is `HeapObjects`.
    */
   Frees: number
   /** The same as `Alloc`. */
   HeapAlloc: number
   /** Bytes mapped for objects, in use or not. */
   HeapSys: number
-  /** Bytes of pages that no span has, given back or not. */
+  /** Bytes of pages that are in no span, whether given back or not. */
   HeapIdle: number
   /** Bytes of spans. */
   HeapInuse: number
   /** Bytes of idle pages that take no memory: they were given back to the system or, as in Go, never used. */
   HeapReleased: number
-  /** Objects that are live, or not found dead yet. Tiny ones are counted by their blocks. */
+  /** Objects that are live, or not yet found dead. Tiny ones are counted by their blocks. */
   HeapObjects: number
   /** Bytes of tables. */
   GCSys: number
@@ -116,21 +116,21 @@ export interface GoMemStats {
   NextGC: number
   /** When the last cycle ended, in nanoseconds since 1970; 0 before the first. */
   LastGC: number
-  /** All slices of all cycles. */
+  /** The time of all slices of all cycles. */
   PauseTotalNs: number
-  /** All slices of each of the newest 256 cycles; those of cycle n at `(n + 255) % 256`. (`onCycle` tells the longest.) */
+  /** The time of all slices of each of the newest 256 cycles; cycle n is at `(n + 255) % 256`. (`onCycle` reports the longest slice.) */
   PauseNs: number[]
-  /** When each of the newest 256 cycles ended, as `LastGC`; cycle n at `(n + 255) % 256`. */
+  /** When each of the newest 256 cycles ended, as in `LastGC`; cycle n is at `(n + 255) % 256`. */
   PauseEnd: number[]
-  /** Cycles that are over. */
+  /** The number of completed cycles. */
   NumGC: number
-  /** Of those: that the program asked for. */
+  /** How many of those the program asked for. */
   NumForcedGC: number
   /** By size class, the smallest first; without large objects. Go's own table ends with the 61st class, this one has all 68. */
   BySize: GoSizeStats[]
 }
 
-/** What became of the objects of one size class. */
+/** The counts of one size class. */
 export interface GoSizeStats {
   /** Bytes of an object. */
   Size: number
@@ -140,7 +140,7 @@ export interface GoSizeStats {
   Frees: number
 }
 
-/** What is known of cycles that are over; the names are those of Go's runtime.MemStats. */
+/** The figures of completed cycles; the names are those of Go's runtime.MemStats. */
 export class MemStats {
   numGC = 0
   numForcedGC = 0
@@ -150,7 +150,7 @@ export class MemStats {
   lastGC = 0
   /** Bytes that the last cycle marked. */
   markedBytes = 0
-  /** All slices of each of the newest cycles, in nanoseconds; those of cycle n at `(n + 255) % 256`. */
+  /** The time of all slices of each of the newest cycles, in nanoseconds; cycle n is at `(n + 255) % 256`. */
   private readonly pauseNs = new Float64Array(KEPT_PAUSES)
   private readonly pauseEnd = new Float64Array(KEPT_PAUSES)
   private readonly epoch = performance.now()
@@ -172,7 +172,7 @@ export class MemStats {
     this.pauseEnd[kept] = this.lastGC
   }
 
-  /** What of it Go's names are for. */
+  /** The figures that have Go's names. */
   go(): Pick<GoMemStats, 'LastGC' | 'PauseTotalNs' | 'PauseNs' | 'PauseEnd' | 'NumGC' | 'NumForcedGC'> {
     return {
       LastGC: this.lastGC,

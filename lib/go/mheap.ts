@@ -5,21 +5,21 @@ import { type GoSizeClasses, SpanClass } from './size-class.ts'
 import { Bits, PageEntry, PageWord, Span, SpanEntry } from './span.ts'
 import type { GoTables } from './tables.ts'
 
-/** The heap grows by at least so many pages: 4 MiB, as Go's does (a chunk of its page bitmap). */
+/** The fewest pages that the heap grows by: 4 MiB, as in Go (a chunk of its page bitmap). */
 const GROWTH_PAGES = 512
-/** The scavenger gives so many pages back at a time: 512 KiB. */
+/** How many pages the scavenger gives back at a time: 512 KiB. */
 const SCAVENGED_PAGES = 64
-/** So many pages must be freed for each that it gives back: a madvise takes some 30 µs (and gperftools' rate is the same). */
+/** How many pages must be freed for each that it gives back: a madvise takes some 30 µs (and gperftools' rate is the same). */
 const FREED_FOR_EACH = 1000
-/** Kept are a tenth more pages than were in use at most of late (Go's retainExtraPercent of 10), and 4 MiB at least. */
+/** A tenth more pages are kept than the recent peak in use (Go's retainExtraPercent of 10), and 4 MiB at least. */
 const KEPT_PART = 10
 const KEPT_PAGES = 512
-/** What was in use at most is forgotten by this part each time that the scavenger looks. */
+/** Each time that the scavenger looks, the recent peak decays by this part. */
 const FORGOTTEN_PART = 16
 
-/** What is known of a page's contents. */
+/** A page's contents, as far as they are known. */
 export const enum PageState {
-  /** It may hold what was written there. */
+  /** It may hold earlier contents. */
   Dirty = 1,
   /** It was given back to the system. */
   Released = 2,
@@ -27,11 +27,11 @@ export const enum PageState {
   Tiny = 4,
 }
 
-/** What a span is made for. */
+/** The purpose of a new span. */
 export interface SpanRequest {
   pages: number
   spanClass: number
-  /** Its objects are the program's to free. */
+  /** The program frees its objects. */
   manual: boolean
 }
 
@@ -45,13 +45,13 @@ export class MHeap {
   releasedPages = 0
   /** Free pages that are as the system gave them, and count as neither used nor given back. They take no memory. */
   newPages = 0
-  /** Of the last refusal: the system's error number; 0 where it was the limit. */
+  /** The system's error number at the last refusal; 0 if the limit refused. */
   lastErrno = 0
-  /** Pages in spans, and free ones that weren't given back, should not be more; see GoHeapOptions.memoryLimit. */
+  /** The limit for pages in spans plus free pages not given back; see GoHeapOptions.memoryLimit. */
   softLimitPages = Number.POSITIVE_INFINITY
-  /** Pages that were in spans of tiny objects, counted once each: their tables are the largest. */
+  /** Pages that were ever in spans of tiny objects, each counted once: their tables are the largest. */
   tinyPages = 0
-  /** Sweeps for so many pages before the system is asked for more: the collector's, which comes after this. */
+  /** Sweeps for this many pages before the system is asked for more. The collector sets it, since it is made later. */
   reclaim: (pages: number) => void = () => {}
   private readonly tables: GoTables
   private readonly classes: GoSizeClasses
@@ -59,12 +59,12 @@ export class MHeap {
   private readonly mapper: Mapper
   private readonly mapping: Mapping
   private readonly limitEnd: number
-  /** Pages of a system page, where that is more than one. */
+  /** Pages of a system page, if that is more than one. */
   private readonly unit: number
-  /** No page from here on is free and not given back. */
+  /** From here on, every free page was given back. */
   private scavengeTop = Page.First
   private freedPages = 0
-  /** Pages that were in use at most of late, when the scavenger looked. */
+  /** The recent peak of pages in use, as the scavenger saw it. */
   private recentPages = 0
 
   constructor(
@@ -89,17 +89,17 @@ export class MHeap {
     return this.endPage - Page.First
   }
 
-  /** Whether so many pages could be had at all. */
+  /** Whether the heap could hold so many pages at all. */
   canHold(pages: number): boolean {
     return pages <= this.limitEnd - Page.First
   }
 
-  /** Free pages that the system hasn't been given back. */
+  /** Free pages that weren't given back to the system. */
   get freePages(): number {
     return this.mappedPages - this.usedPages - this.releasedPages
   }
 
-  /** A span whose pages start at a multiple of `alignment` pages; 0 where there is no memory. */
+  /** A span whose pages start at a multiple of `alignment` pages; 0 if there is no memory. */
   allocate(request: SpanRequest, alignment = 1): number {
     const { pageAlloc } = this.tables
     const { pages } = request
@@ -110,7 +110,7 @@ export class MHeap {
       start = find()
     }
     if (start === 0) {
-      // At worst, so many pages before an aligned one.
+      // At worst, this many pages come before an aligned one.
       if (!this.grow(pages + alignment - 1)) return 0
       start = find()
     }
@@ -124,7 +124,7 @@ export class MHeap {
     this.freeRange(start, pages)
   }
 
-  /** Cuts a large object short: the pages behind its first `pages` are free again. */
+  /** Cuts a large object short: frees the pages after its first `pages`. */
   shrink(start: number, pages: number): void {
     const entry = (start << SpanEntry.Shift) + Span.Pages
     const before = this.tables.spans[entry]!
@@ -132,7 +132,7 @@ export class MHeap {
     this.freeRange(start + pages, before - pages)
   }
 
-  /** Makes a large object longer where it stands, if the pages behind it are free. */
+  /** Extends a large object in place, if the pages after it are free. */
   extend(start: number, pages: number): boolean {
     const { spans, pageAlloc, pages: pageEntries } = this.tables
     const entry = (start << SpanEntry.Shift) + Span.Pages
@@ -145,7 +145,7 @@ export class MHeap {
     return true
   }
 
-  /** Whether a span's memory may hold what was written there before; else it is as the system gave it, all zero. */
+  /** Whether a span's memory may hold earlier contents; if not, it is as the system gave it, all zero. */
   needsZero(start: number): boolean {
     return this.tables.spans[(start << SpanEntry.Shift) + Span.NeedsZero] === 1
   }
@@ -156,7 +156,7 @@ export class MHeap {
     if (!this.mapper.canRelease) return 0
     const isKept = (page: number) => pageAlloc.isFree(page) && (pageState[page]! & PageState.Released) === 0
     let released = 0
-    // Who wants all may have what was passed over before, since it was no whole system page then.
+    // A caller that wants all also gets pages passed over before because they were no whole system page then.
     let page = pages >= this.freePages ? this.endPage : this.scavengeTop
     while (released < pages && page > Page.First) {
       if (!isKept(page - 1)) {
@@ -164,7 +164,7 @@ export class MHeap {
         continue
       }
       const runEnd = page
-      // Of a run that doesn't end with a system page, what is behind the last whole one stays.
+      // If a run doesn't end with a system page, the part after its last whole one stays.
       const end = page - (page % this.unit)
       const least = Math.max(Page.First, end - roundUp(pages - released, this.unit))
       while (page > least && isKept(page - 1)) page--
@@ -186,7 +186,7 @@ export class MHeap {
     return released
   }
 
-  /** Gives back a little of what is more than should be kept, when it is due. */
+  /** When it is due, gives back a few of the pages beyond those to be kept. */
   scavenge(): void {
     const over = Math.min(this.freePages, this.usedPages + this.freePages - this.softLimitPages)
     if (over > 0) this.release(over)
@@ -207,7 +207,7 @@ export class MHeap {
     this.scavengeTop = Math.max(this.scavengeTop, roundUp(start + pages, this.unit))
   }
 
-  /** Asks the system for pages, so that a run of `pages` is free. False where it, or the limit, refuses. */
+  /** Asks the system for pages, so that a run of `pages` is free. False if it, or the limit, refuses. */
   private grow(pages: number): boolean {
     const { tables, endPage } = this
     const missing = roundUp(pages - tables.pageAlloc.endRun(endPage), this.unit)
@@ -215,7 +215,7 @@ export class MHeap {
     this.lastErrno = 0
     if (missing > room) return false
     const wanted = Math.min(room, roundUp(missing, GROWTH_PAGES))
-    // What is more than needed isn't worth a refusal.
+    // Pages beyond the needed ones aren't worth a refusal.
     if (!this.growBy(wanted) && (wanted === missing || !this.growBy(missing))) return false
     return true
   }
@@ -231,7 +231,7 @@ export class MHeap {
     return true
   }
 
-  /** Takes pages out of the free ones. Returns whether any may hold what was written there before. */
+  /** Takes pages out of the free ones. Returns whether any may hold earlier contents. */
   private takePages(start: number, pages: number): boolean {
     const { pageState } = this.tables
     if (this.unit > 1) this.renew(start, roundUp(start + pages, this.unit))
@@ -246,7 +246,7 @@ export class MHeap {
     return (state & PageState.Dirty) !== 0
   }
 
-  /** System pages that were given back come anew as a whole, with free pages that the range up to `end` shares them with. */
+  /** Renews system pages that were given back, each as a whole: also the free pages that share one with the range up to `end`. */
   private renew(start: number, end: number): void {
     const { pageState } = this.tables
     for (let page = start - (start % this.unit); page < end; page++) {
@@ -287,7 +287,7 @@ export class MHeap {
     if (spanClass === SpanClass.Tiny && !manual) this.countTiny(start, pages)
     this.bits.clear(0, start)
     if (!manual) this.bits.clear(this.tables.bitsPerSet, start)
-    // Pointers of what was here before would look like live blocks. (Of a large block only its start is looked at.)
+    // Old pointers there would look like live blocks. (Of a large block only its start is looked at.)
     else if (spanClass >= 2) this.tables.unitBits.fill(0, start << Bits.PageShift, (start + pages) << Bits.PageShift)
   }
 }

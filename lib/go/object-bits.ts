@@ -2,18 +2,18 @@ import { Bits, Span, SpanEntry } from './span.ts'
 import type { GoTables } from './tables.ts'
 
 /**
- * One bit for each slot of a span, twice: allocated or not, and marked or not. Go's allocBits and gcmarkBits, side by side in two
- * sets. When all that can be reached is marked, the sets change places: what was marked is what is allocated from then on, of all
- * spans at once, and nothing is copied. A sweep then only clears the other set, span by span.
+ * Two bits for each slot of a span: allocated or not, and marked or not. They are Go's allocBits and gcmarkBits, side by side in two sets.
+ * When everything reachable is marked, the sets change places: the marked objects are then the allocated ones, of all spans at once, and
+ * nothing is copied. A sweep only clears the other set, span by span.
  *
- * INVARIANT: bits behind a span's last slot are 1 in both sets, so that a search for free slots never finds them. Manual spans
- * have bits in the first set only.
+ * INVARIANT: bits past a span's last slot are 1 in both sets, so that a search for free slots never finds them. Manual spans have bits in
+ * the first set only.
  */
 export class ObjectBits {
   readonly words: Int32Array
-  /** Where the set starts that says what is allocated (of manual spans: 0, always). */
+  /** Where the set of allocated bits starts (for manual spans: 0, always). */
   allocated = 0
-  /** Where the set starts that says what is marked; between a swap and its sweep, a span's old allocated bits. */
+  /** Where the set of marks starts; between a swap and its sweep, a span's old allocated bits are there. */
   marked: number
   private readonly spans: Int32Array
 
@@ -30,7 +30,7 @@ export class ObjectBits {
     this.marked = allocated
   }
 
-  /** Readies a new span's bits in the set that starts at `set`: none of its objects is there. */
+  /** Clears a new span's bits in the set that starts at `set`: it has no objects yet. */
   clear(set: number, start: number): void {
     const { words } = this
     const objects = this.spans[(start << SpanEntry.Shift) + Span.Objects]!
@@ -40,7 +40,7 @@ export class ObjectBits {
     if ((objects & 31) !== 0) words[end - 1] = -1 << (objects & 31)
   }
 
-  /** Slots of a span that are 1 in the set that starts at `set`. */
+  /** How many slots of a span are 1 in the set that starts at `set`. */
   count(set: number, start: number): number {
     const { words } = this
     const objects = this.spans[(start << SpanEntry.Shift) + Span.Objects]!
@@ -52,8 +52,8 @@ export class ObjectBits {
   }
 
   /**
-   * Makes a swept span of one that was marked before the last swap: clears its other set. Returns how many objects are left.
-   * What is marked but wasn't allocated (a program can write anything into a pointer) isn't an object.
+   * Sweeps a span that was marked before the last swap: clears its other set. Returns how many objects are left. A slot that is marked but
+   * wasn't allocated (a program can write anything into a pointer) isn't an object.
    */
   sweep(start: number): number {
     const { words, allocated, marked } = this

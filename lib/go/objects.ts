@@ -15,10 +15,10 @@ import type { Tally } from './tally.ts'
 import { Tiny, type TinyBlocks } from './tiny.ts'
 import { TypeEntry, type TypeId, type Types, TypeWord } from './types.ts'
 
-/** Up to this a loop clears an object; the engine takes 30 to 40 ns before it starts. In units of 8 bytes. */
+/** Up to this size, in units of 8 bytes, a loop clears an object; the engine's fill takes 30 to 40 ns before it starts. */
 const MOST_LOOPED_UNITS = 64
 
-/** What objects are made with. */
+/** The tiers that objects are made with. */
 export interface ObjectTiers {
   tables: GoTables
   classes: GoSizeClasses
@@ -37,7 +37,7 @@ export interface ObjectTiers {
   buffer: SharedArrayBuffer | ArrayBuffer
 }
 
-/** What the program's side of a collected heap does (the field calls it the mutator): it makes objects, and stores pointers. */
+/** The program's side of a collected heap (the field calls it the mutator): it makes objects, and stores pointers. */
 export class Objects {
   private readonly tiers: ObjectTiers
   private readonly types: Types
@@ -71,7 +71,7 @@ export class Objects {
     this.windows = windowsOf(tiers.buffer)
   }
 
-  /** One object of a small type from the cache, zeroed, as its unit; 0 where the cache has none, or the type is another. */
+  /** One object of a small type from the cache, zeroed, as its unit; 0 if the cache has none, or the type isn't small. */
   allocateCached(type: TypeId): number {
     const spanClass = this.types.words[(type << TypeEntry.Shift) + TypeWord.SpanClass]!
     const unit = this.cache.pop(spanClass, this.collector.markOffset)
@@ -79,7 +79,7 @@ export class Objects {
     return unit
   }
 
-  /** `count` objects of a type, one behind the other, as their address; 0 where there is no memory. */
+  /** `count` objects of a type, one after the other, as their address; 0 if there is no memory. */
   allocate(type: TypeId, count: number): Address {
     const at = type << TypeEntry.Shift
     const { words } = this.types
@@ -95,7 +95,7 @@ export class Objects {
     return (unit >>> 0) * Word8.Bytes
   }
 
-  /** The unit of the object that starts at an address; 0 where none does, or it is the program's own to free. */
+  /** The unit of the object that starts at an address; 0 if none does, or if the program frees it itself. */
   unitAt(address: Address): number {
     const unit = address / Word8.Bytes
     const page = Math.floor(unit / Word8.PageUnits)
@@ -107,7 +107,7 @@ export class Objects {
     const slot = this.classes.slotAt(sizeClass, offset)
     const first = Math.imul(slot, this.size8[sizeClass]!)
     const word = this.bits.words[this.bits.allocated + (start << Bits.PageShift) + (slot >>> 5)]!
-    // Behind the last slot, bits are 1 too.
+    // Past the last slot, bits are 1 too.
     if ((word & (1 << (slot & 31))) === 0 || (sizeClass !== 0 && slot >= this.classes.objects[sizeClass]!)) return 0
     if ((info & PageWord.SpanClass) === SpanClass.Tiny) {
       return this.tiny.sizeAt((start << 9) + slot, address & 15) === 0 ? 0 : (start << Word8.PageShift) + first
@@ -127,7 +127,7 @@ export class Objects {
     return this.size8[sizeClass]! * Word8.Bytes
   }
 
-  /** Whether an object holds a pointer so many bytes behind its start. REQUIRES: the unit is one's start. */
+  /** Whether an object holds a pointer at an offset in bytes. REQUIRES: the unit is an object's start. */
   isPointer(unit: number, offset: number): boolean {
     const page = unit >>> Word8.PageShift
     const info = this.pages[page << PageEntry.Shift]!
@@ -144,7 +144,7 @@ export class Objects {
     return words[index + 1]! * 2 ** 32 + (words[index]! >>> 0)
   }
 
-  /** Stores a pointer, and tells the collector what it overwrites and, for good measure, what it refers to. */
+  /** Stores a pointer, and shades the target that it overwrites and, for good measure, the new one. */
   store(unit: number, target: Address): void {
     const words = this.windows[unit >>> Word8.WindowShift]!
     const index = (unit & Word8.WindowMask) << 1
@@ -157,7 +157,7 @@ export class Objects {
     words[index + 1] = high
   }
 
-  /** Readies a slot for `count` objects of a type: clears it, says where its pointers are, and makes it the newest root. */
+  /** Readies a slot for `count` objects of a type: clears it, notes where its pointers are, and makes it the newest root. */
   private ready(unit: number, spanClass: number, type: TypeId, count: number): void {
     const units = this.size8[spanClass >>> 1]!
     if (this.cache.needsZero(spanClass)) this.clear(unit, units)
@@ -179,7 +179,7 @@ export class Objects {
     for (let i = unit; i < unit + units; i++) doubles[i] = 0
   }
 
-  /** A slot of a class, from whichever tier has one; 0 where there is no memory. What the program owes for it, it pays later. */
+  /** A slot of a class, from the first tier that has one; 0 if there is no memory. The program pays for it later. */
   private slot(spanClass: number): number {
     const { cache, collector } = this
     for (;;) {
@@ -198,7 +198,7 @@ export class Objects {
     if (at >= 0) {
       const granule = tiny.current
       tiers.tally.tinyAllocs++
-      // What is new is marked, and so is the block that it is in.
+      // The new object is marked, and so is its block.
       if (collector.markOffset !== 0) collector.shade(granule << 1)
       this.roots.keep(granule << 1)
       return (granule >>> 0) * Granule.Bytes + at

@@ -4,61 +4,60 @@ import { Page } from '../memory/page.ts'
  * When to collect, and how fast: Go's pacing (src/runtime/mgcpacer.go) as functions of numbers, so that it can be tested
  * without a heap.
  *
- * The goal is how large the heap may be when a cycle ends, the trigger how large it is when the cycle begins. What lies
- * between them is the runway: while the program allocates it, the cycle has to get done. Go chooses it so that marking in
- * the background takes a quarter of the processors. Here one thread does both in turn, and the work of a cycle is spread
- * over the runway by the program's own allocations: so the runway is what makes marking a quarter of the *time* that a
- * cycle lasts. It is `consMark * 3 * scanBytes`: what the program allocates in three times as long as the scanning takes.
- * A longer one would mean more cycles, and more garbage that is kept since it was allocated while a cycle ran; a shorter
- * one, longer waits at allocations.
+ * The goal is the largest size of the heap when a cycle ends; the trigger is its size when the cycle begins. The runway lies between them:
+ * the cycle has to finish while the program allocates it. Go chooses the runway so that marking in the background takes a quarter of the
+ * processors. Here one thread does both in turn, and the program's own allocations spread the work of a cycle over the runway: so the
+ * runway is what makes marking a quarter of the *time* that a cycle lasts. It is `consMark * 3 * scanBytes`: the bytes that the program
+ * allocates in three times as long as the scanning takes. A longer one would mean more cycles, and more garbage that is kept since it was
+ * allocated while a cycle ran; a shorter one, longer waits at allocations.
  *
- * Work is counted in units that are the caller's: bytes, or words, but the same in all calls.
+ * Work is counted in the caller's units: bytes, or words, but the same in all calls.
  */
 
-/** Of the way from live bytes to the goal, where a cycle begins at the earliest and at the latest (Go: 45/64 and 61/64). */
+/** The parts of the way from live bytes to the goal at which a cycle begins, at the earliest and at the latest (Go: 45/64 and 61/64). */
 const EARLIEST_TRIGGER = 0.7
 const LATEST_TRIGGER = 0.95
-/** What part of a cycle's time the collector should take (Go's gcBackgroundUtilization). */
+/** The part of a cycle's time that the collector should take (Go's gcBackgroundUtilization). */
 const MARKING_PART = 0.25
 /** With 100 percent the heap grows to 4 MiB before it is first collected (Go's heapminimum). */
 const HEAP_MINIMUM = 4 * 2 ** 20
-/** A goal is always this far from what is live: a few spans, so that even with 0 percent the program gets on. */
+/** A goal is always this far above the live bytes: a few spans, so that even with 0 percent the program makes progress. */
 const LEAST_DISTANCE = 64 * 1024
-/** Below a memory limit so much stays free, or a part of the heap's share of it (Go since 1.21: 1 MiB and 3 percent). */
+/** The room left below a memory limit, at least; or a part of the heap's share of the limit (Go since 1.21: 1 MiB and 3 percent). */
 const LEAST_HEADROOM = 2 ** 20
 const HEADROOM_PART = 0.03
-/** As long as nothing was measured, a program is taken to allocate a quarter of what the collector scans in the same time. */
+/** Until it is measured, a program is assumed to allocate a quarter of what the collector scans in the same time. */
 const FIRST_CONS_MARK = 0.25
-/** No program allocates faster than this many bytes for each that could be scanned: what is measured beyond it is noise. */
+/** No program allocates more than this many bytes for each that could be scanned: a higher measurement is noise. */
 const MOST_CONS_MARK = 100
-/** An assist is never for less work than this: what was expected may be too little (Go has the same 1000). */
+/** An assist is never for less work than this, since the expected work may be too little (Go has the same 1000). */
 const LEAST_WORK = 1000
-/** Part of the way to the next trigger that is left when sweeping has come to its end. */
+/** The part of the way to the next trigger that is left when sweeping ends. */
 const SWEEP_MARGIN = 1 / 16
 
-/** What the pace depends on, all of it known when a cycle has ended. */
+/** The inputs of the pace, all known when a cycle has ended. */
 export interface PacerInputs {
-  /** How much the heap may grow, in percent of what is live and of the roots; negative: only the limit counts. */
+  /** How much the heap may grow, in percent of live bytes and roots; negative: only the limit counts. */
   gcPercent: number
-  /** Bytes that heap and tables should stay below; Infinity where there is no such limit. */
+  /** Bytes that heap and tables should stay below; Infinity if there is no limit. */
   memoryLimit: number
-  /** Bytes that the last cycle marked; with what was allocated while it ran. */
+  /** Bytes that the last cycle marked, plus those allocated while it ran. */
   liveBytes: number
   /** Bytes of roots. */
   rootBytes: number
-  /** Bytes of everything that counts for the limit and isn't the heap. */
+  /** Bytes that count for the limit but aren't in the heap. */
   nonHeapBytes: number
   /** Bytes that the program allocates while the collector could scan one: see {@link nextConsMark}. */
   consMark?: number
-  /** Bytes that the next cycle is expected to scan; as many as are live and roots, where nothing else is known. */
+  /** Bytes that the next cycle is expected to scan; by default the live bytes and the roots. */
   scanBytes?: number
 }
 
-/** How to go on until the next cycle has ended. */
+/** How to proceed until the next cycle has ended. */
 export interface Pace {
-  /** Bytes of the heap at which the cycle should be done; Infinity where nothing asks for one. */
+  /** Bytes of the heap at which the cycle should be done; Infinity if none is wanted. */
   goal: number
-  /** Bytes of the heap at which it begins; Infinity where it doesn't. */
+  /** Bytes of the heap at which it begins; Infinity if it doesn't. */
   trigger: number
   /** Whether the memory limit has brought the goal down. */
   isLimited: boolean
@@ -83,11 +82,10 @@ function limitGoal(inputs: PacerInputs): number {
 /**
  * The goal and the trigger of the next cycle.
  *
- * Where the limit is near what is live, or below it, a goal by the limit would mean to collect all the time. Go then stops
- * helping the collector once it takes half of the processors, and lets the heap pass the limit. The same here without a
- * clock: the limit brings the goal no lower than what the program allocates in as long as a cycle's scanning takes. So a
- * cycle's work is half of the time at most, if it is about what was expected. The percentage has no such bound: whoever
- * asks for a heap that hardly grows gets it.
+ * If the limit is near the live bytes, or below them, a goal by the limit would mean to collect all the time. Go then stops helping the
+ * collector once it takes half of the processors, and lets the heap pass the limit. The same here without a clock: the limit can't bring
+ * the goal below what the program allocates in the time that a cycle's scanning takes. So a cycle's work is at most half of the time, if it
+ * is about as much as expected. The percentage has no such bound: a caller that asks for a heap that hardly grows gets it.
  */
 export function pace(inputs: PacerInputs): Pace {
   const { liveBytes, rootBytes } = inputs
@@ -107,8 +105,8 @@ export function pace(inputs: PacerInputs): Pace {
 }
 
 /**
- * Work that may be left of a cycle: what was expected; once that is done and there is more, all that could be scanned. So a
- * cycle of a heap that has grown gets faster on its way, and has no large rest when the heap reaches the goal.
+ * Work that may be left of a cycle: the expected work or, once that is done and there is more, everything that could be scanned. So a cycle
+ * of a heap that has grown gets faster on its way, and has little left when the heap reaches the goal.
  */
 export function scanWorkLeft(expected: number, scannable: number, done: number): number {
   return Math.max(LEAST_WORK, done < expected ? expected - done : scannable - done)
@@ -122,14 +120,14 @@ export function assistRatio(scanWorkRemaining: number, heapLive: number, goal: n
   return Math.max(LEAST_WORK, scanWorkRemaining) / Math.max(1, goal - heapLive)
 }
 
-/** Pages to sweep for each byte that is allocated, so that none is left a little before the next cycle begins. */
+/** Pages to sweep for each allocated byte, so that none is left a little before the next cycle begins. */
 export function sweepPagesPerByte(pagesUnswept: number, heapLive: number, trigger: number): number {
   return pagesUnswept / Math.max(Page.Bytes, (trigger - heapLive) * (1 - SWEEP_MARGIN))
 }
 
 /**
- * How many bytes the program allocates while the collector could scan one, from what a cycle measured: both by their own
- * time. It rises at once and falls by halves: to begin a cycle too early costs less than to begin it too late.
+ * How many bytes the program allocates while the collector could scan one, as measured in a cycle; each rate is by its own time. The value
+ * rises at once and falls by halves: beginning a cycle too early costs less than beginning it too late.
  */
 export function nextConsMark(
   previous: number,

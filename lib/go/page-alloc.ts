@@ -1,12 +1,12 @@
 import { alignedUp, larger, longestInWord, lowestBit, runInWord } from './page-bits.ts'
 
 /**
- * Which pages are free, and where a run of them is: Go's pageAlloc (src/runtime/mpagealloc.go), one bit for each page of
- * 8 KiB and above them a tree of summaries. The policy is address-ordered first fit: it keeps the heap low and dense, and
- * finding a run costs a walk down the tree, whatever the heap's size.
+ * Which pages are free, and where a run of them is: Go's pageAlloc (src/runtime/mpagealloc.go), one bit for each page of 8 KiB and above
+ * them a tree of summaries. The policy is address-ordered first fit, which keeps the heap low and dense. Finding a run costs a walk down
+ * the tree, for any size of heap.
  */
 
-/** A chunk: what one summary of the lowest level describes, 4 MiB. */
+/** A chunk: the 4 MiB that one summary of the lowest level describes. */
 const enum Chunk {
   Shift = 9,
   Pages = 512,
@@ -15,7 +15,7 @@ const enum Chunk {
   WordShift = 4,
 }
 
-/** Entries of a level that one of the level above describes. Go's tree has the same, with 2^14 entries at its root. */
+/** Entries of a level that one entry of the level above describes. Go's tree has the same, with 2^14 entries at its root. */
 const enum Fan {
   Shift = 3,
   Out = 8,
@@ -29,16 +29,16 @@ const enum Summary {
   Words = 3,
 }
 
-/** Where things are in the words. Summaries follow the bitmap, level by level. */
+/** The places of things in the words. Summaries follow the bitmap, level by level. */
 const enum At {
   Search = 0, // no page below this one is free
   Free = 1, // pages that are free
-  Pending = 2, // the chunk whose changes aren't known above it, as `pendingOf` writes it; 0 where there is none
+  Pending = 2, // the chunk whose changes aren't known above it, as `pendingOf` writes it; 0 if there is none
   Top = 3, // the highest level in use: its first group describes all pages that were added
   Bitmap = 16,
 }
 
-/** How a pending chunk is noted; `isOlder` is 1 where its own summary is older than its bits, else 0. */
+/** How a pending chunk is noted; `isOlder` is 1 if its own summary is older than its bits, else 0. */
 function pendingOf(chunk: number, isOlder: number): number {
   return ((chunk + 1) << 1) | isOlder
 }
@@ -49,7 +49,7 @@ function layoutOf(pages: number): number[] {
   let at = At.Bitmap + entries * Chunk.Words
   const starts = [at]
   for (;;) {
-    // Whole groups: what lies behind the last page is never free.
+    // Whole groups: pages past the last one are never free.
     const groups = (entries + Fan.Out - 1) >>> Fan.Shift
     at += groups * Fan.Out * Summary.Words
     starts.push(at)
@@ -59,13 +59,12 @@ function layoutOf(pages: number): number[] {
 }
 
 /**
- * The free pages of a heap, in words that the caller provides: in mapped memory, words that nobody has needed stay
- * untouched. A bit is 1 where the page is free, the reverse of Go's: so that words that are all zero say that no page was
- * added. Page 0 is never added; it means "none".
+ * The free pages of a heap, in words that the caller provides; in mapped memory, unneeded words stay untouched. A bit is 1 if the page is
+ * free, the reverse of Go's, so that words of zeros mean that no page was added. Page 0 is never added; it means "none".
  *
- * INVARIANT: every summary up to the top level is that of the bits below it, but for those above the one chunk that is
- * pending, and for its own where that is noted as older. Calls that follow one another are mostly about one chunk: so its
- * summaries are made once for many of them.
+ * INVARIANT: every summary up to the top level matches the bits below it, except for the pending chunk: its ancestors may be stale, and so
+ * may its own summary if noted as older. Calls that follow one another are mostly about one chunk: so its summaries are made once for many
+ * of them.
  *
  * INVARIANT: no page below the search page is free, and the count of free pages is that of the bits.
  */
@@ -80,7 +79,7 @@ export class PageAlloc {
     return layoutOf(pages).at(-1)!
   }
 
-  /** REQUIRES: the words are zero, or were written by another one for as many pages. */
+  /** REQUIRES: the words are zero, or another PageAlloc wrote them for as many pages. */
   constructor(words: Int32Array, pages: number) {
     this.words = words
     this.pages = pages
@@ -92,7 +91,7 @@ export class PageAlloc {
     return this.words[At.Free]!
   }
 
-  /** Pages that are new from the system become free. REQUIRES: they weren't added before, and page 0 isn't one of them. */
+  /** Adds pages that are new from the system as free ones. REQUIRES: they weren't added before, and page 0 isn't one of them. */
   add(page: number, count: number): void {
     const lastChunk = (page + count - 1) >>> Chunk.Shift
     this.settle()
@@ -100,11 +99,11 @@ export class PageAlloc {
     this.free(page, count)
   }
 
-  /** Takes the first run of `count` pages; returns its first page, or 0 where there is none. REQUIRES: count >= 1. */
+  /** Takes the first run of `count` pages; returns its first page, or 0 if there is none. REQUIRES: count >= 1. */
   allocate(count: number): number {
     const { words } = this
     if (count > words[At.Free]!) return 0
-    // The chunk of the search page first, by its bits: a run that starts there lies before all others.
+    // First look at the bits of the search page's chunk: a run that starts there lies before all others.
     const chunk = words[At.Search]! >>> Chunk.Shift
     const end = At.Bitmap + ((chunk + 1) << Chunk.WordShift)
     let at = At.Bitmap + (words[At.Search]! >>> 5)
@@ -137,8 +136,8 @@ export class PageAlloc {
   }
 
   /**
-   * The same, but the run starts at a multiple of `alignment` pages, a power of two. It is the first one that is long enough
-   * to have such a start wherever it begins; where there is none, the first place that fits.
+   * The same, but the run starts at a multiple of `alignment` pages, a power of two. It takes the first run that is long enough to contain
+   * such a start wherever it begins; if there is none, the first place that fits.
    */
   allocateAligned(count: number, alignment: number): number {
     if (alignment <= 1) return this.allocate(count)
@@ -172,7 +171,7 @@ export class PageAlloc {
     return (this.words[At.Bitmap + (page >>> 5)]! & (1 << (page & 31))) !== 0
   }
 
-  /** Free pages from `page` on; where they are `enough` it doesn't look further. */
+  /** Free pages from `page` on; it stops looking at `enough`. */
   freeRunAt(page: number, enough = this.pages): number {
     const { words } = this
     if (page >= this.pages) return 0
@@ -201,7 +200,7 @@ export class PageAlloc {
     return endPage - page
   }
 
-  /** The first thing that isn't as it should be, for a heap that ends at `endPage`; every summary is made once more. */
+  /** The first error found in a heap that ends at `endPage`; every summary is computed again. */
   verify(endPage: number): string | undefined {
     const { words } = this
     const search = words[At.Search]!
@@ -225,7 +224,7 @@ export class PageAlloc {
     return undefined
   }
 
-  /** A summary of pages, from their bits one by one. Those behind the heap's last page are used. */
+  /** A summary of pages, from their bits one by one. Pages past the heap's last count as used. */
   private count(first: number, end: number): string {
     let start = -1
     let longest = 0
@@ -247,7 +246,7 @@ export class PageAlloc {
     return page
   }
 
-  /** Writes the bits of a run, all of them 0 or -1, and sees to its summaries. */
+  /** Writes the bits of a run, all of them 0 or -1, and updates its summaries. */
   private write(page: number, count: number, value: number): void {
     const { words } = this
     const last = page + count - 1
@@ -281,8 +280,8 @@ export class PageAlloc {
   }
 
   /**
-   * A run within a chunk has changed: `taken` is 1 where it is used now, else 0. Its neighbours tell what becomes of the
-   * chunk's summary, unless pages were taken from the longest run. REQUIRES: that summary isn't older than the bits before.
+   * A run within a chunk has changed: `taken` is 1 if it is used now, else 0. Its neighbours determine the chunk's new summary, unless
+   * pages were taken from the longest run. REQUIRES: that summary isn't older than the bits before.
    */
   private touch(page: number, count: number, taken: number): void {
     const { words } = this
@@ -290,7 +289,7 @@ export class PageAlloc {
     const offset = page & (Chunk.Pages - 1)
     const leaf = this.levels[0]! + chunk * Summary.Words
     const left = Chunk.Pages - offset - count
-    // A long run is most often one from the chunk's start, or to its end: its summary spares a look at the bits.
+    // A long run most often begins at the chunk's start, or ends at its end: then the summary saves a look at the bits.
     const before = words[leaf + Summary.Start]! >= offset ? offset : this.runBefore(page)
     const behind = words[leaf + Summary.End]! >= left ? left : this.runInChunk(page + count)
     const run = before + count + behind
@@ -309,7 +308,7 @@ export class PageAlloc {
     if (isAtEnd) words[leaf + Summary.End] = taken === 1 ? behind : run
   }
 
-  /** Brings what lies above the pending chunk up to date, as far up as it changes. */
+  /** Updates the summaries above the pending chunk, as far up as they change. */
   private settle(): void {
     const { words } = this
     const pending = words[At.Pending]!
@@ -363,7 +362,7 @@ export class PageAlloc {
     let longest = 0
     let run = 0
     let areFull = -1
-    // Which entries are full and which has the longest run, no branch could predict: so there is none.
+    // No branch could predict which entries are full and which has the longest run: so there is none.
     for (let at = first; at < end; at += Summary.Words) {
       const atStart = words[at]!
       const isFull = ~((atStart - each) >> 31)
@@ -392,7 +391,7 @@ export class PageAlloc {
     for (let level = words[At.Top]!; ; level--) {
       const shift = Chunk.Shift + level * Fan.Shift
       const first = levels[level]! + group * (Fan.Out * Summary.Words)
-      // A run that ends in one entry and goes on in the next starts before what lies within the next.
+      // A run that ends in one entry and goes on in the next starts before any run within the next.
       let run = 0
       let entry = 0
       for (; entry < Fan.Out; entry++) {
@@ -434,8 +433,8 @@ export class PageAlloc {
   }
 
   /**
-   * The first place for `count` pages at a multiple of `alignment`, or 0. It may look at every run that is long enough but
-   * for its alignment. REQUIRES: no chunk is pending.
+   * The first place for `count` pages at a multiple of `alignment`, or 0. It may look at every run that is long enough except for its
+   * alignment. REQUIRES: no chunk is pending.
    */
   private findAligned(level: number, group: number, count: number, alignment: number): number {
     const { words } = this

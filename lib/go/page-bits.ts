@@ -1,13 +1,13 @@
-/** Runs of ones in a word of the page bitmap: what would be a loop over bits takes a step for each doubling instead. */
+/** Runs of ones in a word of the page bitmap: instead of a loop over bits, a step for each doubling. */
 
 /** The lowest bit that is set. REQUIRES: there is one. */
 export function lowestBit(bits: number): number {
   return 31 - Math.clz32(bits & -bits)
 }
 
-/** Where in a word the first run of `count` ones starts; -1 where there is none. */
+/** Where in a word the first run of `count` ones starts; -1 if there is none. */
 export function runInWord(bits: number, count: number): number {
-  // A bit of `starts` says that `length` ones start there. Twice as long is: one here, and one where it ends.
+  // A bit of `starts` says that `length` ones start there. A run is twice as long if another starts where it ends.
   let starts = bits
   let length = 1
   while (starts !== 0 && length < count) {

@@ -3,9 +3,8 @@ import type { TypeId, Types } from './types.ts'
 import { TypeEntry, TypeWord } from './types.ts'
 
 /**
- * Which units of 8 bytes hold pointers: one bit each, found by the address alone, as Go's heap bitmap was until 1.22. So objects
- * need no header, arrays no type, and the collector no look at a type. Units are counted from address 0, as 32-bit integers
- * without a sign.
+ * Which units of 8 bytes hold pointers: one bit each, found by the address alone, as Go's heap bitmap was until 1.22. So objects need no
+ * header, arrays no type, and the collector needn't look at a type. Units are counted from address 0, as 32-bit integers without a sign.
  */
 export class PointerMap {
   readonly bits: Int32Array
@@ -27,7 +26,7 @@ export class PointerMap {
     bits[unit >>> 5] = (bits[unit >>> 5]! & ~slot) | (mask << at)
   }
 
-  /** Writes the map of `count` objects of a type, one behind the other, in a slot of `slotUnits`. */
+  /** Writes the map of `count` objects of a type, one after the other, in a slot of `slotUnits`. */
   set(unit: number, slotUnits: number, types: Types, type: TypeId, count: number): void {
     const { bits } = this
     const first = unit >>> 0

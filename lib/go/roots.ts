@@ -1,4 +1,4 @@
-/** Rooms for the first roots, and for the first objects of scopes. */
+/** The initial capacity for roots, and for objects of scopes. */
 const FIRST_ROOM = 1024
 /** Beyond the end of every list. */
 const DONE = Number.MAX_SAFE_INTEGER
@@ -27,20 +27,20 @@ class Units {
 }
 
 /**
- * What the collector starts from: roots that the program has added, objects that were allocated in open scopes, and the newest
- * object. Each as the unit of 8 bytes that it starts with.
+ * The collector's starting points: roots that the program has added, objects that were allocated in open scopes, and the newest object.
+ * Each is stored as the unit of 8 bytes that it starts with.
  */
 export class Roots {
   /** The newest object; 0 before the first. */
   newest = 0
   private readonly added = new Units()
   private readonly scoped = new Units()
-  /** What scopes had that ended while the collector marks, and what it hadn't looked at. */
+  /** Objects of scopes that ended while the collector marks, if it hadn't looked at them. */
   private readonly dropped = new Units()
   private readonly scopes: OpenScope[] = []
-  /** Roots that were removed, whose ids are given out again. */
+  /** Ids of removed roots, to be given out again. */
   private readonly free = new Units()
-  /** How far the collector has come in both lists; beyond them when it isn't marking. */
+  /** The collector's position in both lists; beyond them when it isn't marking. */
   private addedDone = DONE
   private scopedDone = DONE
 
@@ -55,7 +55,7 @@ export class Roots {
     return id
   }
 
-  /** What a root was; 0 where there is none of this id, and nothing changes. */
+  /** Removes a root and returns its object; 0 if there is no root of this id, and nothing changes. */
   remove(id: number): number {
     const unit = Number.isInteger(id) && id > 0 && id <= this.added.length ? this.added.words[id - 1]! : 0
     if (unit !== 0) {
@@ -65,7 +65,7 @@ export class Roots {
     return unit
   }
 
-  /** The newest object; kept longer where a scope is open. */
+  /** Notes the newest object, and keeps it longer if a scope is open. */
   keep(unit: number): void {
     if (this.scopes.length > 0) this.scoped.push(unit)
     this.newest = unit
@@ -79,14 +79,14 @@ export class Roots {
   }
 
   /**
-   * Ends a scope, the innermost or not. What an older scope that is open still has too stays, and what scopes have that were opened
-   * in it. While the collector marks, all else is still to be looked at. Nothing happens where it has ended already.
+   * Ends a scope, the innermost or not. Objects that an older open scope also has stay, and so do those of scopes opened in it. While the
+   * collector marks, all others are still to be looked at. Does nothing if the scope has ended already.
    */
   close(scope: OpenScope): void {
     const { scopes, scoped } = this
     const index = scopes.indexOf(scope)
     if (index < 0) return
-    // What was allocated in it was allocated in the scope before it too, which goes on with it.
+    // Objects allocated in it were also allocated in the scope before it, which keeps them.
     const end = index > 0 ? 0 : (scopes[1]?.start ?? scoped.length)
     if (!this.isDone) this.dropped.append(scoped.words.subarray(Math.min(end, this.scopedDone), end))
     scopes.splice(index, 1)
@@ -104,12 +104,12 @@ export class Roots {
     this.dropped.length = 0
   }
 
-  /** Whether the collector has looked at all of them. */
+  /** Whether the collector has looked at all roots. */
   get isDone(): boolean {
     return this.addedDone === DONE
   }
 
-  /** The next root that the collector hasn't looked at; 0 where there is none just there. REQUIRES: it isn't done. */
+  /** The next root that the collector hasn't looked at; 0 if that place is empty. REQUIRES: it isn't done. */
   next(): number {
     if (this.dropped.length > 0) return this.dropped.words[--this.dropped.length]!
     if (this.addedDone < this.added.length) return this.added.words[this.addedDone++]!
@@ -119,13 +119,13 @@ export class Roots {
     return 0
   }
 
-  /** How many there are; what the pacer counts as theirs. */
+  /** How many roots there are, as the pacer counts them. */
   get count(): number {
     return this.added.length - this.free.length + this.scoped.length
   }
 }
 
-/** A scope that is open: where its objects start. */
+/** An open scope: where its objects start. */
 export interface OpenScope {
   start: number
 }

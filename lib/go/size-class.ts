@@ -4,9 +4,9 @@ import { Page } from '../memory/page.ts'
  * Go's size classes, made by its rule (src/runtime/mksizeclasses.go) and checked in the tests against the published table,
  * column by column. Objects of up to 32 KiB are small: they come from spans that are cut into slots of one size.
  *
- * Two counts go by the same names. Go up to 1.15 had 66 sizes, and said 67 since it counted class 0, which stands for large
- * objects; so it had 134 span classes. Since 1.16 there is a class of 24 bytes (issue golang/go#8885): 67 sizes and, without
- * class 0, again 134 span classes. Arrays by span class have 136 slots, since class 0 has its two as well.
+ * Two counts have the same names. Go up to 1.15 had 66 sizes, and said 67 since it counted class 0, which stands for large objects; so it
+ * had 134 span classes. Since 1.16 there is a class of 24 bytes (issue golang/go#8885): 67 sizes and, without class 0, again 134 span
+ * classes. Arrays by span class have 136 slots, since class 0 has its two as well.
  */
 
 /** Small objects. */
@@ -19,7 +19,7 @@ export const enum GoSmall {
   MostPages = 10,
 }
 
-/** Span classes: twice the size class, and 1 more where objects hold no pointers. Such are marked, but never scanned. */
+/** Span classes: twice the size class, plus 1 if objects hold no pointers. Such objects are marked, but never scanned. */
 export const enum SpanClass {
   /** A large object that may hold pointers. */
   LargeScan = 0,
@@ -27,13 +27,13 @@ export const enum SpanClass {
   LargeNoscan = 1,
   /** Blocks that tiny objects share: 16 bytes, no pointers (Go's tinySpanClass). */
   Tiny = 5,
-  /** How many there are of small objects: two for each of the 67 sizes. */
+  /** How many span classes small objects have: two for each of the 67 sizes. */
   Small = 134,
   /** Slots of an array by span class: the two of large objects come first. */
   Slots = 136,
 }
 
-/** The span class of a size class; `noscan` is 1 where the objects hold no pointers, else 0. */
+/** The span class of a size class; `noscan` is 1 if the objects hold no pointers, else 0. */
 export function spanClassOf(sizeClass: number, noscan: number): number {
   return (sizeClass << 1) | noscan
 }
@@ -43,20 +43,20 @@ export function sizeClassOf(spanClass: number): number {
   return spanClass >>> 1
 }
 
-/** 1 where the objects of a span class hold no pointers, else 0. */
+/** 1 if the objects of a span class hold no pointers, else 0. */
 export function noscanOf(spanClass: number): number {
   return spanClass & 1
 }
 
 /** Sizes are multiples of 8 bytes, and so are offsets in a span. */
 const UNIT_BYTES = 8
-/** A span may lose an eighth of itself at the end, and sizes are that far apart. */
+/** The part of a span that may be lost at its end, and the distance between sizes. */
 const LOSS = 1 / 8
-/** Spans are used to their end by larger objects, where they can be larger by this much (a cache line or two). */
+/** Objects are made larger, in steps of this (a cache line or two), if as many of them still fit in their span. */
 const ROUNDING_BYTES = 128
 /** Go describes objects up to this size by bits in their span, larger ones by a word of their own (heapBitsInSpan). */
 const MOST_BYTES_WITH_BITS = 512
-/** What those bits take of a span of 8 KiB: one for each word. Green Tea's marks take as much once more. */
+/** The bytes that those bits take of a span of 8 KiB: one bit for each word. Green Tea's marks take as much again. */
 const BITS_BYTES = 128
 
 /** One size class, with the figures of Go's published table. */
@@ -70,15 +70,15 @@ export interface GoSizeClass {
   readonly pages: number
   /** Objects in a span. */
   readonly objects: number
-  /** Bytes of a span behind its last object. */
+  /** Bytes of a span after its last object. */
   readonly tailWaste: number
-  /** Percent of a span that is lost where each object is the smallest that the class serves, to two decimals as Go prints it. */
+  /** Percent of a span that is lost if each object is the smallest that the class serves, to two decimals as Go prints it. */
   readonly maxWaste: string
   /** The largest power of two, a page at most, that divides the size. */
   readonly minAlign: number
-  /** `(offset * divMagic) >> 32`, in 64 bits, is the slot that an offset lies in: Go's own way to divide. */
+  /** `(offset * divMagic) >> 32`, in 64 bits, is the slot of an offset: Go's own way to divide. */
   readonly divMagic: number
-  /** Objects in Go's span since 1.22 where they hold pointers: bits that tell which of their words do lie in the span. */
+  /** Objects in Go's span since 1.22 if they hold pointers: the bits that say which of their words do lie in the span. */
   readonly scanObjects: number
   /** Objects in Go's span with the Green Tea collector, whose marks lie in the span too: without pointers and with. */
   readonly noscanObjectsGreenTea: number
@@ -92,7 +92,7 @@ function alignmentOf(size: number): number {
   return Math.min(256, 2 ** Math.floor(Math.log2(size)) * LOSS)
 }
 
-/** Pages of a span: as few as lose an eighth at most at the end. */
+/** Pages of a span: the fewest that lose at most an eighth at the end. */
 function spanPagesOf(size: number): number {
   let bytes = Page.Bytes
   while (bytes % size > bytes * LOSS) bytes += Page.Bytes
@@ -106,7 +106,7 @@ function describe(sizeClass: number, size: number, pages: number, below: number)
   const tailWaste = spanBytes - objects * size
   const withBits = size <= MOST_BYTES_WITH_BITS
   const objectsBefore = (bytes: number) => Math.floor((spanBytes - bytes) / size)
-  // Objects of 8 bytes are too many for marks that fill 128 bytes.
+  // Objects of 8 bytes are too many for marks of 128 bytes.
   const marks = withBits && size > UNIT_BYTES ? BITS_BYTES : 0
   const bits = withBits ? BITS_BYTES : 0
   return {
@@ -136,7 +136,7 @@ export function generateSizeClasses(): GoSizeClass[] {
     if (previous?.pages === pages && Math.floor(spanBytes / previous.size) === Math.floor(spanBytes / size)) rows.pop()
     rows.push({ size, pages })
   }
-  // The same number of objects may have room to be larger; 18 classes have.
+  // The same number of objects may have room to be larger; this applies to 18 classes.
   for (const row of rows) {
     const spanBytes = row.pages * Page.Bytes
     const share = Math.floor(spanBytes / Math.floor(spanBytes / row.size))
@@ -146,7 +146,7 @@ export function generateSizeClasses(): GoSizeClass[] {
 }
 
 /**
- * The classes as columns, by number: what the tiers read. Class 0 stands for a large object, and is all zeros.
+ * The classes as columns, by number, as the tiers read them. Class 0 stands for a large object, and is all zeros.
  *
  * INVARIANT: for every class c and every offset8 from 0 to 1024 * pages[c], `Math.imul(offset8, magic[c]) >>> shift[c]` is
  * `Math.floor(offset8 / size8[c])`. Offsets are in units of 8 bytes: then no product reaches 2^31, and a slot is found
@@ -167,7 +167,7 @@ export class GoSizeClasses {
   constructor() {
     const classes = generateSizeClasses()
     const column = (value: (sizeClass: GoSizeClass) => number) => Int32Array.from([0, ...classes.map(value)])
-    // With 2^shift > size8 * offset8, what rounding the magic up adds to a product is less than what a unit is worth.
+    // With 2^shift > size8 * offset8, rounding the magic up adds less than one unit to a product.
     const shiftOf = ({ size, spanBytes }: GoSizeClass) =>
       32 - Math.clz32((size / UNIT_BYTES) * (spanBytes / UNIT_BYTES))
     this.size = column(({ size }) => size)
@@ -178,7 +178,7 @@ export class GoSizeClasses {
     this.magic = column((sizeClass) => Math.ceil(2 ** shiftOf(sizeClass) / (sizeClass.size / UNIT_BYTES)))
   }
 
-  /** The slot of a span of a class that a unit is in, `offset8` units behind its start; 0 for class 0. */
+  /** The slot that has a unit of a span of a class, `offset8` units after the span's start; 0 for class 0. */
   slotAt(sizeClass: number, offset8: number): number {
     return Math.imul(offset8, this.magic[sizeClass]!) >>> this.shift[sizeClass]!
   }
@@ -188,12 +188,12 @@ export class GoSizeClasses {
     return this.lookup(UNIT_BYTES)
   }
 
-  /** The same for addresses that are multiples of 16, by the size in units of 16: it passes over 8 and 24 bytes. */
+  /** The same for addresses that are multiples of 16, by the size in units of 16: it skips 8 and 24 bytes. */
   classBySize16(): Int8Array {
     return this.lookup(2 * UNIT_BYTES)
   }
 
-  /** For each multiple of `unit` the first class that holds it, of those whose sizes are multiples of `unit`. */
+  /** For each multiple of `unit` the first class that holds it, among those whose sizes are multiples of `unit`. */
   private lookup(unit: number): Int8Array {
     const table = new Int8Array(GoSmall.MostBytes / unit + 1)
     let sizeClass = 1

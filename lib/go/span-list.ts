@@ -1,8 +1,8 @@
 import { Span, SpanEntry } from './span.ts'
 
 /**
- * Lists of spans, linked through their entries: who comes first is taken first.
- * INVARIANT: a span is in one list at most, and whoever takes it out knows in which.
+ * Lists of spans, linked through their entries: the first in the list is taken first.
+ * INVARIANT: a span is in one list at most, and any code that takes it out knows which.
  */
 export class SpanLists {
   private readonly heads: Int32Array
@@ -15,7 +15,7 @@ export class SpanLists {
     this.spans = spans
   }
 
-  /** The first span of a list; 0 where it has none. */
+  /** The first span of a list; 0 if the list is empty. */
   first(list: number): number {
     return this.heads[list]!
   }
@@ -31,7 +31,7 @@ export class SpanLists {
     tails[list] = start
   }
 
-  /** Takes the first span out; 0 where there is none. */
+  /** Takes the first span out; 0 if there is none. */
   pop(list: number): number {
     const start = this.heads[list]!
     if (start !== 0) this.remove(list, start)
@@ -50,7 +50,7 @@ export class SpanLists {
     else spans[(next << SpanEntry.Shift) + Span.Previous] = previous
   }
 
-  /** The spans of a list; for audits. @throws RangeError where there are more than `most`: it runs in a circle */
+  /** The spans of a list; for audits. @throws RangeError if there are more than `most`: then the list is circular */
   members(list: number, most: number): number[] {
     const found: number[] = []
     for (let start = this.heads[list]!; start !== 0; start = this.spans[(start << SpanEntry.Shift) + Span.Next]!) {

@@ -11,27 +11,27 @@ export const enum SpanEntry {
 /** The words of an entry. */
 export const enum Span {
   Pages = 0,
-  /** Size class times two, plus one where its objects hold no pointers. Classes of 0 are large objects. */
+  /** Size class times two, plus one if its objects hold no pointers. Classes of 0 are large objects. */
   SpanClass = 1,
   /** Slots for objects. */
   Objects = 2,
-  /** Neighbours in the list that it is in, as pages; see SpanLists. */
+  /** Neighbours in its list, as pages; see SpanLists. */
   Next = 3,
   Previous = 4,
-  /** Collected spans: the sweep generation that it was last swept in; see MCentral. */
+  /** Collected spans: the sweep generation in which the span was last swept; see MCentral. */
   SweepGen = 5,
-  /** Collected spans: objects that were allocated when the span last changed hands; while no cache has it, all that are. */
+  /** Collected spans: allocated objects when the span last changed hands; while no cache has it, all that are allocated. */
   Allocated = 6,
-  /** 1 where slots may hold what was written there before. */
+  /** 1 if slots may hold earlier contents. */
   NeedsZero = 8,
-  /** Large objects: how far the marker has come, in units of 8 bytes. 0 but while it is on its way. */
+  /** Large objects: the marker's position, in units of 8 bytes. 0 unless the marker is in the object. */
   Scanned = 9,
-  /** The next span that has objects which the mark stack had no room for; -1 behind the last, 0 where it isn't among them. */
+  /** The next span with objects that didn't fit on the mark stack; -1 after the last, 0 if the span isn't among them. */
   NextGrey = 10,
 }
 
 /**
- * What a free, or the marker, looks at first: two words a page, densely, so that those of 64 KiB of the heap share a cache line.
+ * The words that a free, or the marker, reads first: two words a page, densely, so that those of 64 KiB of the heap share a cache line.
  */
 export const enum PageEntry {
   Shift = 1,
@@ -41,23 +41,23 @@ export const enum PageEntry {
 export const enum PageField {
   /** See PageWord. */
   Word = 0,
-  /** In the first page of a manual span: so many slots come back, and it wants attention, since it isn't full any more, or is empty. */
+  /** In the first page of a manual span: after so many frees the span needs attention, since it is no longer full, or is empty. */
   FreesLeft = 1,
 }
 
 /**
- * What each page of a span knows of it; 0 where the page belongs to none:
+ * A page's word about its span; 0 if the page belongs to none:
  *
  *     first page of the span << 9 | manual << 8 | span class
  */
 export const enum PageWord {
   StartShift = 9,
-  /** Its objects are the program's to free; the collector leaves them alone (Go's mSpanManual). */
+  /** The program frees its objects; the collector leaves them alone (Go's mSpanManual). */
   Manual = 0x100,
   SpanClass = 0xff,
 }
 
-/** Bits for the objects of a span: up to 1024 in a page, so that a page's are 32 words. */
+/** Bits for the objects of a span: up to 1024 in a page, so that a page has 32 words. */
 export const enum Bits {
   PageShift = 5,
   PageWords = 32,
@@ -72,7 +72,7 @@ export const enum Word8 {
   PageUnits = 1024,
   /** The last unit whose address is below 2 GiB, and so a small integer. */
   MostUnit32 = 0xfffffff,
-  /** `unit >>> Word8.WindowShift` is the window of 4 GiB that it is in (see word-windows.ts), and this its number there. */
+  /** `unit >>> Word8.WindowShift` is its window of 4 GiB (see word-windows.ts), and this its number there. */
   WindowShift = 29,
   WindowMask = 0x1fffffff,
 }

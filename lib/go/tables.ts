@@ -4,7 +4,7 @@ import type { Mapper, Mapping } from '../os/mapper.ts'
 import { PageAlloc } from './page-alloc.ts'
 import { Bits, PageEntry, SpanEntry } from './span.ts'
 
-/** Tables grow by what describes so many pages: 64 MiB, one of Go's arenas (heapArenaBytes). */
+/** Tables grow for so many pages at a time: 64 MiB, one of Go's arenas (heapArenaBytes). */
 const ARENA_PAGES = 8192
 /** A word of starts and ends for every 16 bytes; see tiny.ts. */
 const TINY_PAGE_WORDS = 512
@@ -18,8 +18,8 @@ interface Section {
 }
 
 /**
- * What a Go heap knows of its memory, in one mapping beside it, so that a program which scribbles can't hurt it. All of it is
- * indexed by page and grows with the heap, but for the page bitmap, whose size is fixed.
+ * A Go heap's metadata, in one mapping beside its memory, so that a program's stray writes can't damage it. All of it is indexed by page
+ * and grows with the heap, except for the page bitmap, whose size is fixed.
  *
  * Two sets of bits say which objects are allocated and which are marked; the collector swaps their roles (see ObjectBits).
  */
@@ -31,15 +31,15 @@ export class GoTables {
   readonly bits: Int32Array
   readonly bitsPerSet: number
   /**
-   * One bit for every 8 bytes of the heap. In collected spans: 1 where an object holds a pointer (see PointerMap; of spans without
-   * pointers it says nothing). In manual ones: 1 where a live block starts.
+   * One bit for every 8 bytes of the heap. In collected spans: 1 if an object holds a pointer there (see PointerMap; in spans without
+   * pointers it means nothing). In manual spans: 1 if a live block starts there.
    */
   readonly unitBits: Int32Array
-  /** Objects that are marked, and wait to be scanned, while the mark stack has no room for them. */
+  /** Objects that are marked and wait to be scanned, but didn't fit on the mark stack. */
   readonly greyBits: Int32Array
   /** Where tiny objects start and end in their blocks. */
   readonly tiny: Int32Array
-  /** 1: handed out since the system gave it. 2: given back to the system. 0: neither. */
+  /** 1: handed out since the system provided it. 2: given back to the system. 0: neither. */
   readonly pageState: Int8Array
   readonly pageAlloc: PageAlloc
   readonly reservedBytes: number
@@ -99,7 +99,7 @@ export class GoTables {
     return 0
   }
 
-  /** Gives all memory of the tables back; nobody may use them from now on. */
+  /** Gives all memory of the tables back; they may not be used from now on. */
   close(): void {
     if (this.mapper.canRelease) {
       for (const section of this.sections) {

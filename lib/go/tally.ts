@@ -7,14 +7,13 @@ export interface Counts {
 }
 
 /**
- * Counts of what was handed out and taken back, by size class. The usual paths count nothing: what a span has handed out and
- * taken back follows from its bits when it changes hands, and is added up here then. What has happened since in spans that are
- * in use has to be asked of those who have them (`pending`).
+ * Counts of objects handed out and taken back, by size class. The usual paths count nothing. When a span changes hands, its counts follow
+ * from its bits, and are added here. For spans in use, the counts since then have to be asked of their holders (`pending`).
  */
 export class Tally {
   /** Bytes of large objects, in whole pages. */
   largeBytes = 0
-  /** Tiny objects that were put into the blocks of others. One that starts a block is counted by it. */
+  /** Tiny objects that were put into an existing block. An object that starts a block is counted by the block. */
   tinyAllocs = 0
   private readonly mallocs: Float64Array
   private readonly frees: Float64Array
@@ -30,7 +29,7 @@ export class Tally {
     this.frees[sizeClass]! += frees
   }
 
-  /** Counts a large object in. */
+  /** Counts a new large object. */
   addLarge(bytes: number): void {
     this.mallocs[0]!++
     this.resizeLarge(bytes)
@@ -41,18 +40,18 @@ export class Tally {
     this.largeBytes -= bytes
   }
 
-  /** A large object has become longer, or shorter. */
+  /** Counts a change of a large object's length. */
   resizeLarge(bytes: number): void {
     this.largeBytes += bytes
     if (bytes > 0) this.totalLargeBytes += bytes
   }
 
-  /** What was added up of a class. */
+  /** The added-up counts of a class. */
   of(sizeClass: number): Counts {
     return { mallocs: this.mallocs[sizeClass]!, frees: this.frees[sizeClass]! }
   }
 
-  /** Bytes of all large objects that there ever were. */
+  /** Bytes of all large objects ever allocated. */
   get allLargeBytes(): number {
     return this.totalLargeBytes
   }

@@ -21,12 +21,15 @@ import { type Counts, Tally } from './tally.ts'
 import { Tiny, TinyBlocks } from './tiny.ts'
 import { TypeEntry, type TypeId, Types, TypeWord } from './types.ts'
 
-/** Tables that a page of the heap has touched once it was used: its word, its entry, its bits in both sets and its pointer map. */
+/** Bytes of tables touched by each page of the heap that was used: its word, its entry, its bits in both sets and its pointer map. */
 const PAGE_METADATA_BYTES = (4 << PageEntry.Shift) + SpanEntry.Bytes + 3 * Bits.PageWords * 4 + 1
 
-/** And what a page of tiny objects has touched besides: a word for each 16 bytes. */
+/** The bytes that a page of tiny objects touches in addition: a word for each 16 bytes. */
 const TINY_PAGE_BYTES = (Page.Bytes / Tiny.BlockBytes) * 4
-/** Live bytes are added up, for their peak, as often as a sixteenth more pages are in use than ever, but 64 at least: that costs little. */
+/**
+ * Live bytes are added up, for their peak, whenever the record of pages in use has grown by a sixteenth, but by 64 at least: that costs
+ * little.
+ */
 const LEAST_NOTED_PAGES = 64
 const NOTED_PART = 16
 
@@ -63,7 +66,7 @@ export class GoTiers {
     const { classes, tally, types, roots, memStats } = this
     const bits = new ObjectBits(tables)
     this.bits = bits
-    // Where no span is cached, the caches look into page 0, which has no free slot.
+    // A cache without a span looks into page 0, which has no free slot.
     bits.words[0] = -1
     const mheap = new MHeap(tables, classes, bits, mapper, mapping, limitPages)
     this.mheap = mheap
@@ -110,7 +113,7 @@ export class GoTiers {
     })
   }
 
-  /** The system's error number for the last 0 that was returned here; 0 where it was the limit. */
+  /** The system's error number for the last 0 that was returned here; 0 if the limit was reached. */
   get lastErrno(): number {
     return this.mheap.lastErrno
   }
@@ -148,7 +151,7 @@ export class GoTiers {
     if (!this.mheap.canHold(pagesFor(bytes))) return this.tooLarge()
     const { classes } = this
     if (alignment <= Page.Bytes && bytes <= GoSmall.MostBytes) {
-      // Spans start at pages: so the slots of a class are aligned to whatever divides its size.
+      // Spans start at pages: so the slots of a class are aligned to any power of two that divides its size.
       let sizeClass = this.classBySize16[Math.ceil(bytes / Granule.Bytes)]!
       while (sizeClass < classes.count && classes.size[sizeClass]! % Math.max(alignment, Granule.Bytes) !== 0)
         sizeClass++
@@ -161,7 +164,7 @@ export class GoTiers {
     return start * Page.Bytes
   }
 
-  /** Takes a block of the program's own back. False where none starts there. */
+  /** Takes back one of the program's blocks. False if none starts there. */
   free(address: Address): boolean {
     if (!this.isLive(address)) return false
     const granule = address / Granule.Bytes
@@ -171,7 +174,7 @@ export class GoTiers {
     return true
   }
 
-  /** Whether a slot for small blocks of the program's own starts at an address, and no block is live there. */
+  /** Whether a slot for small blocks of the program starts at an address, and no block is live there. */
   isFreed(address: Address): boolean {
     const info = this.infoOf(address)
     const sizeClass = (info & PageWord.SpanClass) >>> 1
@@ -180,7 +183,7 @@ export class GoTiers {
     return Number.isInteger(slot) && slot < this.classes.objects[sizeClass]!
   }
 
-  /** The bytes that may be used of the program's block at an address; 0 where none starts there. */
+  /** The usable bytes of the program's block at an address; 0 if none starts there. */
   manualBytes(address: Address): number {
     if (!this.isLive(address)) return 0
     const start = address / Page.Bytes
@@ -197,7 +200,7 @@ export class GoTiers {
     return this.objects.usableBytes(address)
   }
 
-  /** Makes the program's block so many bytes long where it stands. False where it must move, or had better. */
+  /** Resizes the program's block in place. False if it must move, or had better. */
   resize(address: Address, usable: number, bytes: number): boolean {
     if (usable <= GoSmall.MostBytes && (this.infoOf(address) & PageWord.SpanClass) !== 1) {
       return this.manual.servesWell(usable, bytes)
@@ -208,7 +211,7 @@ export class GoTiers {
     return resized
   }
 
-  /** Gives free pages back to the system, those of empty spans first; returns bytes. */
+  /** Gives free pages back to the system, first those of empty spans; returns bytes. */
   release(bytes: number | undefined): number {
     const { mheap } = this
     this.manual.flush()
@@ -232,19 +235,19 @@ export class GoTiers {
       pageHeapReleasedBytes: mheap.releasedPages * Page.Bytes,
       metadataBytes: this.metadataBytes,
       peakLiveBytes: this.peakLiveBytes,
-      peakMappedBytes: mappedBytes, // pages are given back, but never the addresses that they have
+      peakMappedBytes: mappedBytes, // pages are given back, but never their addresses
       threads: 1,
       deadThreadsBytes: 0,
       passedBytes: 0,
     }
   }
 
-  /** What Go's runtime.ReadMemStats tells. */
+  /** The figures of Go's runtime.ReadMemStats. */
   goStats(): GoMemStats {
     const { mheap, tally, memStats, collector, classes } = this
     const { mallocs, frees, totalBytes, liveBytes } = this.totals()
     const bySize = Array.from({ length: classes.count }, (_, sizeClass) => {
-      // Class 0 has no size; large objects, which it stands for elsewhere, are not told by size.
+      // Class 0 has no size; it stands elsewhere for large objects, which aren't listed by size.
       const counts = sizeClass === 0 ? { mallocs: 0, frees: 0 } : this.counts(sizeClass)
       return { Size: classes.size[sizeClass]!, Mallocs: counts.mallocs, Frees: counts.frees }
     })
@@ -268,7 +271,7 @@ export class GoTiers {
     }
   }
 
-  /** Objects of a class that were handed out and taken back, blocks and collected ones. */
+  /** How many objects of a class were handed out and taken back, both blocks and collected ones. */
   counts(sizeClass: number): Counts {
     const { manual, tally } = this
     const { mallocs, frees } = tally.of(sizeClass)
@@ -294,7 +297,7 @@ export class GoTiers {
     this.tables.close()
   }
 
-  /** Objects of all classes, and their bytes: all that there were, and those that are live. It looks at every cached span. */
+  /** Objects of all classes, and their bytes: all ever allocated, and the live ones. It looks at every cached span. */
   private totals(): Counts & { totalBytes: number; liveBytes: number } {
     const { tally, manual, classes } = this
     const totals = {
@@ -318,17 +321,17 @@ export class GoTiers {
     return this.peakUsedPages * PAGE_METADATA_BYTES + this.mheap.tinyPages * TINY_PAGE_BYTES
   }
 
-  /** What the page of an address knows; 0 where it is in no span. */
+  /** The word of an address's page; 0 if it is in no span. */
   private infoOf(address: Address): number {
     const page = Math.floor(address / Page.Bytes)
     return page < this.mheap.endPage ? this.tables.pages[page << PageEntry.Shift]! : 0
   }
 
-  /** Whether a live block of the program's own starts at an address. */
+  /** Whether a live block of the program starts at an address. */
   private isLive(address: Address): boolean {
     const info = this.infoOf(address)
     if (address % Granule.Bytes !== 0 || !this.manual.isLive(address / Granule.Bytes)) return false
-    // Inside a large block there may be anything where starts are noted.
+    // Inside a large block, the bits for starts may have any value.
     return (info & PageWord.SpanClass) > 1 || address === (info >>> PageWord.StartShift) * Page.Bytes
   }
 
@@ -342,7 +345,7 @@ export class GoTiers {
     return this.classBySize16[(bytes + (Granule.Bytes - 1)) >>> Granule.Shift]!
   }
 
-  /** Before a request is refused: all that is empty or dead becomes free pages, and it is tried again. */
+  /** Before a request is refused: turns everything empty or dead into free pages, and tries again. */
   private afterMakingRoom(allocate: () => number): number {
     this.manual.flush()
     this.collector.flush()
@@ -355,7 +358,7 @@ export class GoTiers {
     return 0
   }
 
-  /** Where clearly more pages are in use than when it was last looked, the heap may have more live bytes than ever. */
+  /** If clearly more pages are in use than at the last look, the heap may have more live bytes than ever. */
   private notePeaks(): void {
     const { usedPages } = this.mheap
     if (usedPages <= this.notedPages + Math.max(LEAST_NOTED_PAGES, this.notedPages / NOTED_PART)) return
@@ -364,7 +367,7 @@ export class GoTiers {
   }
 }
 
-/** Tables that cover what the caches look at from the start: page 0. */
+/** Tables that cover the part that the caches look at from the start: page 0. */
 function openTables(mapper: Mapper, pages: number): GoTables {
   const tables = new GoTables(mapper, pages)
   const errno = tables.cover(Page.First)

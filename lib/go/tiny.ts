@@ -2,18 +2,18 @@ import type { GoTables } from './tables.ts'
 
 /** Tiny objects: less than 16 bytes, without pointers. */
 export const enum Tiny {
-  /** A block that several share: an object of the smallest span class without pointers that is as long. */
+  /** A block shared by several objects: an object of the smallest span class without pointers that is as long. */
   BlockBytes = 16,
 }
 
 /**
- * Go's tiny allocator: objects of less than 16 bytes that hold no pointers share blocks of 16. A block lives as long as any of them
- * is reached. What Go doesn't need to know, since its compiler does, is kept in a word for each block: bit i where an
- * object starts at its byte i, bit 16 + i where one ends before byte i; 0 where the block is one object of 16 bytes.
+ * Go's tiny allocator: objects of less than 16 bytes without pointers share blocks of 16. A block lives as long as any of its objects is
+ * reachable. Go's compiler knows where they lie; here a word for each block records it: bit i if an object starts at its byte i, bit 16 + i
+ * if one ends before byte i; 0 if the block is one object of 16 bytes.
  */
 export class TinyBlocks {
   private readonly words: Int32Array
-  /** The granule of the block that is being filled, 0 where none is, and its first free byte. */
+  /** The granule of the block that is being filled, 0 if there is none, and its first free byte. */
   private granule = 0
   private used = 0
 
@@ -21,10 +21,10 @@ export class TinyBlocks {
     this.words = tiny
   }
 
-  /** Room for an object in the block that is being filled, as its byte there; -1 where it must have another block. */
+  /** Room for an object in the block that is being filled, as its byte there; -1 if it needs another block. */
   place(size: number): number {
     if (this.granule === 0) return -1
-    // As Go aligns them: by the lowest bits of the size, since it doesn't know more.
+    // Aligned as in Go: by the lowest bits of the size, since nothing else is known.
     const alignment = (size & 7) === 0 ? 8 : (size & 3) === 0 ? 4 : (size & 1) === 0 ? 2 : 1
     const at = (this.used + alignment - 1) & -alignment
     if (at + size > Tiny.BlockBytes) return -1
@@ -33,7 +33,7 @@ export class TinyBlocks {
     return at
   }
 
-  /** Starts a block with an object of so many bytes. What is left of the old one is used on if that is more. */
+  /** Starts a block with an object of so many bytes. The old block stays current if more is left of it. */
   start(granule: number, size: number): void {
     this.words[granule] = 0
     this.note(granule, 0, size)
@@ -42,12 +42,12 @@ export class TinyBlocks {
     this.used = size
   }
 
-  /** The block that is being filled, as its granule; 0 where none is. */
+  /** The block that is being filled, as its granule; 0 if there is none. */
   get current(): number {
     return this.granule
   }
 
-  /** Fills no block on: the collector is about to decide what lives. */
+  /** Stops filling the current block: the collector is about to decide what lives. */
   flush(): void {
     this.granule = 0
   }
@@ -57,12 +57,12 @@ export class TinyBlocks {
     this.words[granule] = 0
   }
 
-  /** The bytes of the object that starts at a byte of a block; 0 where none does. */
+  /** The bytes of the object that starts at a byte of a block; 0 if none does. */
   sizeAt(granule: number, byte: number): number {
     const word = this.words[granule]!
     if (word === 0) return byte === 0 ? Tiny.BlockBytes : 0
     if ((word & (1 << byte)) === 0) return 0
-    // The next end behind its start; where there is no bit for it, that is the block's.
+    // The next end after its start; if there is no bit for it, the block's end.
     const ends = (word >>> 16) & (-2 << byte)
     return ends === 0 ? Tiny.BlockBytes - byte : 31 - Math.clz32(ends & -ends) - byte
   }

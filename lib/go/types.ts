@@ -5,10 +5,10 @@ import { GoSmall, spanClassOf } from './size-class.ts'
 import { Word8 } from './span.ts'
 import { Tiny } from './tiny.ts'
 
-/** A type, as `defineType` numbers it: from 1 on. */
+/** A type's number from `defineType`, from 1 on. */
 export type TypeId = number
 
-/** What `defineType` is told of a type. */
+/** The description of a type for `defineType`. */
 export interface TypeLayout {
   /** Bytes of an object. */
   size: number
@@ -18,28 +18,28 @@ export interface TypeLayout {
 
 const LAYOUT: OptionNames<TypeLayout> = { size: true, pointers: true }
 
-/** An object of a type can't be larger: 1 GiB. An array of many can. */
+/** The most bytes of one object of a type: 1 GiB. An array of many can be larger. */
 const MOST_TYPE_BYTES = 2 ** 30
 
 export const enum TypeEntry {
   Shift = 2,
 }
 
-/** What the usual path reads of a type; a word each. */
+/** A type's words for the usual path. */
 export const enum TypeWord {
   /** Bytes from one object of an array to the next: its size, rounded up to a multiple of 8 if it holds pointers. */
   Stride = 0,
-  /** One bit for each of its first 32 units of 8 bytes: 1 where a pointer is. */
+  /** One bit for each of its first 32 units of 8 bytes: 1 if the unit is a pointer. */
   Mask = 1,
-  /** The span class of a single object; 0 where that is large, or tiny. */
+  /** The span class of a single object; 0 if that is large, or tiny. */
   SpanClass = 2,
-  /** 1 where it holds no pointers. */
+  /** 1 if it holds no pointers. */
   Noscan = 3,
 }
 
 /** The types of a heap: which units of 8 bytes of an object are pointers. */
 export class Types {
-  /** By type; see TypeWord. Grows as types are defined, and then is another array. */
+  /** By type; see TypeWord. It grows as types are defined, and is then another array. */
   words = new Int32Array(64 << TypeEntry.Shift)
   private readonly offsets: Int32Array[] = [new Int32Array(0)]
   private readonly classBySize8: Int8Array
@@ -58,7 +58,7 @@ export class Types {
     return this.add(size, Int32Array.from(units))
   }
 
-  /** Where the pointers of a type are, in units of 8 bytes, in order. */
+  /** The places of a type's pointers, in units of 8 bytes, in order. */
   pointersOf(type: TypeId): Int32Array {
     return this.offsets[type]!
   }

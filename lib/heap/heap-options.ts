@@ -10,56 +10,56 @@ import { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 
 /** TCMalloc's budget for all thread caches together (kDefaultOverallThreadCacheSize). */
 const DEFAULT_CACHE_BYTES = 32 * 2 ** 20
-/** What gperftools clips that budget to. */
+/** The most that gperftools allows for that budget. */
 const MOST_CACHE_BYTES = 2 ** 30
 
-/** How a {@link Heap} is made. */
+/** Options of a {@link Heap}. */
 export interface HeapOptions {
   /**
-   * The most bytes that the heap may map for blocks, up to 32 GiB. All heaps of the process that are made without a limit share the default:
-   * together they never have more than that.
+   * The most bytes that the heap may map for blocks, up to 32 GiB. All heaps of the process that are made without a limit share the
+   * default: together they never map more than that.
    * @default three quarters of the machine's memory, or of the tightest limit of the process's cgroups
    */
   limitBytes?: number
   /**
-   * What all thread caches together may hold, in bytes, at most 1 GiB. With 0 every call goes to the caches that all threads share: slower,
-   * but nothing is free where another thread can't have it.
+   * The most bytes that all thread caches together may hold, at most 1 GiB. With 0 every call goes to the caches that all threads share:
+   * slower, but every free object can be had by any thread.
    * @default 32 * 2 ** 20
    */
   cacheBytes?: number
   /**
-   * How eagerly freed pages go back to the system by themselves: 10 is ten times as fast as 1, 0 is never.
+   * How eagerly the heap returns freed pages to the system by itself: 10 is ten times as fast as 1, 0 is never.
    * @default 1
    */
   releaseRate?: number
   /**
-   * What is kept of system calls, beside the counts in `stats()`.
+   * Which system calls are recorded, beside the counts in `stats()`.
    * @default counts only
    */
   ledger?: LedgerOptions
   /**
-   * Without the addon, whether `share` is to work: the memory is a growable SharedArrayBuffer then, which some APIs refuse. With the addon
-   * every heap can be shared.
+   * Makes `share` work without the addon: the memory is then a growable SharedArrayBuffer, which some APIs refuse. With the addon every
+   * heap can be shared.
    * @default false
    */
   shared?: boolean
   /**
-   * Where memory comes from; tests give a simulated one.
+   * The source of memory; tests give a simulated one.
    * @default the operating system
    */
   mapper?: Mapper
   /**
    * Which buffers of `allocBuffer` and `allocArray` are watched: none (`off`), one in 8192 (`sampled`), or `all`, which takes some 30
    * microseconds for each. A watched buffer that is collected before it was freed is reported, with the stack of its allocation, to the
-   * diagnostics channel `spanheap:leak`, or as a warning if nobody listens.
+   * diagnostics channel `spanheap:leak`, or as a warning if that has no subscriber.
    * @default 'sampled'; 'off' if NODE_ENV is production
    */
   leaks?: LeakLevel
   /**
-   * Debug mode, for tests: a write past the end of a block or after its free is found, reported to the diagnostics channel `spanheap:misuse`
-   * with the stacks of the allocation and of the free, and thrown by the next call that can. Buffers have ArrayBuffers of their own, of length
-   * 0 after their free, and a pool gives a new object at each acquire. A call takes microseconds. All threads of a heap have the mode that it
-   * was made with.
+   * Debug mode, for tests. A write past the end of a block or after its free is found and reported to the diagnostics channel
+   * `spanheap:misuse` with the stacks of the allocation and of the free; the next call that can throws it. Buffers have ArrayBuffers of
+   * their own, of length 0 after their free, and a pool gives a new object at each acquire. A call takes microseconds. All threads of a
+   * heap have the mode that it was made with.
    * @default false; true if the environment has SPANHEAP_DEBUG=1
    */
   debug?: boolean
@@ -80,7 +80,7 @@ const HEAP_OPTIONS: OptionNames<HeapOptions> = {
 }
 const ATTACH_OPTIONS: OptionNames<AttachOptions> = { leaks: true, mapper: true }
 
-/** What a heap is in one thread, of its own making or another's. */
+/** A heap as one thread has it, made or attached there. */
 export class Attachment {
   readonly mapper: Mapper
   readonly tiers: TCMalloc
@@ -114,11 +114,11 @@ function createAttachment(options: HeapOptions): Attachment {
 }
 
 /**
- * Runs before a heap's fields are set: each of them once, where it is declared, since V8 takes a field that is stored once for a constant.
- * (So no field there can be one that isn't private: the compiler would then store all of them twice.)
+ * Runs before a heap's fields are set. Each field is set once, where it is declared, since V8 treats a field that is stored once as a
+ * constant. (So every field there must be private: otherwise the compiler would store all of them twice.)
  */
 export abstract class Opening extends MappedHeap {
-  /** @internal What the heap that is being made is made of; nobody else keeps it. */
+  /** @internal The parts of the heap that is being made; nothing else keeps them. */
   static made: Attachment | undefined
   /** @internal */
   readonly notCloneable: symbol

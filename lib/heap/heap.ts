@@ -40,8 +40,8 @@ const enum Call {
 }
 
 /**
- * TCMalloc's design: small blocks (up to 256 KiB) from a cache of this thread's own, which a central cache fills from spans
- * of pages; medium (to 1 MiB) and large ones are spans of their own. Every call is checked, always.
+ * TCMalloc's design. Small blocks (up to 256 KiB) come from this thread's own cache, which a central cache fills from spans of pages;
+ * medium (to 1 MiB) and large blocks are spans of their own. Every call is checked, always.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -62,7 +62,7 @@ export class Heap extends Opening implements Allocator {
   readonly #mapper = Opening.made!.mapper
   readonly #tiers = Opening.made!.tiers
   readonly #watch = Opening.made!.watch
-  // What the usual path reads; the same objects as the tiers'.
+  // Read on the usual path; the same objects as the tiers'.
   readonly #cache = this.#tiers.cache
   readonly #classBySize = this.#tiers.classBySize
   /** The first address behind the heap. */
@@ -74,9 +74,9 @@ export class Heap extends Opening implements Allocator {
   readonly #buffers = this.#host.buffers
   readonly #arenas = this.#host.arenas
 
-  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses even a small reservation */
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if the system refuses even a small reservation */
   constructor(options?: HeapOptions)
-  /** @internal One more thread of a heap that exists. */
+  /** @internal One more thread attaches to an existing heap. */
   constructor(options: Attachment)
   constructor(options: HeapOptions | Attachment = {}) {
     super(options)
@@ -84,25 +84,25 @@ export class Heap extends Opening implements Allocator {
   }
 
   /**
-   * All of the heap's address space, for Atomics and for code that one trusts: a write beyond the pages that have grown ends the process. A
-   * block's address is its offset here. Buffers and views of the heap are over an ordinary ArrayBuffer of the same memory. Without the
-   * addon it is a growable SharedArrayBuffer, or a resizable ArrayBuffer where the heap isn't made with the option `shared`.
+   * All of the heap's address space, for Atomics and for trusted code: a write beyond the pages that have grown ends the process. A block's
+   * address is its offset here. Buffers and views of the heap are over an ordinary ArrayBuffer of the same memory. Without the addon it is
+   * a growable SharedArrayBuffer, or a resizable ArrayBuffer if the heap is made without the option `shared`.
    */
   get buffer(): SharedArrayBuffer {
     return this.#buffer
   }
 
-  /** What the heap is made of, for the library's own parts. @hidden */
+  /** The heap's parts, for the library itself. @hidden */
   get [HOST](): HeapHost {
     return this.#host
   }
 
   /**
-   * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it;
-   * the memory goes with the last close. A thread that ends without it is cleared up behind by the others.
-   * @param token what `share` gave, in this process
-   * @param options what this thread's buffers are watched by; `mapper` is for tests that attach in the thread in which a system is
-   * simulated: that one
+   * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it; the last close
+   * frees the memory. If a thread ends without closing, the other threads clean up after it.
+   * @param token the value of `share`, from this process
+   * @param options `leaks` selects which of this thread's buffers are watched; `mapper` is for tests that attach in the thread that
+   * simulates the system, and is that same mapper
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` (no token, of another version, or of a heap that is closed),
    * `ERR_HEAP_TOO_MANY_WORKERS`, `ERR_HEAP_UNSUPPORTED` (this thread can't load the addon that the heap was made with)
    */
@@ -116,9 +116,9 @@ export class Heap extends Opening implements Allocator {
   }
 
   /**
-   * A token by which other threads of this process attach: for `workerData` or `postMessage`. It holds the heap's addresses,
-   * and so does whoever holds it.
-   * @throws AllocatorError `ERR_HEAP_NOT_SHARED` without the addon, of a heap that wasn't made with the option `shared`
+   * A token by which other threads of this process attach: for `workerData` or `postMessage`. It holds the heap's addresses, so anyone who
+   * has it knows them.
+   * @throws AllocatorError `ERR_HEAP_NOT_SHARED` without the addon, if the heap was made without the option `shared`
    */
   share(): HeapToken {
     this.#host.checkOpen()
@@ -130,16 +130,16 @@ export class Heap extends Opening implements Allocator {
     return { spanheap: TOKEN_VERSION, system: this.#mapper.name, copy: COPY, ...this.#tiers.share() }
   }
 
-  /** Gives what this thread has cached back to the others. For a thread that will be idle: a worker that waits for work, say. */
+  /** Gives this thread's cache back to the other threads. For a thread that will be idle: a worker that waits for work, say. */
   threadIdle(): void {
     this.#host.checkOpen()
     this.#tiers.idle()
   }
 
   /**
-   * A Buffer of exactly `size` bytes over a block of its own, until `freeBuffer`. Its contents are undefined, as those of
-   * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: code that gets hold of it sees and changes everything.
-   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also where Node can't have such a long Buffer
+   * A Buffer of exactly `size` bytes over a block of its own, until `freeBuffer`. Its contents are undefined, like those of
+   * `Buffer.allocUnsafe`. Its `buffer` is the whole heap's: any code that gets it can read and change everything.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`; RangeError `ERR_OUT_OF_RANGE` also if Node can't make a Buffer of that length
    */
   allocBuffer(size: number, options?: BufferOptions): Buffer<ArrayBuffer> {
     if (isNatural32(size) && options === undefined && this.#watch.untilWatched > 0) {
@@ -158,7 +158,7 @@ export class Heap extends Opening implements Allocator {
     return this.#buffers.allocate(size, options)
   }
 
-  /** A typed array of `length` elements, of any class, over a block of its own; to be freed by `freeBuffer`. */
+  /** A typed array of `length` elements, of any class, over a block of its own; free it by `freeBuffer`. */
   allocArray<Class extends TypedArrayConstructor>(
     type: Class,
     length: number,
@@ -167,24 +167,24 @@ export class Heap extends Opening implements Allocator {
     return this.#buffers.allocateArray(type, length, options) as ArrayOf<Class>
   }
 
-  /** A block for `using`, which says so when it is used after it was freed. @throws as `allocBuffer` */
+  /** A block for `using`. Any use after its free throws. @throws as `allocBuffer` */
   block(size: number, options?: BufferOptions): Block {
     return allocateBlock(this.#host, size, options)
   }
 
-  /** An arena for `using`: what is allocated from it is freed all at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  /** An arena for `using`: all its allocations are freed at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   arena(options: ArenaOptions = {}): Arena {
     return openArena(this.#host, options)
   }
 
-  /** A table of blocks that are known by handles, which tell when they are stale. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  /** A table of blocks known by handles; a stale handle is recognized. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   handles(options?: HandleTableOptions): HandleTable {
     return new HandleTable(this, options)
   }
 
   /**
-   * Takes back the block that a view starts with: any view, in any thread that has the heap open. Other views of it see what comes next
-   * in its place. To free a Buffer from `allocBuffer` again is an error even when its block is another's by then.
+   * Frees the block that a view starts with: any view, in any thread that has the heap open. Other views of it show the memory's next
+   * contents. Freeing a Buffer from `allocBuffer` twice is an error even if its block has a new owner by then.
    * @throws AllocatorError `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_INVALID_ADDRESS` (a part of a block that doesn't start with it, a
    * pool's buffer, or no memory of this heap)
    */
@@ -202,22 +202,22 @@ export class Heap extends Opening implements Allocator {
   }
 
   /**
-   * Gives up the block that a view starts with: it is nobody's until somebody adopts it, and only that can be done with it. The value is small
-   * and plain, and stands for exactly the view's bytes: send it by `postMessage`, `workerData`, or any other way to a thread that has this
-   * heap open. In `stats().passedBytes` until then.
-   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` (no live block of the heap starts there, or one that only a pool, an arena or a table
-   * may free, or that was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` where 2^20 blocks wait to be adopted
+   * Gives up the block that a view starts with. It has no owner until a thread adopts it, and nothing else can be done with it. The
+   * returned value is small and plain, and stands for exactly the view's bytes: send it by `postMessage`, `workerData`, or any other way to
+   * a thread that has this heap open. Until then the block counts in `stats().passedBytes`.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` (no live block of the heap starts there, or only a pool, an arena or a table may free
+   * it, or it was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` if 2^20 blocks wait to be adopted
    */
   pass(view: ArrayBufferView): PassedBlock {
     return this.#buffers.pass(view, this.#host.passableGranule(view))
   }
 
   /**
-   * Takes a block that was passed, once, in any thread that has this heap open. Whoever has passed it may take it back, if nobody else
-   * has adopted it. It is this thread's from now on, to be freed by `freeBuffer`. A block that was watched for a leak (see the option
-   * `leaks`) is watched in this thread.
-   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was adopted already, or another heap's value, or none that `pass` gave; TypeError
-   * `ERR_INVALID_ARG_TYPE` where it isn't an object
+   * Takes a passed block, once, in any thread that has this heap open. The thread that passed it may take it back if no other has adopted
+   * it. The block then belongs to this thread, which frees it by `freeBuffer`. A block that was watched for a leak (see the option `leaks`)
+   * is watched in this thread.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` if it was adopted already, or the value is another heap's, or `pass` never gave it;
+   * TypeError `ERR_INVALID_ARG_TYPE` if it isn't an object
    */
   adopt(passed: PassedBlock): Buffer<ArrayBuffer> {
     this.#host.checkOpen()
@@ -225,8 +225,8 @@ export class Heap extends Opening implements Allocator {
   }
 
   /**
-   * The address of the block that a view starts with; of any view of this heap's memory, one of `buffer` too.
-   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` where the block is free
+   * The address of the block that a view starts with. Any view of this heap's memory will do, including one of `buffer`.
+   * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS`, `ERR_HEAP_DOUBLE_FREE` if the block is free
    */
   addressOf(view: ArrayBufferView): Address {
     if (!ArrayBuffer.isView(view)) throw wrongType('view', 'a view of a buffer', view)
@@ -235,7 +235,10 @@ export class Heap extends Opening implements Allocator {
     return offset < 0 ? this.#buffers.isolated.addressOf(view) : this.#host.liveGranule(offset) * Granule.Bytes
   }
 
-  /** A Buffer over the first `length` bytes of a live block, all usable ones by default. No copy, and another's block stays his. */
+  /**
+   * A Buffer over the first `length` bytes of a live block, by default all usable ones. Nothing is copied, and the block's owner stays the
+   * same.
+   */
   bufferAt(address: Address, length?: number): Buffer<ArrayBuffer> {
     const bytes = checkViewLength(length, this.usableSize(address))
     const granule = address / Granule.Bytes
@@ -243,7 +246,7 @@ export class Heap extends Opening implements Allocator {
     return HeapView.buffer(buffer, byteOffset, bytes, this, granule)
   }
 
-  /** Nobody watches a buffer any more (see the option `leaks`): it goes to another thread by postMessage, say, and is freed there. */
+  /** Stops watching a buffer (see the option `leaks`): because it goes to another thread by postMessage, say, and is freed there. */
   unwatch(view: ArrayBufferView): void {
     this.#buffers.unwatch(this.addressOf(view) / Granule.Bytes)
   }
@@ -255,7 +258,7 @@ export class Heap extends Opening implements Allocator {
       if ((granule - 1) >>> 0 < Address32.MostGranule) return granule << Granule.Shift
       if (granule !== 0) return granule * Granule.Bytes
     }
-    // The plus tells V8 that it is a number: where the caller wants an integer, none of the three goes through a double.
+    // The plus tells V8 that it is a number: in a caller that wants an integer, none of the three is converted to a double.
     return +this.slow(Call.Malloc, size)
   }
 
@@ -275,7 +278,7 @@ export class Heap extends Opening implements Allocator {
         this.#bytes.zeroShort(granule << Granule.Shift, bytes)
         return granule << Granule.Shift
       }
-      this.#cache.push(granule) // it is above 2 GiB, or none
+      this.#cache.push(granule) // it is above 2 GiB, or there is none
     }
     return +this.slow(Call.Calloc, count, size)
   }
@@ -300,7 +303,7 @@ export class Heap extends Opening implements Allocator {
           if (!cache.push(granule)) this.#tiers.free(granule)
           return moved << Granule.Shift
         }
-        cache.push(moved) // it is above 2 GiB, or none
+        cache.push(moved) // it is above 2 GiB, or there is none
       }
     }
     return +this.slow(Call.Realloc, address, size)
@@ -320,7 +323,7 @@ export class Heap extends Opening implements Allocator {
   }
 
   override stats(options?: { detail?: false }): HeapStats
-  /** With `detail`, also what is watched and pooled in this thread, by tag. */
+  /** With `detail`, also the watched and pooled memory of this thread, by tag. */
   override stats(options: { detail: true }): DetailedStats
   override stats(options: { detail?: boolean } = {}): HeapStats | DetailedStats {
     checkOptions(options, STATS_OPTIONS)
@@ -336,8 +339,8 @@ export class Heap extends Opening implements Allocator {
   }
 
   /**
-   * The caller's thread cache is given back first, since one cached object keeps a span from becoming free; in debug mode and without a
-   * number, what is in quarantine too.
+   * First gives back the caller's thread cache, since one cached object keeps a span from becoming free. In debug mode and without a
+   * number, also gives back the blocks in quarantine.
    */
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
@@ -351,13 +354,13 @@ export class Heap extends Opening implements Allocator {
     if (this.#isClosed) return
     if (this.#host.isOpen) {
       this.#arenas.close()
-      // First of all the heap is closed to its own thread, should this be struck before it comes to its end. The usual path
-      // has no check for it, and the slot's area may soon be another thread's: so it is taken away.
+      // First close the heap to its own thread, in case the thread is struck before this ends. The usual path doesn't check for that, and
+      // another thread may soon have the slot's area: so take the area away.
       this.beginClose()
       this.#host.isOpen = false
       for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
         Object.defineProperty(this, name, { value: () => this.#host.checkOpen() })
-      this.#buffers.closeOwners() // what is out is nothing to wait for any more
+      this.#buffers.closeOwners() // nothing waits for buffers that are still out
     }
     if (this.#host.operations.areUnderWay) return // the last one's end calls this again
     const found = this.#host.debug?.inspect()
@@ -374,9 +377,10 @@ export class Heap extends Opening implements Allocator {
   }
 
   /**
-   * What isn't usual, of all five calls: an empty or a full stack, blocks that are large or above 2 GiB, wrong arguments, a closed heap. One
-   * function, so that it has more than 460 bytes of bytecode and V8 inlines it nowhere: five were inlined into malloc and free wherever a
-   * program calls these, and left no room for malloc and free themselves (V8 stops at 920 bytes a function). A replay took 30 % longer.
+   * The unusual cases of all five calls: an empty or a full stack, blocks that are large or above 2 GiB, wrong arguments, a closed heap. It
+   * is one function, so that its bytecode exceeds 460 bytes and V8 inlines it nowhere. Five separate ones were inlined into malloc and free
+   * in every program that calls these, and left no room for malloc and free themselves (V8 stops at 920 bytes a function). A replay took 30
+   * % longer.
    */
   private slow(call: Call.Malloc, size: number): number
   private slow(call: Call.Free, address: Address): number
@@ -422,7 +426,7 @@ export class Heap extends Opening implements Allocator {
         if (first === 0) return this.malloc(second)
         const address = checkCount('address', first)
         const size = checkCount('size', second)
-        // Watched until it is sure that the block is another one: if there is no memory for it, all stays as it was.
+        // Keep it watched until it is certain that the block moves: if there is no memory for it, everything stays as it was.
         granule = this.#host.unpooledGranule(address)
         if (this.#tiers.resize(granule, size)) {
           this.#buffers.unwatch(granule)
@@ -446,14 +450,14 @@ export class Heap extends Opening implements Allocator {
     }
   }
 
-  /** There was no memory for `bytes`: frees what there is of arenas whose threads have died. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  /** Memory for `bytes` ran out: frees the arenas of dead threads. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   private makeRoom(bytes: number): true {
     const errno = this.#tiers.lastErrno
     if (this.#arenas.clearUp() === 0) throw outOfMemory(bytes, errno)
     return true
   }
 
-  /** Frees the block that a view starts with which isn't one that this thread has made: by its address, or an isolated one. */
+  /** Frees the block that a view starts with if this thread didn't make the view: by its address, or an isolated one. */
   private freeOther(view: ArrayBufferView): void {
     this.#host.checkOpen()
     if (ArrayBuffer.isView(view) && this.#host.offsetOf(view) < 0) this.#buffers.isolated.free(view)
@@ -464,7 +468,7 @@ export class Heap extends Opening implements Allocator {
 makePrintable(Heap, 'Heap')
 opensHeaps((token) => Heap.attach(token))
 
-/** What debug mode has found is told, in a call that is there to throw the first from. */
+/** Throws the first finding of debug mode, from a call that may throw it. */
 function throwFirst(found: readonly Finding[] = []): void {
   const [first] = found.map(tell)
   if (first !== undefined) throw first

@@ -8,24 +8,24 @@ import { Locks } from '../threads/locks.ts'
 /** The registry's own words, in `TCMalloc.arenaWords`. */
 const enum Word {
   Lock = 0,
-  /** The count of deaths up to which arenas of the dead were ended; another where something was left undone. */
+  /** The count of deaths up to which arenas of dead threads were ended; another value if that work is unfinished. */
   ClearedDeaths = 32,
   /** The highest slot that was ever in use. */
   Used = 33,
   /** The slot that was given up last, 0 for none; the others follow by `Next`. */
   Free = 34,
-  /** The granule of a chunk that the holder has got from the heap and not given to an arena yet, or 0. */
+  /** The granule of a chunk that the lock's holder has got from the heap and not given to an arena yet, or 0. */
   Got = 35,
-  /** The granule of a chunk that the holder is giving back, or 0. */
+  /** The granule of a chunk that the lock's holder is giving back, or 0. */
   Giving = 36,
 }
 
 /** The words of an arena's slot. A slot is the index of its first word. */
 const enum Slot {
-  /** Odd while the arena is open; never the same again. */
+  /** Odd while the arena is open; a value never comes again. */
   Generation = 0,
   State = 1,
-  /** The tag of the thread with which it ends, or 0. */
+  /** The tag of the thread with which the arena ends, or 0. */
   Owner = 2,
   /** The granule of the newest chunk, or 0. The others follow by `Span.Next` of the chunk's span. */
   Chunks = 3,
@@ -40,46 +40,47 @@ const enum Slot {
 const enum State {
   Free = 0,
   Open = 1,
-  /** Nobody allocates from it any more, and whoever comes by finishes what another has begun. */
+  /** No thread allocates from it any more, and the next thread to find it finishes the end that another has begun. */
   Ending = 2,
 }
 
 /** The first slot: behind the registry's words, so 0 is none. */
 const FIRST = 64
-/** A slot whose generation has come so far isn't used again. */
+/** A slot whose generation has reached this isn't used again. */
 const LAST_GENERATION = 2 ** 31 - 2
 
-/** So many arenas of a thread, at least, before those are looked for that have ended. */
+/** A thread has at least so many arenas before it looks for ended ones among them. */
 const LEAST_PRUNED = 64
 
-/** What the registry has to tell of an arena that it has opened, or found. */
+/** An arena's place in the registry, as opened or found. */
 export interface ArenaPlace {
   readonly slot: number
   readonly generation: number
 }
 
-/** An arena as the thread has it that made it. */
+/** An arena in the thread that made it. */
 export interface LocalArena extends ArenaPlace {
   readonly endsWithThread: boolean
-  /** Nothing can be allocated from it here any more. */
+  /** Nothing more can be allocated from it here. */
   shut(): void
 }
 
 /**
- * The arenas of a heap, of all its threads: which are open, whose they are, and what memory they have. All of it is in the heap's tables,
- * so that any thread can end an arena, and what a program writes can't hurt it: a chunk is a span, and the list of an arena's chunks goes
- * through the spans' entries.
+ * The arenas of a heap, of all its threads: which are open, who owns them, and their memory. All of it is in the heap's tables, so any
+ * thread can end an arena, and a program's writes can't damage it. A chunk is a span, and the list of an arena's chunks goes through the
+ * spans' entries.
  *
- * Everything but a look at a generation is done under one lock. A thread may be struck (docs/protocol.md) at function entries, loops
- * and Atomics: so what belongs together is stored by statements with none of these between them, and nothing is ever half done but the end
- * of an arena, which says `Ending`, and a chunk on its way from the heap or to it, which has a word. That is finished by whoever takes the lock over, or clears up.
+ * Everything but a look at a generation is done under one lock. A thread may be struck (docs/protocol.md) at function entries, loops and
+ * Atomics. So words that belong together are stored by statements with none of these between them. Only two things can be half done: the
+ * end of an arena, which says `Ending`, and a chunk on its way from or to the heap, which has a word. Each is finished by the thread that
+ * takes over the lock, or that cleans up.
  */
 export class ArenaRegistry {
   readonly words: Int32Array
   private readonly tiers: TCMalloc
   private readonly locks: Locks
   private readonly tag: number
-  /** Those that this thread has made and not disposed of. */
+  /** The arenas that this thread has made and not disposed of. */
   private readonly local = new Set<LocalArena>()
   private pruneAt: number = LEAST_PRUNED
 
@@ -91,7 +92,7 @@ export class ArenaRegistry {
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.mendAll(), check: () => {} })
   }
 
-  /** Opens an arena. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where there are too many; `ERR_HEAP_STALE_HANDLE` */
+  /** Opens an arena. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if there are too many; `ERR_HEAP_STALE_HANDLE` */
   open(endsWithThread: boolean, parent: ArenaPlace | undefined): ArenaPlace | undefined {
     this.clearUp()
     const { words } = this
@@ -120,22 +121,22 @@ export class ArenaRegistry {
     })
   }
 
-  /** The system's error number for the last 0 that `addChunk` returned; 0 where it was the limit. */
+  /** The system's error number for the last 0 that `addChunk` returned; 0 if the limit was reached. */
   get lastErrno(): number {
     return this.tiers.lastErrno
   }
 
-  /** Whether an arena is still what it was: one load. */
+  /** Whether an arena is still open under its generation: one load. */
   isOpen({ slot, generation }: ArenaPlace): boolean {
     return this.words[slot] === generation
   }
 
-  /** Whether a slot was ever in use: what a token names might be anything. */
+  /** Whether a slot was ever in use: a token may name anything. */
   isSlot(slot: number): boolean {
     return slot >= FIRST && slot <= this.words[Word.Used]! && (slot - FIRST) % Slot.Words === 0
   }
 
-  /** One more chunk for an arena: the granule of a span of at least `bytes`; 0 where there is no memory, -1 where the arena has ended. */
+  /** One more chunk for an arena: the granule of a span of at least `bytes`; 0 if there is no memory, -1 if the arena has ended. */
   addChunk(place: ArenaPlace, bytes: number): number {
     const granule = this.tryChunk(place, bytes)
     return granule === 0 && this.clearUp() + this.tiers.emptyQuarantine() > 0 ? this.tryChunk(place, bytes) : granule
@@ -148,7 +149,7 @@ export class ArenaRegistry {
       if (!this.isOpen(place)) return -1
       const granule = tiers.allocateLarge(bytes, undefined, Word.Got)
       if (granule === 0) return 0
-      // It is nobody's share of what the dead hold: it goes with the arena.
+      // It doesn't count as a dead thread's memory: it is freed with the arena.
       tiers.countOwned(granule, -1)
       const next = entryOf(granule) + Span.Next
       words[Word.Got] = 0
@@ -159,7 +160,7 @@ export class ArenaRegistry {
     })
   }
 
-  /** Frees the chunks that came after the one at `granule`. False where the arena has ended. */
+  /** Frees the chunks that came after the one at `granule`. False if the arena has ended. */
   cut(place: ArenaPlace, granule: number): boolean {
     return this.locked(() => {
       if (!this.isOpen(place)) return false
@@ -168,7 +169,7 @@ export class ArenaRegistry {
     })
   }
 
-  /** Ends an arena with all that came of it, in whichever thread they were made. Nothing is done where it has ended. */
+  /** Ends an arena and all arenas made from it, in any thread. Does nothing if it has ended. */
   end(place: ArenaPlace): void {
     this.locked(() => {
       if (this.isOpen(place)) this.finish(place.slot)
@@ -177,7 +178,7 @@ export class ArenaRegistry {
 
   /** This thread has made an arena. */
   add(arena: LocalArena): void {
-    // Those that ended with their parents, or by other threads, were never taken out.
+    // Arenas that ended with their parents, or by other threads, were never taken out.
     if (this.local.size >= this.pruneAt) {
       this.prune()
       this.pruneAt = 2 * this.local.size + LEAST_PRUNED
@@ -185,13 +186,13 @@ export class ArenaRegistry {
     this.local.add(arena)
   }
 
-  /** Before statistics are taken: what is to end has ended, and is nobody's. */
+  /** Before statistics are taken: ends the arenas that are due, and takes out all that have ended. */
   clearUpAndPrune(): void {
     this.clearUp()
     this.prune()
   }
 
-  /** Takes out what has ended in whichever way. */
+  /** Takes out the arenas that have ended in any way. */
   private prune(): void {
     for (const arena of this.local) {
       if (this.isOpen(arena)) continue
@@ -200,12 +201,12 @@ export class ArenaRegistry {
     }
   }
 
-  /** It is done with it. */
+  /** This thread is done with an arena. */
   remove(arena: LocalArena): void {
     this.local.delete(arena)
   }
 
-  /** Ends the arenas of threads that have died, if any has since the last time. Returns how many. */
+  /** Ends the arenas of dead threads, if any thread died since the last time. Returns how many. */
   clearUp(): number {
     const { words } = this
     const { slots } = this.tiers.tables
@@ -224,7 +225,7 @@ export class ArenaRegistry {
     })
   }
 
-  /** The heap is about to be closed in this thread: so its arenas end that should, and nothing is allocated from the others here. */
+  /** The heap is about to be closed in this thread: ends the arenas that end with it; from the others, nothing more can be allocated here. */
   close(): void {
     for (const arena of this.local) {
       if (arena.endsWithThread) this.end(arena)
@@ -233,7 +234,7 @@ export class ArenaRegistry {
     this.local.clear()
   }
 
-  /** Finishes what was begun; returns how many arenas that ended. */
+  /** Finishes the unfinished work; returns how many arenas that ended. */
   private mendAll(): number {
     const { words } = this
     const { states } = this.tiers.tables
@@ -243,7 +244,7 @@ export class ArenaRegistry {
       words[Word.Giving] = got
       words[Word.Got] = 0
     }
-    // Nobody makes a block a chunk without the lock: so it is still the one that was to go.
+    // Only under the lock does a block become a chunk: so it is still the one that was to be freed.
     const giving = words[Word.Giving]!
     if (giving !== 0 && states[giving] === ObjectState.Chunk) this.tiers.free(giving, ObjectState.Chunk)
     words[Word.Giving] = 0
@@ -256,7 +257,7 @@ export class ArenaRegistry {
     return finished
   }
 
-  /** Ends what came of an arena, the youngest first, and the arena. REQUIRES: the caller has the lock. */
+  /** Ends an arena after all arenas made from it, the youngest first. REQUIRES: the caller has the lock. */
   private finish(root: number): void {
     const { words } = this
     let slot = root
@@ -308,7 +309,7 @@ export class ArenaRegistry {
       try {
         return run()
       } catch (error) {
-        // Whatever is half ended is finished at the next opportunity.
+        // Half-ended arenas are finished at the next opportunity.
         this.words[Word.ClearedDeaths] = (this.tiers.tables.slots.deaths - 1) | 0
         throw error
       }

@@ -11,32 +11,32 @@ import type { HeapToken } from '../tcmalloc/token.ts'
 import type { ArenaPlace } from './arena-registry.ts'
 import { type AttachToOptions, attachTo, checkAttachTo, type HeapHost } from './host.ts'
 
-/** What the first chunk has by default, and at least; and what later ones grow to, each twice as long as the one before. */
+/** The default and least size of the first chunk, and the greatest of later ones, each twice as long as the one before. */
 const LEAST_CHUNK_BYTES = 64 * 2 ** 10
 const GROWN_CHUNK_BYTES = 2 ** 20
 /** Chunks start at pages; without the addon a page's real address is a multiple of no more than this. */
 const MOST_ARENA_ALIGNMENT = 4096
 
-/** How an {@link Arena} is made. */
+/** Options of an {@link Arena}. */
 export interface ArenaOptions {
   /**
-   * Whose it is, for `stats({ detail: true })`.
+   * A name for the arena's user, for `stats({ detail: true })`.
    * @default undefined
    */
   tag?: string
   /**
-   * The most bytes that it may hand out, each allocation rounded up to 16; those of arenas made from it don't count.
+   * The most bytes that it may hand out, each allocation rounded up to 16; arenas made from it don't count.
    * @default Infinity
    */
   limitBytes?: number
   /**
-   * `worker`: it ends when the thread that made it dies, or closes the heap. `none`: not by itself. An arena of an arena has its parent's by
-   * default.
+   * `worker`: the arena ends when the thread that made it dies, or closes the heap. `none`: it doesn't end by itself. An arena made from
+   * another has its parent's value by default.
    * @default 'none'
    */
   owner?: 'worker' | 'none'
   /**
-   * Bytes that it first takes from the heap, at least 64 KiB; then twice as much each time, up to 1 MiB.
+   * The bytes that it first takes from the heap, at least 64 KiB; then twice as much each time, up to 1 MiB.
    * @default 65536
    */
   chunkBytes?: number
@@ -44,17 +44,17 @@ export interface ArenaOptions {
 
 const ARENA_OPTIONS: OptionNames<ArenaOptions> = { tag: true, limitBytes: true, owner: true, chunkBytes: true }
 
-/** What another thread attaches to an arena by. It survives structured clone. */
+/** A token by which another thread attaches to an arena. It survives structured clone. */
 export interface ArenaToken {
   /** Its place among the heap's arenas. */
   readonly arena: number
   /** Tells it from the arenas that had that place before. */
   readonly generation: number
-  /** The heap that it is in. */
+  /** The heap that the arena is in. */
   readonly heap: HeapToken
 }
 
-/** Options that were checked. */
+/** The options, checked. */
 interface CheckedArena {
   readonly tag: string | undefined
   readonly limitBytes: number
@@ -62,14 +62,14 @@ interface CheckedArena {
   readonly chunkBytes: number
 }
 
-/** What stands for them where another thread's arena is opened. */
+/** Takes the place of options if another thread's arena is opened. */
 const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread: false, chunkBytes: 0 }
 
 /**
- * Memory for things that end together. An allocation moves a number up. Nothing in it is freed alone; `dispose` frees all of it, from
+ * Memory for things that end together. An allocation only advances a number. Nothing in it is freed alone; `dispose` frees all of it, from
  * any thread, in time proportional to the number of its chunks, each of which is a large block of the heap.
  *
- * Only the thread that made it allocates from it.
+ * Only the thread that made an arena allocates from it.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -84,21 +84,21 @@ const NO_OPTIONS: CheckedArena = { tag: undefined, limitBytes: 0, endsWithThread
  */
 export class Arena implements Disposable {
   /** @internal */ readonly notCloneable = staysHere('an Arena', ': use share(), and Arena.attach() in the other one')
-  /** Whose it is, by the option. */
+  /** The name of the arena's user, by the option. */
   readonly tag: string | undefined
   readonly #slot: number
   readonly #generation: number
   readonly #endsWithThread: boolean
   readonly #host: HeapHost
-  /** Whether this thread has made it. Of others it only knows how to end them. */
+  /** Whether this thread has made it. Another thread's arena can only be ended here. */
   readonly #isOwn: boolean
-  /** Whether `attach` has opened the heap: it is closed with the arena's end. */
+  /** Whether `attach` has opened the heap: then the heap is closed with the arena's end. */
   #ownsHeap = false
   readonly #limitBytes: number
   #nextChunkBytes: number
   #heldBytes = 0
 
-  // What the usual path reads: the registry's words, and in granules what is free of the newest chunk, up to the limit.
+  // Read on the usual path: the registry's words, and in granules the free part of the newest chunk, up to the limit.
   readonly #words: Int32Array
   #top = 0
   #end = 0
@@ -144,7 +144,7 @@ export class Arena implements Disposable {
 
   /**
    * Opens an arena of another thread in this one: to end it, not to allocate from it.
-   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` where it has ended
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` if it has ended
    */
   static attach(token: ArenaToken, options: AttachToOptions = {}): Arena {
     return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
@@ -159,13 +159,13 @@ export class Arena implements Disposable {
   }
 
   /**
-   * The address of `size` bytes more; aligned to 16, or to a power of two up to 4096. Their contents are undefined.
+   * The address of `size` more bytes, aligned to 16, or to a power of two up to 4096. Their contents are undefined.
    * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` once the arena has ended, `ERR_HEAP_OUT_OF_MEMORY`
    */
   malloc(size: number, alignment?: number): Address {
     if (alignment === undefined && typeof size === 'number' && (size | 0) === size && size >= 0) {
       const top = this.#top
-      // Of no bytes too it is another address than the next one's.
+      // An allocation of no bytes also has an address of its own.
       const granules = (size + (Granule.Bytes - 1)) >>> Granule.Shift || 1
       if (granules <= ((this.#end - top) | 0) && this.#words[this.#slot] === this.#generation) {
         this.#top = (top + granules) | 0
@@ -175,7 +175,7 @@ export class Arena implements Disposable {
     return this.allocateSlowly(size, alignment)
   }
 
-  /** A Buffer over `size` bytes more; not to be freed by itself. @throws as `alloc` */
+  /** A Buffer over `size` more bytes; it isn't freed by itself. @throws as `alloc` */
   allocBuffer(size: number): Buffer<ArrayBuffer> {
     if (checkCount('size', size) > constants.MAX_LENGTH)
       throw outOfRange('size', `at most ${constants.MAX_LENGTH}, the longest Buffer`, size)
@@ -191,13 +191,13 @@ export class Arena implements Disposable {
     try {
       return arrayOver(this.#host.memory.over(address, bytes), type, address, length) as unknown as ArrayOf<Class>
     } catch (error) {
-      // The class makes none. What it may have allocated itself stays, and then this does.
+      // The class can't be made. Its own allocations stay, if it made any, and then so does this one.
       if (this.#top === top) this.#top = address / Granule.Bytes
       throw error
     }
   }
 
-  /** An arena of its own limit and chunks that ends with this one at the latest. */
+  /** An arena with its own limit and chunks, which ends with this one at the latest. */
   arena(options: ArenaOptions = {}): Arena {
     const checked = checkArena(options, this.#endsWithThread)
     this.checkOwn()
@@ -207,16 +207,16 @@ export class Arena implements Disposable {
     return new Arena(host, true, place, checked)
   }
 
-  /** How far it has come, for `rewind`: the bytes that it has handed out. */
+  /** The arena's position, for `rewind`: the bytes that it has handed out. */
   mark(): number {
     this.checkOwn()
     return this.position
   }
 
   /**
-   * Goes back to a mark: what was allocated since is gone, and used again. Marks that are later are none any more. Arenas that were made
-   * from this one stay.
-   * @throws RangeError `ERR_OUT_OF_RANGE` for a mark that is further than the arena has come
+   * Goes back to a mark: later allocations are gone, and their memory is used again. Later marks become invalid. Arenas that were made from
+   * this one stay.
+   * @throws RangeError `ERR_OUT_OF_RANGE` for a mark beyond the arena's position
    */
   rewind(mark: number): void {
     if (checkCount('mark', mark) % Granule.Bytes !== 0) throw outOfRange('mark', 'what mark() returned', mark)
@@ -243,18 +243,18 @@ export class Arena implements Disposable {
     return { arena: this.#slot, generation: this.#generation, heap: this.#host.heap.share() }
   }
 
-  /** Whether it hasn't ended, and neither has the heap here. */
+  /** Whether neither the arena has ended nor the heap was closed here. */
   get isOpen(): boolean {
     return this.#host.isOpen && this.#host.arenas.isOpen(this)
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     const { tag, isOpen } = this
     return { tag, isOpen, usedBytes: isOpen ? this.position : 0, heldBytes: isOpen ? this.#heldBytes : 0 }
   }
 
-  /** Frees all that came of it, arenas too. May be called again, and where another thread has done it, and after the heap was closed. */
+  /** Frees the arena and all arenas made from it. May be called again, also after another thread has done it, or the heap was closed. */
   dispose(): void {
     this.shut()
     if (!this.#host.isOpen) return
@@ -275,7 +275,7 @@ export class Arena implements Disposable {
     this.#host.buffers.removeOwner(this)
   }
 
-  /** @internal What it holds, for the heap's statistics. */
+  /** @internal The memory that it holds, for the heap's statistics. */
   ownerStats(): OwnerStats {
     const { tag, isOpen } = this
     return { tag, buffers: isOpen ? this.#chunks.length : 0, bytes: isOpen ? this.#heldBytes : 0 }
@@ -290,7 +290,7 @@ export class Arena implements Disposable {
     return this.#host.heap.usableSize(chunk * Granule.Bytes)
   }
 
-  /** What isn't usual: an alignment, a chunk that is full, wrong arguments, an arena that has ended, or is another thread's. */
+  /** The unusual cases: an alignment, a full chunk, wrong arguments, an arena that has ended, or is another thread's. */
   private allocateSlowly(size: number, alignment: number | undefined): Address {
     checkCount('size', size)
     const unit = alignment === undefined ? Granule.Bytes : checkArenaAlignment(alignment)
@@ -307,13 +307,13 @@ export class Arena implements Disposable {
     return start * Granule.Bytes
   }
 
-  /** @param bytes that it must have room for */
+  /** @param bytes the room that the chunk must have */
   private addChunk(bytes: number, requested: number): void {
     const { position } = this
     const host = this.#host
     const left = this.#limitBytes - position
     if (bytes > left) throw outOfMemory(requested, 0, 'arena')
-    // No more than the limit lets it hand out.
+    // Take no more than the limit lets it hand out.
     const wanted = Math.max(bytes, Math.min(this.#nextChunkBytes, left))
     let granule = host.arenas.addChunk(this, wanted)
     if (granule === 0 && wanted > bytes) granule = host.arenas.addChunk(this, bytes)
@@ -327,7 +327,7 @@ export class Arena implements Disposable {
     this.setRoom(granule, held, 0)
   }
 
-  /** From now on it allocates from a chunk, `used` granules on: as far as the chunk reaches, and the limit. */
+  /** Makes it allocate from a chunk, from `used` granules on, up to the chunk's end or the limit. */
   private setRoom(granule: number, bytes: number, used: number): void {
     const left = this.#limitBytes - this.#bases[this.#bases.length - 1]!
     this.#top = granule + used
@@ -342,7 +342,7 @@ export class Arena implements Disposable {
   }
 }
 
-/** Makes an arena of a heap. @throws AllocatorError `ERR_HEAP_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY` where there are too many */
+/** Makes an arena of a heap. @throws AllocatorError `ERR_HEAP_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY` if there are too many */
 export function openArena(host: HeapHost, options: ArenaOptions): Arena {
   const checked = checkArena(options, false)
   host.checkOpen()

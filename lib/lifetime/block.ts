@@ -14,16 +14,16 @@ import { HeapView } from '../buffers/heap-view.ts'
 import { Granule } from '../memory/page.ts'
 import type { HeapHost } from './host.ts'
 
-/** One for all: to make a symbol takes 100 ns. */
+/** One symbol for all blocks: making one takes 100 ns. */
 const STAYS = staysHere('a Block', ': send its address, for heap.bufferAt() there')
-/** Blocks that this thread has made. */
+/** How many blocks this thread has made. */
 let made = 0
 
 /**
- * A block of a heap that ends with the scope that it is declared in: `using block = heap.block(1000)`. Once it was freed, every use
- * of it throws `ERR_HEAP_STALE_HANDLE`.
+ * A block of a heap that ends with the scope that declares it: `using block = heap.block(1000)`. After its free, every use of it throws
+ * `ERR_HEAP_STALE_HANDLE`.
  *
- * Views of it that exist by then can't be taken back: they read and write what is in its place.
+ * Views of it can't be taken back: after the free they read and write the memory's next contents.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -39,7 +39,7 @@ let made = 0
 export class Block implements Disposable {
   /** @internal */
   readonly notCloneable = STAYS
-  /** Tells it from others of this thread, also of other heaps. */
+  /** Tells it from other blocks of this thread, of any heap. */
   readonly #number: number
   readonly #host: HeapHost
   /** 0 once it was freed. */
@@ -61,13 +61,13 @@ export class Block implements Disposable {
     this.#view = undefined
   }
 
-  /** Where it is in `heap.buffer`. @throws AllocatorError `ERR_HEAP_STALE_HANDLE`, as everything here but `free` */
+  /** Its address, an offset in `heap.buffer`. @throws AllocatorError `ERR_HEAP_STALE_HANDLE`, as everything here but `free` */
   get address(): Address {
     this.checkLive()
     return this.#at
   }
 
-  /** Bytes that were asked for. */
+  /** The number of bytes that were asked for. */
   get length(): number {
     this.checkLive()
     return this.#size
@@ -79,7 +79,7 @@ export class Block implements Disposable {
     if (this.#view === undefined) {
       const { buffer, byteOffset } = this.#host.memory.at(this.#at, this.#size)
       this.#view = new Uint8Array(buffer, byteOffset, this.#size)
-      // A view keeps its block from being collected, and so from being told as a leak.
+      // A view keeps its block from being collected, and so from being reported as a leak.
       HeapView.mark(this.#view, this, 1)
     }
     return this.#view
@@ -93,8 +93,8 @@ export class Block implements Disposable {
   }
 
   /**
-   * Its bytes as a typed array of any class: all of them, so the length has to be a multiple of an element's.
-   * @throws RangeError `ERR_OUT_OF_RANGE` where it isn't; TypeError `ERR_INVALID_ARG_TYPE` for what is no typed array's class
+   * Its bytes as a typed array of any class. The array covers all of them, so the length has to be a multiple of an element's.
+   * @throws RangeError `ERR_OUT_OF_RANGE` if it isn't; TypeError `ERR_INVALID_ARG_TYPE` if `type` is no typed array's class
    */
   as<Class extends TypedArrayConstructor>(type: Class): ArrayOf<Class> {
     this.checkLive()
@@ -106,17 +106,17 @@ export class Block implements Disposable {
     return array as unknown as ArrayOf<Class>
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     return { address: this.#at, length: this.#size, isLive: this.isLive }
   }
 
-  /** Whether it wasn't freed yet. */
+  /** Whether it hasn't been freed yet. */
   get isLive(): boolean {
     return this.#at !== 0
   }
 
-  /** Frees it. May be called again, and after the heap was closed: then there is nothing left to free. */
+  /** Frees it. May be called again, also after the heap was closed: then there is nothing left to free. */
   free(): void {
     const address = this.#at
     if (address === 0) return
@@ -126,7 +126,7 @@ export class Block implements Disposable {
     try {
       this.#host.heap.free(address)
     } catch (error) {
-      // Debug mode has found something wrong, and freed nothing.
+      // Debug mode has found an error, and freed nothing.
       if ((error as AllocatorError).code === 'ERR_HEAP_CORRUPT') this.#at = address
       throw error
     }
@@ -143,7 +143,7 @@ export class Block implements Disposable {
   }
 }
 
-/** Makes a block of a heap, whose options are those of buffers. */
+/** Makes a block of a heap, with the options of a buffer. */
 export function allocateBlock(host: HeapHost, size: number, options?: BufferOptions): Block {
   const { buffers, heap } = host
   const { watch } = buffers

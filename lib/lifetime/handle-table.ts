@@ -9,14 +9,14 @@ import { SharedBlock, SharedWord } from '../threads/shared-block.ts'
 import { chunkOf, firstOf, Generation, Handle, KIND, Slot, State, slotsOf, Word } from './handle-words.ts'
 import { type AttachToOptions, attachTo, checkAttachTo, checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
-/** Slots that a thread takes at once, and gives back at once; it keeps fewer than twice as many. Of a small table, fewer. */
+/** How many slots a thread takes or gives back at once (fewer in a small table); it keeps fewer than twice as many. */
 const MOST_BATCH = 128
 const BATCHES_OF_TABLE = 256
 
-/** How a {@link HandleTable} is made. */
+/** Options of a {@link HandleTable}. */
 export interface HandleTableOptions {
   /**
-   * Handles that may be live at once, at most 2^24. Each thread may keep a 128th of them for what it allocates next.
+   * The most handles that may be live at once, at most 2^24. Each thread may keep a 128th of them for its next allocations.
    * @default 2 ** 24
    */
   max?: number
@@ -24,27 +24,27 @@ export interface HandleTableOptions {
 
 const TABLE_OPTIONS: OptionNames<HandleTableOptions> = { max: true }
 
-/** What another thread attaches to a table by. It survives structured clone. */
+/** A token by which another thread attaches to a table. It survives structured clone. */
 export interface HandleTableToken {
   /** Where the table's words are in the heap. */
   readonly handles: number
   /** Tells the table from others that might be there. */
   readonly generation: number
-  /** The heap that it is in. */
+  /** The heap that the table is in. */
   readonly heap: HeapToken
 }
 
 /**
- * Blocks that are known by handles: integers that are stale once their block was freed, even if it has another owner by then.
+ * Blocks known by handles. A handle is an integer that is stale once its block was freed, even if the memory has another owner by then.
  *
- * A handle is the number of a slot (24 bits) and the slot's generation (29 bits), which rises with each block and is never used again: a
- * slot that has come to its last one, after half a billion blocks, is out of use. A table's generations start with a random number below
- * 2^24: so a handle of another table, or a made-up one, passes for one of this table with odds of about one in 2^24 for each block
- * that the slot has had.
+ * A handle is the number of a slot (24 bits) and the slot's generation (29 bits), which rises with each block and never repeats. A slot
+ * that has reached its last generation, after half a billion blocks, is retired. A table's generations start with a random number below
+ * 2^24. So a handle of another table, or a made-up one, passes for one of this table with odds of about one in 2^24 for each block that the
+ * slot has had.
  *
- * The table is in the heap's memory. All threads that attach to it allocate, resolve and free, each any block; of two that free one at
- * once, one gets an error. A thread that dies leaves nothing half done: its blocks stay live, and at most one that it was just
- * allocating or freeing has no owner. The last thread to close the table frees all that is live in it.
+ * The table is in the heap's memory. All threads that attach to it allocate, resolve and free any block; if two free one at once, one gets
+ * an error. A thread that dies leaves nothing half done: its blocks stay live, and at most one block, which it was just allocating or
+ * freeing, has no owner. The last thread to close the table frees all blocks that are live in it.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -68,11 +68,11 @@ export class HandleTable implements Disposable {
   readonly #tag: number
   readonly #batch: number
   #isOpen = true
-  /** Whether `attach` has opened the heap: it is closed with the table. */
+  /** Whether `attach` has opened the heap: then the heap is closed with the table. */
   #ownsHeap = false
-  /** The words of each chunk of slots, as far as this thread has met them. */
+  /** The words of each chunk of slots that this thread has met. */
   readonly #chunks: Int32Array[] = []
-  /** Slots that this thread keeps, the last one freed on top. */
+  /** The slots that this thread keeps, the last one freed on top. */
   readonly #stack: Int32Array
   #kept = 0
 
@@ -90,7 +90,7 @@ export class HandleTable implements Disposable {
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
     this.#host = host
     const found = token && SharedBlock.find(host, KIND, token.handles, token.generation)
-    // Whatever may fail comes before the block, and before the seat.
+    // Everything that may fail comes before the block, and before the seat.
     this.#batch = batchOf(found?.words[Word.Most] ?? most)
     this.#stack = new Int32Array(2 * this.#batch)
     this.#block =
@@ -145,7 +145,7 @@ export class HandleTable implements Disposable {
 
   /**
    * The address of a handle's block.
-   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was freed, `ERR_HEAP_INVALID_ADDRESS` where this table never gave the handle
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` if it was freed, `ERR_HEAP_INVALID_ADDRESS` if this table never gave the handle
    */
   address(handle: number): Address {
     const at = this.find(handle)
@@ -162,7 +162,7 @@ export class HandleTable implements Disposable {
     return new Uint8Array(this.#host.memory.over(address, length), address, length)
   }
 
-  /** Frees a handle's block. Of all threads that do so at once, one does; the others are told. @throws as `address` */
+  /** Frees a handle's block. If several threads do so at once, one succeeds; the others get an error. @throws as `address` */
   free(handle: number): void {
     const at = this.find(handle)
     if (this.#kept === this.#stack.length) this.giveBack(this.#batch)
@@ -182,7 +182,7 @@ export class HandleTable implements Disposable {
     this.freeOwn(granule * Granule.Bytes)
   }
 
-  /** Whether a handle's block is live. False too where the handle never was one of this table's. */
+  /** Whether a handle's block is live. Also false if the handle was never one of this table's. */
   isLive(handle: number): boolean {
     checkCount('handle', handle)
     this.checkOpen()
@@ -199,19 +199,19 @@ export class HandleTable implements Disposable {
     return live
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show: of each slot that was ever in use `count()` looks at it, and this doesn't. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. It has no `count()`, which looks at each slot that was ever in use. */
   toJSON(): object {
     const isOpen = this.#isOpen && this.#host.isOpen
     const words = this.#words
     return { isOpen, max: isOpen ? words[Word.Most]! : 0, used: isOpen ? words[Word.Used]! : 0 }
   }
 
-  /** This thread is done with the table. The last one frees all that is live, and the table. May be called again. */
+  /** This thread is done with the table. The last thread frees all live blocks, and the table. May be called again. */
   close(): void {
     if (this.#isOpen && this.#host.isOpen) this.giveBack(this.#kept)
     this.#isOpen = false
     this.#block.leave(() => this.freeAll())
-    // Nothing is found here any more.
+    // From now on this thread finds nothing here.
     this.#kept = 0
     this.#chunks.length = 0
     if (this.#ownsHeap) this.#host.heap.close()
@@ -222,7 +222,7 @@ export class HandleTable implements Disposable {
     this.close()
   }
 
-  /** Where a live handle's slot is in the words of its chunk. @throws the error for what else it is */
+  /** Where a live handle's slot is in the words of its chunk. @throws the error for any other value */
   private find(handle: number): number {
     if (typeof handle !== 'number') return this.findSlowly(handle)
     const index = handle & Handle.IndexMask
@@ -242,7 +242,7 @@ export class HandleTable implements Disposable {
     return this.findSlowly(handle)
   }
 
-  /** The same for a chunk that another thread has made, and for all that is wrong. */
+  /** The same for a chunk that another thread has made, and for all errors. */
   private findSlowly(handle: number): number {
     checkCount('handle', handle)
     this.checkOpen()
@@ -285,7 +285,7 @@ export class HandleTable implements Disposable {
     return Atomics.load(this.chunkWith(index), this.placeOf(index) + Slot.State) & Generation.StateMask
   }
 
-  /** Gets slots for what is allocated next: free ones, those of the dead, or new ones. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  /** Gets slots for the next allocations: free ones, those of dead threads, or new ones. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
   private refill(): void {
     this.checkOpen()
     const words = this.#words
@@ -321,7 +321,7 @@ export class HandleTable implements Disposable {
     }
   }
 
-  /** Slots that threads kept which are gone are anybody's again. */
+  /** Returns the slots that dead threads kept to the free list. */
   private takeFromTheDead(): void {
     for (let index = 0; index < this.#words[Word.Used]!; index++) {
       if (this.stateOf(index) !== State.Kept) continue
@@ -331,7 +331,7 @@ export class HandleTable implements Disposable {
     }
   }
 
-  /** Slots that were never used, of one more chunk where there are none. */
+  /** Takes slots that were never used, from one more chunk if there are none. */
   private takeNew(): void {
     const words = this.#words
     const tag = this.#tag
@@ -359,7 +359,7 @@ export class HandleTable implements Disposable {
     this.#words[Word.Chunks + number] = address / Granule.Bytes
   }
 
-  /** Makes slots that this thread keeps anybody's, the last freed first. */
+  /** Returns slots that this thread keeps to the free list, the last freed first. */
   private giveBack(count: number): void {
     this.locked(() => {
       for (let i = 0; i < count; i++) {
@@ -369,7 +369,7 @@ export class HandleTable implements Disposable {
     })
   }
 
-  /** Makes a kept slot anybody's. */
+  /** Returns a kept slot to the free list. */
   private unkeep(index: number): void {
     const words = this.#words
     const chunk = this.chunkWith(index)
@@ -385,7 +385,7 @@ export class HandleTable implements Disposable {
     this.#host.discard(address)
   }
 
-  /** Frees all that is live, and the chunks. Each is out of the table before it is freed: so it may be begun again. */
+  /** Frees all live blocks, and the chunks. Each is removed from the table before it is freed, so this may be started again. */
   private freeAll(): boolean {
     const words = this.#words
     for (let index = 0; index < words[Word.Used]!; index++) {
@@ -417,7 +417,7 @@ export class HandleTable implements Disposable {
   }
 }
 
-/** What `look` returns of handles that aren't live. */
+/** The results of `look` for handles that aren't live. */
 const FREED = -1
 const NEVER_GIVEN = -2
 
@@ -431,7 +431,7 @@ function addressIn(words: Int32Array, at: number): Address {
   return granule <= Address32.MostGranule ? granule << Granule.Shift : granule * Granule.Bytes
 }
 
-/** Slots that a thread takes at once of a table that has so many. */
+/** How many slots a thread takes at once, in a table of `most` slots. */
 function batchOf(most: number): number {
   return Math.max(1, Math.min(MOST_BATCH, Math.floor(most / BATCHES_OF_TABLE)))
 }

@@ -2,17 +2,17 @@ import type { BlockKind } from '../threads/shared-block.ts'
 
 export const KIND: BlockKind = { magic: 0x484e_4402, name: 'table' }
 
-/** A table's words among those of its block, which change under the lock. Its generation is the one with which the slots' generations begin. */
+/** A table's words among those of its block. They change under the lock. Its generation is the first generation of its slots. */
 export const enum Word {
-  /** Handles that there may be. */
+  /** The most handles that there may be. */
   Most = 34,
-  /** Slots that were ever in use: none behind them is. */
+  /** How many slots were ever in use: those from there on never were. */
   Used = 35,
-  /** 1 more than the first of the slots that no thread keeps, which follow by `Slot.Link`; 0 for none. */
+  /** 1 more than the first of the slots that no thread keeps; the others follow by `Slot.Link`. 0 for none. */
   Free = 36,
-  /** The count of deaths up to which slots of the dead were taken back. */
+  /** The count of deaths up to which slots of dead threads were taken back. */
   ClearedDeaths = 37,
-  /** The granule of each chunk of slots, as far as there are any. */
+  /** The granule of each chunk of slots. */
   Chunks = 38,
   MostChunks = 17,
 }
@@ -23,25 +23,25 @@ export const enum Slot {
   State = 0,
   /** Its block's granule. */
   Granule = 1,
-  /** Of a free slot, 1 more than the next one; of one that a thread keeps, that thread's tag, or for a moment still 0; else 0. */
+  /** In a free slot: 1 more than the next one. In a slot that a thread keeps: its tag, or 0 for a moment. Else 0. */
   Link = 2,
-  /** Its block's size in bytes; where that isn't below 2 GiB, how many fewer it is than the usable ones, and -1 less that. */
+  /** Requested bytes if below 2 GiB; otherwise `size - usableSize - 1`, always negative, from which `view` recovers the size. */
   Size = 3,
 }
 
 /** The two low bits of a slot's first word. */
 export const enum State {
-  /** Anybody's. */
+  /** Free, and no thread keeps it. */
   Free = 0,
   /** It has a block, and a handle. */
   Live = 1,
-  /** Free, and kept by a thread for what it allocates next. */
+  /** Free, and kept by a thread for its next allocations. */
   Kept = 2,
   /** Its generations are used up. */
   Retired = 3,
 }
 
-/** What a slot's generation is: the bits of its first word above the state. */
+/** A slot's generation: the bits of its first word above the state. */
 export const enum Generation {
   Shift = 2,
   /** The bits of the state. */
@@ -55,13 +55,13 @@ export const enum Generation {
 export const enum Handle {
   IndexMask = 0xffffff,
   MostSlots = 0x1000000,
-  /** Words of a slot, as a shift. */
+  /** The words of a slot, as a shift. */
   SlotShift = 2,
-  /** Slots of the first chunk, as a shift. The second has as many, and each from there on twice as many as the one before. */
+  /** The slots of the first chunk, as a shift. The second has as many, and each after it twice as many as the one before. */
   FirstChunkShift = 8,
 }
 
-/** The chunk in which a slot is. */
+/** The chunk that has a slot. */
 export function chunkOf(index: number): number {
   return 32 - Math.clz32(index >>> Handle.FirstChunkShift)
 }
@@ -71,7 +71,7 @@ export function firstOf(chunk: number): number {
   return chunk === 0 ? 0 : (1 << (Handle.FirstChunkShift - 1)) << chunk
 }
 
-/** Slots of a chunk. */
+/** How many slots a chunk has. */
 export function slotsOf(chunk: number): number {
   return firstOf(chunk + 1) - firstOf(chunk)
 }

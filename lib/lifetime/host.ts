@@ -19,10 +19,10 @@ import { givenBack, isolated, notYours, wrongAddress } from '../tcmalloc/wrong-a
 import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { ArenaRegistry } from './arena-registry.ts'
 
-/** The property of a heap by which the library's own parts reach what the heap is made of. A symbol: programs have no use for it. */
+/** The property of a heap by which the library itself reaches the heap's parts. A symbol: programs have no use for it. */
 export const HOST = Symbol('host')
 
-/** A heap, as those see it who live in it: single blocks, handles and arenas here, pools, channels and structs above. */
+/** A heap, as its users inside the library see it: single blocks, handles and arenas here, pools, channels and structs above. */
 export interface HostHeap extends FrontedHeap {
   readonly buffer: SharedArrayBuffer
   readonly [HOST]: HeapHost
@@ -31,25 +31,25 @@ export interface HostHeap extends FrontedHeap {
   share(): HeapToken
 }
 
-/** What a heap is made of in one thread, and what its own parts may do with it that a program may not. */
+/** The parts of a heap in one thread, and the operations that are for the library, not for programs. */
 export class HeapHost {
   readonly heap: HostHeap
   readonly tiers: TCMalloc
-  /** What views are over. */
+  /** The memory that views are over. */
   readonly memory: ViewMemory
   readonly bytes: BlockBytes
-  /** Buffers that are watched or isolated, and those who keep buffers of this heap. */
+  /** The watched and isolated buffers, and the owners that keep buffers of this heap. */
   readonly buffers: HeapBuffers
-  /** The arenas that the heap has in all threads. */
+  /** The heap's arenas, of all threads. */
   readonly arenas: ArenaRegistry
-  /** Operations of the system's that read or write blocks, in this thread. A close doesn't take the memory from them. */
+  /** The system's operations that read or write blocks, in this thread. A close doesn't take the memory from them. */
   readonly operations: Operations
-  /** In debug mode: what stands in front of the calls that move blocks. */
+  /** In debug mode: the checks in front of the calls that move blocks. */
   readonly debug: DebugBlocks | undefined
   /** Whether this thread may still use the heap. Only the heap's `close` ends it. */
   isOpen = true
 
-  /** REQUIRES: nothing is called of `heap` here, which is being made. */
+  /** REQUIRES: no method of `heap` is called here, since it is still being made. */
   constructor(heap: HostHeap, tiers: TCMalloc, mapper: Mapper, watch: LeakWatch) {
     const { mapping } = tiers
     this.heap = heap
@@ -75,19 +75,19 @@ export class HeapHost {
     return this.tiers.isOf(token)
   }
 
-  /** The thread slot by which this thread holds locks, and how to tell whether others live. */
+  /** The thread slot by which this thread holds locks, and the table that says whether others live. */
   thread(): { slots: ThreadSlots; slot: number; tag: number } {
     this.checkOpen()
     return this.tiers.member.thread()
   }
 
-  /** Runs a few loads and stores, and nothing else, that other threads don't come in between with theirs. */
+  /** Runs a few loads and stores, and nothing else, without another thread's in between. */
   exclusively<T>(work: () => T): T {
     this.checkOpen()
     return this.tiers.member.exclusively(work)
   }
 
-  /** Frees a block that a part of the library gives up for good: in debug mode, what is wrong with it is told, not thrown. */
+  /** Frees a block that a part of the library gives up for good. In debug mode, an error in it is reported, not thrown. */
   discard(address: Address): void {
     if (this.debug === undefined) this.heap.free(address)
     else this.debug.discard(address)
@@ -98,7 +98,7 @@ export class HeapHost {
     return this.tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
   }
 
-  /** A live block that only a pool may free, from now on or, with false, not any more. */
+  /** Makes a live block one that only a pool may free or, with false, ends that. */
   setPooled(address: Address, pooled: boolean): void {
     const granule = this.liveGranule(address)
     this.buffers.unwatch(granule)
@@ -106,8 +106,8 @@ export class HeapHost {
   }
 
   /**
-   * Where in this heap's memory a view begins that is over what views here are over, or over `buffer`, as it is here or came from another
-   * thread; -1 for any other.
+   * The offset in this heap's memory at which a view begins: a view over the memory of this thread's views, or over `buffer`, made here or
+   * in another thread; -1 for any other.
    */
   offsetOf(view: ArrayBufferView): number {
     const offset = this.memory.addressOf(view)
@@ -117,7 +117,7 @@ export class HeapHost {
     return buffer === mapping.buffer || mapping.isUnder(buffer) ? view.byteOffset : -1
   }
 
-  /** The granule of a live block. @throws the error for what the address is instead */
+  /** The granule of a live block. @throws the error for any other address */
   liveGranule(address: Address): number {
     checkCount('address', address)
     this.checkOpen()
@@ -135,10 +135,10 @@ export class HeapHost {
     return granule
   }
 
-  /** The same of a block that its owner may free. Nobody watches it any more. */
+  /** The same for a block that its owner may free. It is no longer watched. */
   ownGranule(address: Address): number {
     const granule = this.unpooledGranule(address)
-    // A thread that is too late here would free what is another's by now.
+    // A thread that comes too late would free a block that has a new owner by now.
     if (this.tiers.stateOf(granule) === ObjectState.Watched && !this.buffers.unwatch(granule))
       throw wrongAddress(this.tiers, address)
     return granule
@@ -152,10 +152,10 @@ export class HeapHost {
   }
 }
 
-/** Where what threads share is attached. */
+/** Where a thread attaches to a shared object. */
 export interface AttachToOptions {
   /**
-   * The heap that it is in, if this thread has that open. By default it opens the heap by the token, and closes it when it is closed itself.
+   * The heap that it is in, if this thread has it open. By default the heap is opened by the token, and closed together with the object.
    * @default one of its own
    */
   heap?: HostHeap
@@ -163,7 +163,7 @@ export interface AttachToOptions {
 
 const ATTACH_TO_OPTIONS: OptionNames<AttachToOptions> = { heap: true }
 
-/** Opens a heap by its token. The class of heaps says how, since it is made of what is here. */
+/** Opens a heap by its token. The class of heaps sets it, since that class is built on this file. */
 let openHeap: (token: HeapToken) => HostHeap
 
 export function opensHeaps(open: typeof openHeap): void {
@@ -171,9 +171,10 @@ export function opensHeaps(open: typeof openHeap): void {
 }
 
 /**
- * Opens what a token names, in a heap that this thread has open, or in one of its own.
- * @param open makes it; with `true` if the heap is its own, which it is to close
- * @throws TypeError; AllocatorError `ERR_HEAP_INVALID_TOKEN` where the token is of no heap, or of another, `ERR_HEAP_CLOSED`; what `open` throws
+ * Opens a token's object, in a heap that this thread has open, or in one opened for it.
+ * @param open makes it; gets `true` if the heap was opened for it, and is to be closed with it
+ * @throws TypeError; AllocatorError `ERR_HEAP_INVALID_TOKEN` if the token is of no heap, or of another, `ERR_HEAP_CLOSED`; the errors of
+ * `open`
  */
 export function attachTo<T>(
   token: { readonly heap?: unknown } | undefined,

@@ -35,13 +35,13 @@ import { connectPooled, createPooledServer } from './pooled-socket.ts'
 import { type ReadOptions, type ReadSource, read } from './read.ts'
 import { type WriteOptions, write } from './write.ts'
 
-/** What another thread attaches to a pool by. It survives structured clone. */
+/** A token by which another thread attaches to a pool. It survives structured clone. */
 export interface PoolToken {
   /** The address of its words, in the heap. */
   readonly pool: number
-  /** Tells it from other pools that were or will be there: a random number, the same as another's once in two billion times. */
+  /** Tells it from other pools, earlier or later, at that address: a random number, the same as another's once in two billion times. */
   readonly generation: number
-  /** The heap that it is in. */
+  /** The heap that the pool is in. */
   readonly heap: HeapToken
 }
 
@@ -50,12 +50,12 @@ const READ_OPTIONS: OptionNames<ReadOptions> = { start: true, end: true, signal:
 const WRITE_OPTIONS: OptionNames<WriteOptions> = { position: true, signal: true }
 
 /**
- * A pool of buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: they make no
- * object, and so no garbage. Several threads can share the pool: a buffer that one acquires, another may release. Leases count the users of a
- * buffer, and an operation that reads into one or writes from one holds it until it is done.
+ * A pool of buffers of one size that are used again and again. `acquire` and `release` move a number from one stack to another: they make
+ * no object, and so no garbage. Several threads can share the pool: one may release a buffer that another has acquired. Leases count the
+ * users of a buffer, and an operation that reads into a buffer or writes from it holds it until the operation is done.
  *
- * INVARIANT: a slot whose word says Free belongs to nobody; every other that has a block, to the thread that its word names. While the
- * slots are one thread's, every free slot is among the idle ones.
+ * INVARIANT: a slot whose word says Free has no owner; every other slot that has a block belongs to the thread that its word names. While
+ * one thread alone has the slots, every free slot is among the idle ones.
  * @example
  * ```ts
  * import { BufferPool } from 'spanheap'
@@ -77,7 +77,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   readonly #leases = new Leases(this)
   readonly #waiters = new Waiters<Buffer>((length) => this.#blocks.slots.noteWaiting(length))
   #state: 'open' | 'closing' | 'closed' = 'open'
-  /** A slot that a close waits for: the first to be looked at again. */
+  /** The first slot that a close waits for: where the next look begins. */
   #waitedFor = 0
   #timer: NodeJS.Timeout | undefined
   #tellClosed!: () => void
@@ -85,24 +85,24 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     this.#tellClosed = resolve
   })
 
-  // What the usual path reads.
+  // Read on the usual path.
   #words = this.#blocks.slots.words
   readonly #views = this.#blocks.views
   /** The word of a slot whose buffer this thread has acquired. */
   readonly #acquired = this.#blocks.slots.own(Slot.Acquired)
   readonly #idle = new IdleSlots(this.#blocks)
-  /** So many more acquires may take the usual path before one is looked at, for a leak; 0 where none may. */
+  /** How many more acquires may take the usual path before one is examined for a leak; 0 if none may. */
   #untilSlow = 0
-  /** What `untilSlow` was when it was last set. */
+  /** The value of `untilSlow` when it was last set. */
   #untilSlowAtFirst = 0
-  /** Below so many slots on the stack a release may take the usual path; 0 where none may. */
+  /** A release may take the usual path while fewer slots than this are on the stack; 0 if none may. */
   #plainRelease = 0
 
   static {
     makePrintable(BufferPool, 'BufferPool')
   }
 
-  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` where the system refuses address space for a heap of its own */
+  /** @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if the system refuses address space for a heap of its own */
   constructor(options: PoolOptions)
   /** @internal */
   constructor(options: CheckedPool, slots: PoolSlots)
@@ -114,8 +114,8 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Opens a pool of another thread in this one. A thread may open it more than once: to the pool, all of these are one owner.
-   * @param options what this thread chooses for itself; `heap` where it has the pool's heap open already
+   * Opens a pool of another thread in this one. A thread may open it more than once: the pool counts all of these as one owner.
+   * @param options this thread's own choices; `heap` if it has the pool's heap open already
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
    */
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
@@ -136,7 +136,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     })
   }
 
-  /** Whose memory they are. */
+  /** The heap of its buffers. */
   get heap(): Heap {
     return this.#heap
   }
@@ -156,7 +156,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return this.#leaseWatch
   }
 
-  /** A buffer, which is the caller's until `release`. @throws AllocatorError `ERR_POOL_EXHAUSTED` at `max`, `ERR_HEAP_OUT_OF_MEMORY` */
+  /** A buffer, which the caller owns until `release`. @throws AllocatorError `ERR_POOL_EXHAUSTED` at `max`, `ERR_HEAP_OUT_OF_MEMORY` */
   acquire(): PoolBuffer {
     const idle = this.#idle
     const top = (idle.top - 1) | 0
@@ -164,7 +164,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
       const slot = idle.stack[top]!
       const word = Word.Slots + (slot << 1)
       const view = this.#views[slot] as PoolBuffer
-      // Of length 0 is one whose ArrayBuffer was taken (see ViewMemory).
+      // A view of length 0 has lost its ArrayBuffer (see ViewMemory).
       if (this.#words[word] === Slot.Free && view.length > 0) {
         this.#words[word] = this.#acquired
         idle.top = top
@@ -186,11 +186,11 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * The same, once there is one. Those who wait in one thread are served in the order in which they came. Rejects with the signal's
-   * reason when it is aborted, and with `ERR_POOL_CLOSED` when the pool is closed first.
+   * The same, once there is one. Waiters of one thread are served in the order in which they came. Rejects with the signal's reason when it
+   * is aborted, and with `ERR_POOL_CLOSED` when the pool is closed first.
    */
   acquireAsync(options: Abortable = {}): Promise<PoolBuffer> {
-    // No async function: that would be one promise more for each, and a few turns of the queue of microtasks.
+    // Not an async function: that would add a promise to each call, and a few turns of the queue of microtasks.
     try {
       checkOptions(options, ABORTABLE)
       const { signal } = options
@@ -209,8 +209,8 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Takes a buffer back, of this thread or, where the pool is shared, of any other. It may be handed out again at once.
-   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE`, `ERR_POOL_FOREIGN_BUFFER`, `ERR_POOL_LEASED` where it is a lease's
+   * Takes back a buffer of this thread or, if the pool is shared, of any other. The pool may hand it out again at once.
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE`, `ERR_POOL_FOREIGN_BUFFER`, `ERR_POOL_LEASED` if it is a lease's
    */
   release(buffer: ArrayBufferView): void {
     const key = typeof buffer === 'object' && buffer !== null ? HeapView.keyOf(buffer, this) : 0
@@ -229,10 +229,10 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Gives up a buffer, for another thread that shares the pool, or for this one later: it is nobody's until it is adopted. The value is small
-   * and plain; send it by `postMessage`, or any other way. In `stats().passed` until then.
-   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer was released or passed, `ERR_POOL_FOREIGN_BUFFER`, `ERR_POOL_LEASED`
-   * where it is a lease's, or an operation holds it
+   * Gives up a buffer, for another thread that shares the pool, or for this one later. It has no owner until a thread adopts it. The
+   * returned value is small and plain; send it by `postMessage`, or any other way. Until then the buffer counts in `stats().passed`.
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` if the buffer was released or passed, `ERR_POOL_FOREIGN_BUFFER`, `ERR_POOL_LEASED` if
+   * it is a lease's, or an operation holds it
    */
   pass(buffer: ArrayBufferView): PassedBlock {
     this.checkUsable()
@@ -242,10 +242,10 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Takes a buffer that was passed, once, in any thread that shares the pool. Whoever has passed it may take it back, if nobody else has
-   * adopted it. Returns this thread's own view of it, which is to be released as one that was acquired.
-   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` where it was adopted already, or another pool's value, or none that `pass` gave; TypeError
-   * `ERR_INVALID_ARG_TYPE` where it isn't an object
+   * Takes a passed buffer, once, in any thread that shares the pool. The thread that passed it may take it back if no other has adopted it.
+   * Returns this thread's own view of it; release it like an acquired buffer.
+   * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` if it was adopted already, or the value is another pool's, or `pass` never gave it;
+   * TypeError `ERR_INVALID_ARG_TYPE` if it isn't an object
    */
   adopt(passed: PassedBlock): PoolBuffer {
     this.checkUsable()
@@ -253,7 +253,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return (this.nextIsNoted() ? this.#leases.watchBuffer(slot) : this.#blocks.viewOf(slot)) as PoolBuffer
   }
 
-  /** A buffer with a count of those who need it; for `using`. @throws as `acquire` */
+  /** A buffer with a count of its users; for `using`. @throws as `acquire` */
   lease(): Lease<PoolBuffer> {
     return this.leaseOut(this.acquire())
   }
@@ -262,22 +262,22 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   async leaseAsync(options?: Abortable): Promise<Lease<PoolBuffer>> {
     const buffer = await this.acquireAsync(options)
     if (this.#state === 'open') return this.leaseOut(buffer)
-    // It was closed when the buffer was on its way already.
+    // The pool may have been closed while the buffer was on its way.
     if (this.#state !== 'closed') this.release(buffer)
     return this.lease()
   }
 
-  /** The lease in whose buffer a view lies; undefined where it is none of this thread's. */
+  /** The lease in whose buffer a view lies; undefined if no lease of this thread has it. */
   leaseOf(view: ArrayBufferView): Lease<PoolBuffer> | undefined {
     const slot = this.#state === 'closed' ? -1 : this.#blocks.slotUnder(view)
     return this.#leases.of(slot) as Lease<PoolBuffer> | undefined
   }
 
   /**
-   * For operations: keeps the buffer that a view lies in, of a lease or acquired, from being anybody else's until the returned function
-   * is called, whatever else is called meanwhile; a release counts after that. An isolated buffer of the pool's heap is held as well, and its free counts after
-   * that. Undefined where the memory is neither's, or the pool has ended.
-   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where the buffer is free, `ERR_POOL_LEASED` where another thread's lease has it
+   * For operations: pins the buffer that a view lies in, leased or acquired, until the returned function is called. No other user can get
+   * it meanwhile, whatever is called; a release takes effect after that. An isolated buffer of the pool's heap is held as well, and its
+   * free takes effect after that. Returns undefined if the memory is neither, or the pool has ended.
+   * @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` if the buffer is free, `ERR_POOL_LEASED` if another thread's lease has it
    */
   hold(view: ArrayBufferView): (() => void) | undefined {
     if (this.#state === 'closed') return undefined
@@ -289,11 +289,11 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Chunks of a source, each in a buffer of the pool that goes back by itself when the next is asked for, or the loop is left. `write`
-   * holds it longer, and so does `leaseOf(chunk).retain()`.
+   * Chunks of a source, each in a buffer of the pool. A chunk's buffer goes back when the next chunk is asked for, or when the loop is
+   * left; `write` and `leaseOf(chunk).retain()` hold it longer.
    *
-   * A FileHandle is read into the pool's buffers, and so is a socket of `connect` or `createServer`. What another stream has read is copied.
-   * A file or socket of these can be read on after the loop was left: nothing is missed. Another stream is destroyed, as by any loop over it.
+   * A FileHandle is read into the pool's buffers, and so is a socket of `connect` or `createServer`. Chunks of any other stream are copied.
+   * A FileHandle or such a socket can be read on after the loop was left, without loss. Any other stream is destroyed, as by any loop.
    */
   read(source: ReadSource, options: ReadOptions = {}): AsyncGenerator<PoolBuffer, void, void> {
     checkOptions(options, READ_OPTIONS)
@@ -301,12 +301,13 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Writes all of a lease's buffer, of a part of one, of an acquired one, or of any other view to a stream or a file, and resolves when that
-   * is done with it. Until then the buffer is held, whatever is released, closed, aborted or destroyed.
+   * Writes a lease's whole buffer, a part of one, an acquired buffer, or any other view to a stream or a file, and resolves when the target
+   * has finished with it. Until then the buffer is held, whatever is released, closed, aborted or destroyed.
    *
-   * Files, sockets and HTTP/1 messages of Node's own are written from the buffer itself. Any other stream gets a copy, since it may keep what it
-   * gets, or pass it on. If it takes no callback, the promise resolves when it has room for more.
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`; the signal's reason; whatever the stream or the file reports, or an Error that it was closed
+   * Files, sockets and HTTP/1 messages of Node's own are written from the buffer itself. Any other stream gets a copy, since it may keep
+   * its input, or pass it on. If it takes no callback, the promise resolves when it has room for more.
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`; the signal's reason; the error that the stream or the file reports, or an Error that it was
+   * closed
    */
   async write(
     target: Writable | FileHandle,
@@ -316,14 +317,14 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     checkOptions(options, WRITE_OPTIONS)
     const view = data instanceof Lease ? data.buffer : data
     if (!ArrayBuffer.isView(view)) throw wrongType('data', 'a lease or a view of a buffer', view)
-    // Another pool's lease is held there.
+    // Another pool's lease is held by that pool.
     const hold = () => this.hold(view) ?? (data instanceof Lease ? data.hold() : undefined)
     return write(target, view, options, hold)
   }
 
   /**
-   * A connection, as of `net.connect`, that reads into the pool's buffers: options, a port and a host, or a path, and a listener of the event
-   * `connect`. To be read by `read`, since it has no event `data`.
+   * A connection, as of `net.connect`, that reads into the pool's buffers. Takes options, a port and a host, or a path, and a listener of
+   * the event `connect`. Read it by `read`, since it has no event `data`.
    */
   connect(options: NetConnectOpts, listener?: () => void): Socket
   connect(port: number, host?: string, listener?: () => void): Socket
@@ -345,7 +346,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return createPooledServer(this, options, listener)
   }
 
-  /** A lease; undefined where all buffers are in use, or the pool is closed. */
+  /** A lease; undefined if all buffers are in use, or the pool is closed. */
   tryLease(): Lease<PoolBuffer> | undefined {
     const buffer = this.#state === 'open' ? this.tryAcquire() : undefined
     return buffer === undefined ? undefined : this.leaseOut(buffer)
@@ -362,15 +363,15 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     const { slots } = this.blocks
     const most = Math.max(this.#settings.mostWhenShared, slots.used)
     if (!slots.isShared) this.move(most, () => slots.shared(this.#heap, most))
-    // Each time: this thread may have been struck between the two, in an earlier call. Nobody has had a token of it then.
+    // At each call, since this thread may have been struck between the two steps in an earlier one, before any token existed.
     this.enterShared()
     const { block, generation } = this.#blocks.slots
     return { pool: block!.address, generation, heap }
   }
 
   /**
-   * Takes back what threads that died had acquired, and returns how many buffers that were. What they had sent to others before they
-   * died is taken from these: so it is for a program that knows that they hadn't, or that adopts what it is sent.
+   * Takes back the buffers that dead threads had acquired, and returns how many there were. A buffer that a dead thread had sent to another
+   * one is taken from the receiver: so call this only if the program sends no buffers, or adopts what it is sent.
    */
   reclaim(): number {
     this.checkOpen()
@@ -384,14 +385,14 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return taken
   }
 
-  /** Gives idle buffers back to the heap until `keep` are left, busy ones among them. Returns how many bytes they had. */
+  /** Gives idle buffers back to the heap until `keep` buffers are left, including busy ones. Returns how many bytes they had. */
   trim(keep = 0): number {
     checkCount('keep', keep)
     this.checkOpen()
     return this.trimIdle(Number.POSITIVE_INFINITY, keep, 'trim was called') * this.size
   }
 
-  /** What there is. It looks at every buffer: not for a loop. */
+  /** The pool's numbers. It looks at every buffer: not for a loop. */
   stats(): PoolStats {
     const { slots } = this.#blocks
     const isClosed = this.#state === 'closed'
@@ -399,7 +400,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return poolStats(isClosed ? undefined : slots, this.size, this.max, waiting)
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show: the same as `stats()`. */
   toJSON(): PoolStats {
     return this.stats()
   }
@@ -411,9 +412,9 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Nothing can be acquired any more. Idle buffers go at once, each other when it is released, and then a heap of the pool's own. Where
-   * the pool is shared, it goes on in other threads, and this thread only waits for what operations and leases hold. To close the heap
-   * closes its pools too. May be called again.
+   * Ends acquiring. Idle buffers are freed at once, each other one when it is released, and finally a heap of the pool's own. A shared pool
+   * goes on in other threads, and this thread waits only for its operations and leases. Closing the heap closes its pools too. May be
+   * called again.
    */
   close(): void {
     if (this.#state !== 'open') {
@@ -440,7 +441,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return this.#closed
   }
 
-  /** @internal Makes a slot that is out, by its word, free, or gives its block back. False where it wasn't any more. */
+  /** @internal Frees a slot that is out, by its word, or gives its block back. False if it no longer was. */
   makeFree(slot: number, word: number): boolean {
     const blocks = this.#blocks
     const { slots } = blocks
@@ -451,7 +452,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     if (slots.isShared && idle.top >= Math.min(idleMost, slots.capacity)) idle.compact()
     const isSurplus = !isWanted || (idle.top >= idleMost && this.#waiters.length === 0)
     const isFilled = !isSurplus && (this.#settings.shape.zero === 2 || this.#host.debug !== undefined)
-    // Not filled before it is this thread's: it may have been given back a moment ago, and be another's.
+    // Fill it only once it is this thread's: it may have been given back a moment ago, and belong to another.
     if (!(isSurplus || isFilled ? blocks.take(slot, word) : slots.change(slot, word, Slot.Free))) return false
     if (isFilled) blocks.renew(slot)
     if (isSurplus) {
@@ -466,7 +467,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return true
   }
 
-  /** The same where the heap was closed before: other threads may have the block, where there are any. */
+  /** The same after the heap was closed: other threads, if any, may have the block. */
   private forget(slot: number, word: number): boolean {
     const { slots } = this.#blocks
     let changed: boolean
@@ -484,7 +485,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return slots.isShared ? slots.capacity : this.#settings.shape.most
   }
 
-  /** A buffer by whatever way there is; undefined at `max`. */
+  /** A buffer by any of the ways; undefined at `max`. */
   private obtain(): Buffer | undefined {
     this.checkOpen()
     let slot = this.takeFree(false)
@@ -500,7 +501,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return buffer
   }
 
-  /** Counts one acquire more, beside those of the usual path. True where its leak is to be reported. */
+  /** Counts one more acquire, beside those of the usual path. True if its leak is to be reported. */
   private nextIsNoted(): boolean {
     if (this.#untilSlowAtFirst === 0) return this.#watch.next()
     this.choosePaths()
@@ -509,7 +510,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return noted
   }
 
-  /** A free slot, acquired; -1 where there is none on the stack, and where others left one, that was found; `everywhere`: at all. */
+  /** Acquires a free slot of the stack or, failing that, one left by another thread; -1 if none was found. `everywhere`: look at all slots. */
   private takeFree(everywhere: boolean): number {
     const { slots } = this.#blocks
     const idle = this.#idle
@@ -518,12 +519,12 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return slots.isShared ? this.intact(slots.takeFree(this.#acquired, everywhere)) : -1
   }
 
-  /** A slot that was just taken, or -1. @throws AllocatorError in debug mode, where its buffer was written to while it was free */
+  /** A slot that was just taken, or -1. @throws AllocatorError in debug mode, if its buffer was written to while it was free */
   private intact(slot: number): number {
     const blocks = this.#blocks
     const error = slot < 0 ? undefined : blocks.awaken(slot)
     if (error === undefined) return slot
-    // It is as it should be again, and can be had by the next call.
+    // It is repaired, and the next call can have it.
     if (blocks.slots.change(slot, this.#acquired, Slot.Free)) this.#idle.push(slot)
     throw error
   }
@@ -548,7 +549,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     if (isLeased(word)) {
       const isOurs = word === blocks.slots.own(Slot.Leased)
       if (isOurs && this.#leases.releaseHeld(slot)) return
-      // Only operations have it: the program has released it before.
+      // Only operations have it: the program has already released it.
       throw isOurs && this.#leases.of(slot) === undefined ? blocks.doubleRelease(buffer) : blocks.leased(buffer)
     }
     if (isOut(word)) {
@@ -559,12 +560,12 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     throw blocks.areThere ? blocks.doubleRelease(buffer) : closedError()
   }
 
-  /** Who waits here looks for what other threads release, too. */
+  /** A thread with waiters also looks for buffers that other threads release. */
   private watchOthers(): void {
     void this.#waiters.watch(new WakeWord(this.#blocks.slots.block!, Word.Wake, Word.Waiters))
   }
 
-  /** A slot is free: the first that waits gets it. */
+  /** A slot is free: the first waiter gets it. */
   private serve(): void {
     const { slots } = this.#blocks
     if (this.#waiters.length > 0 && this.#state === 'open') {
@@ -574,7 +575,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     slots.wake()
   }
 
-  /** Frees idle buffers, at most `most`, until `keep` buffers are left. Returns how many. */
+  /** Frees at most `most` idle buffers, until `keep` buffers are left. Returns how many it freed. */
   private trimIdle(most: number, keep: number, reason: string): number {
     const gone = this.#idle.trim(most, keep)
     if (gone > 0) publish('trim', reason, this, gone)
@@ -595,15 +596,15 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     this.#timer = timer
   }
 
-  /** Half of what nobody needed since the last time goes. */
+  /** Frees half of the buffers that were idle all the time since the last call. */
   private trimUnneeded(): void {
     const low = this.#idle.takeLow()
     if (low > 0) this.trimIdle(Math.ceil(low / 2), this.#settings.min, 'nobody needed them for a while')
   }
 
   /**
-   * @internal The slots are elsewhere from now on, with room for `capacity`, for the usual path too, which has their words for itself. Whatever may fail
-   * comes first; then all of it is stored, and nothing comes between.
+   * @internal Moves the slots to a place with room for `capacity`, and updates the usual path's own reference to their words. Every step
+   * that may fail comes first; then all of it is stored, and nothing comes between.
    */
   private move(capacity: number, to: () => PoolSlots): void {
     const stack = this.#idle.withRoom(capacity)
@@ -616,8 +617,8 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Which calls may take the usual path. Where threads share the slots, or somebody waits, or zeros are to be written, none may. The
-   * acquires that did since the last time are counted here.
+   * Sets which calls may take the usual path. None may if threads share the slots, or have waiters, or zeros are to be written. Also
+   * counts the acquires that took it since the last time.
    */
   private choosePaths(): void {
     const watch = this.#watch
@@ -630,14 +631,14 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     this.#plainRelease = mayRelease ? Math.min(settings.idleMost, 2 ** 30) : 0
   }
 
-  /** The slots are where other threads see them, and this thread has a seat. */
+  /** Adapts this thread once other threads see the slots and it has a seat. */
   private enterShared(): void {
     this.choosePaths()
     this.#blocks.slots.noteWaiting(this.#waiters.length)
     if (this.#waiters.length > 0) this.watchOthers()
   }
 
-  /** @internal Ends a closed pool once nothing is out that it must wait for. */
+  /** @internal Ends a closed pool once it has no more buffers to wait for. */
   finish(): void {
     if (this.#state === 'open') return
     const { slots } = this.#blocks
@@ -648,7 +649,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
       if (this.#waitedFor >= 0) return
       this.#state = 'closed'
     }
-    // Again too where this thread was struck here before.
+    // Also if this thread was struck here before.
     slots.block?.leave(() => this.#blocks.endShared())
     this.#host.buffers.removeOwner(this)
     if (this.#settings.ownsHeap) this.#heap.close()
@@ -660,7 +661,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     if (this.#state !== 'open') throw closedError()
   }
 
-  /** @throws AllocatorError `ERR_POOL_CLOSED` also where only the heap is closed: what lies there can't be anybody's any more */
+  /** @throws AllocatorError `ERR_POOL_CLOSED` also if only the heap is closed: then no one can own its memory any more */
   private checkUsable(): void {
     this.checkNotClosed()
     if (!this.#blocks.areThere) throw closedError()
@@ -670,7 +671,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     if (this.#state === 'closed') throw closedError()
   }
 
-  /** @internal A view of a lease's first bytes by which the lease is found at once. */
+  /** @internal A view of a lease's first bytes, from which the lease is found at once. */
   first(lease: Lease, length: number): Buffer {
     return this.#blocks.first(this.#blocks.slotUnder(lease.buffer), length)
   }

@@ -2,16 +2,16 @@ import type { PoolBlocks } from './pool-blocks.ts'
 import { Slot } from './pool-slots.ts'
 
 /**
- * The slots of a pool that are free, as this thread knows them: a stack, the one that was released last on top. Of slots that threads share it is
- * a memory of where free ones were. The usual acquire and release read and write `stack` and `top` themselves.
+ * A pool's free slots, as this thread knows them: a stack, with the last released slot on top. If threads share the slots, it only
+ * remembers where free ones were. The usual acquire and release read and write `stack` and `top` themselves.
  */
 export class IdleSlots {
   stack: Int32Array
   top = 0
-  /** The lowest that `top` was since `takeLow`. */
+  /** The lowest value of `top` since `takeLow`. */
   low = 0
   private readonly blocks: PoolBlocks
-  /** So many more releases may find the stack of a shared pool full before it is looked through. */
+  /** How many more releases may find a shared pool's stack full before it is looked through. */
   private untilCompact = 0
 
   constructor(blocks: PoolBlocks) {
@@ -19,7 +19,7 @@ export class IdleSlots {
     this.stack = new Int32Array(blocks.slots.capacity)
   }
 
-  /** Takes the newest slot off, or returns -1. It may be free no more, if threads share the slots. */
+  /** Takes the newest slot off, or returns -1. If threads share the slots, it may no longer be free. */
   pop(): number {
     if (this.top === 0) return -1
     this.top--
@@ -27,19 +27,19 @@ export class IdleSlots {
     return this.stack[this.top]!
   }
 
-  /** Puts a slot on top. A full stack forgets it: other threads have filled it with what isn't free any more. */
+  /** Puts a slot on top. A full stack drops it: the stack is full of slots that other threads have since acquired. */
   push(slot: number): void {
     if (this.top < this.stack.length) this.stack[this.top++] = slot
   }
 
-  /** The least slots that were idle at any time since the last call: nobody needed them. */
+  /** The fewest slots that were idle at any time since the last call: so many weren't needed. */
   takeLow(): number {
     const { low } = this
     this.low = this.top
     return low
   }
 
-  /** A stack with room for `capacity` slots and the same ones on it, to be stored as `stack`. */
+  /** A stack with room for `capacity` slots and with the same slots on it, to be stored as `stack`. */
   withRoom(capacity: number): Int32Array {
     if (this.stack.length >= capacity) return this.stack
     const stack = new Int32Array(capacity)
@@ -48,8 +48,9 @@ export class IdleSlots {
   }
 
   /**
-   * Before a release to a shared pool whose idle slots are as many as may be: leaves only what is free still, and once, since what others have
-   * acquired isn't idle. It looks at all of them: so it isn't done again before as many were released as are left.
+   * Before a release to a shared pool whose idle slots are at their limit: keeps only the slots that are still free, each once, since
+   * buffers that others have acquired aren't idle. It looks at every slot, so it runs again only after as many releases as there are slots
+   * left.
    */
   compact(): void {
     if (--this.untilCompact >= 0) return
@@ -61,7 +62,7 @@ export class IdleSlots {
     this.untilCompact = this.top
   }
 
-  /** Frees the buffers of idle slots, those that have lain longest first, at most `most`, until the pool has `keep`. Returns how many. */
+  /** Frees the buffers of at most `most` idle slots, the longest idle first, until the pool has `keep`. Returns how many it freed. */
   trim(most: number, keep: number): number {
     const { blocks, stack } = this
     const { slots } = blocks
@@ -78,7 +79,7 @@ export class IdleSlots {
     stack.set(left)
     this.top = left.length
     this.low = this.top
-    // What other threads have released is on no stack of this one's: only a caller who wants all of it gone looks for it.
+    // Slots that other threads have released are on no stack of this thread: look for them only if the caller wants all of them gone.
     if (slots.isShared && most === Number.POSITIVE_INFINITY)
       for (let slot = 0; gone < wanted && slot < slots.used; slot++) isDropped(slot)
     return gone

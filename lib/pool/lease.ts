@@ -1,22 +1,22 @@
 import { AllocatorError } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 
-/** What a lease needs of its pool. */
+/** The pool, as a lease needs it. */
 export interface Lender<B> {
-  /** The last reference is gone: the buffer is free again. */
+  /** The last reference was released: the buffer is free again. */
   endLease(slot: number, lease: Lease<B>): void
-  /** An operation begins that needs the memory itself, whatever is closed; it is over when the returned function is called. */
+  /** Begins an operation that needs the memory itself, whatever is closed. The returned function ends it. */
   beginOperation(): () => void
 }
 
-/** One for all: to make a symbol takes 100 ns. */
+/** One symbol for all leases: making one takes 100 ns. */
 const STAYS = staysHere('a Lease', ': send a copy of its buffer, or acquire one and send what pool.pass() gives')
-/** Leases that this thread has made. */
+/** How many leases this thread has made. */
 let made = 0
 
 /**
- * A pool's buffer with a count of its users. It goes back when the count comes to 0, and not before: neither closing the pool, nor an
- * abort, nor a destroyed socket lets it be used again while an operation holds it.
+ * A pool's buffer with a count of its users. It goes back when the count reaches 0, and not before: while an operation holds it, neither
+ * closing the pool, nor an abort, nor a destroyed socket lets it be used again.
  * @example
  * ```ts
  * import { BufferPool } from 'spanheap'
@@ -33,7 +33,7 @@ let made = 0
 export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
   /** @internal */
   readonly notCloneable = STAYS
-  /** Tells it from others of this thread, also of other pools. */
+  /** Tells it from other leases of this thread, of any pool. */
   readonly #number: number
   readonly #lender: Lender<B>
   readonly #slot: number
@@ -61,24 +61,24 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
     return this.#view
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     return { references: this.#count }
   }
 
-  /** Those who need it: 1 at first, 0 once it was released. */
+  /** How many users it has: 1 at first, 0 once the last has released it. */
   get references(): number {
     return this.#count
   }
 
-  /** One more needs it, and will release it. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
+  /** Adds a user, who will release it. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
   retain(): this {
     if (this.#count === 0) throw new AllocatorError('ERR_HEAP_STALE_HANDLE', 'the lease was released')
     this.#count++
     return this
   }
 
-  /** One needs it no more. @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` where nobody did */
+  /** Removes a user. @throws AllocatorError `ERR_POOL_DOUBLE_RELEASE` if there was none */
   release(): void {
     if (this.#count === 0) throw new AllocatorError('ERR_POOL_DOUBLE_RELEASE', 'the lease was released already')
     if (--this.#count > 0) return
@@ -86,7 +86,7 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
     for (const tell of this.#ended.splice(0)) tell()
   }
 
-  /** Holds the buffer until an operation has settled, whatever comes of it, and passes on what that comes to. */
+  /** Holds the buffer until an operation has settled, either way, and returns its result or throws its error. */
   async during<T>(operation: PromiseLike<T> | (() => PromiseLike<T>)): Promise<T> {
     const letGo = this.hold()
     try {
@@ -96,7 +96,7 @@ export class Lease<B = Buffer> implements Disposable, AsyncDisposable {
     }
   }
 
-  /** @internal An operation needs the buffer until the returned function is called, the first time. */
+  /** @internal Holds the buffer for an operation. The first call of the returned function ends that. */
   hold(): () => void {
     this.retain()
     const end = this.#lender.beginOperation()

@@ -3,24 +3,24 @@ import { Lease } from './lease.ts'
 import type { PoolBlocks, PoolName } from './pool-blocks.ts'
 import { isLeased, isOut, Slot } from './pool-slots.ts'
 
-/** What lends buffers. */
+/** The pool that lends buffers. */
 export interface Pool extends PoolName {
   readonly blocks: PoolBlocks
   readonly watch: LeakWatch
   readonly leaseWatch: LeakWatch
-  /** Makes a slot free again that is out, by its word. False where it isn't any more. */
+  /** Frees a slot that is out, by its word. False if it no longer is. */
   makeFree(slot: number, word: number): boolean
-  /** Ends a closed pool, where this was what it waited for. */
+  /** Ends a closed pool, if this was the last thing that it waited for. */
   finish(): void
 }
 
 /**
- * The buffers of a pool that are out in this thread, and of which more is known than their words say: those that leases have, those
- * that operations hold, and those that are watched for leaks.
+ * The buffers that are out in this thread and need more than their words say: those that leases have, those that operations hold, and those
+ * that are watched for leaks.
  */
 export class Leases {
   private readonly pool: Pool
-  /** Not held here: a lease that is dropped is a leak, and can be told. */
+  /** Weak, since a lease that is dropped is a leak, and is to be reported. */
   private readonly leases = new Map<number, WeakRef<Lease>>()
   /** Leases of buffers that were acquired, and that operations hold. The program's own reference ends by `release`. */
   private readonly held = new Map<number, Lease>()
@@ -46,7 +46,7 @@ export class Leases {
     return lease
   }
 
-  /** The lease whose buffer a slot's is; undefined where it isn't out on one. */
+  /** The lease that has a slot's buffer; undefined if none of this thread has. */
   of(slot: number): Lease | undefined {
     return this.leases.get(slot)?.deref()
   }
@@ -58,7 +58,7 @@ export class Leases {
     return isLeased(word) && word !== slots.own(Slot.Leased)
   }
 
-  /** Holds the buffer of a slot that is out, until the returned function is called. Undefined where it is not out. */
+  /** Holds the buffer of a slot that is out, until the returned function is called. Undefined if it is not out. */
   hold(slot: number): (() => void) | undefined {
     const lease = this.of(slot) ?? this.held.get(slot) ?? this.holdAcquired(slot)
     if (lease === undefined) return undefined
@@ -69,7 +69,7 @@ export class Leases {
     }
   }
 
-  /** The program releases a buffer that operations hold: it goes back after them. False where it is none. */
+  /** The program releases a buffer that operations hold: the buffer goes back after they end. False if none holds it. */
   releaseHeld(slot: number): boolean {
     const lease = this.held.get(slot)
     if (lease === undefined) return false
@@ -79,7 +79,7 @@ export class Leases {
     return true
   }
 
-  /** Gives an acquired slot a view that nobody else has, and watches that. */
+  /** Gives an acquired slot a view of its own, and watches that view. */
   watchBuffer(slot: number): Buffer {
     const { blocks } = this.pool
     blocks.forgetView(slot)
@@ -89,7 +89,7 @@ export class Leases {
     return view
   }
 
-  /** Nobody needs to watch a slot's buffer any more. */
+  /** Stops watching a slot's buffer. */
   unwatch(slot: number): void {
     const watched = this.watched.get(slot)
     if (watched === undefined) return
@@ -106,7 +106,7 @@ export class Leases {
     return lease
   }
 
-  /** Nobody but the program has it any more: it is acquired, as it was before. */
+  /** No operation holds it any more: it is acquired, as it was before. */
   private endHeld(slot: number): void {
     const { slots } = this.pool.blocks
     this.held.delete(slot)

@@ -7,7 +7,7 @@ import { Granule } from '../memory/page.ts'
 import { publish } from './pool-events.ts'
 import { isLeased, isOut, isPassed, type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
 
-/** How a pool is named in what is told of it. */
+/** How messages name a pool. */
 export interface PoolName {
   readonly size: number
   readonly tag: string | undefined
@@ -16,17 +16,17 @@ export interface PoolName {
 /** The blocks of a pool and this thread's views of them, by slot. */
 export class PoolBlocks {
   slots: PoolSlots
-  /** Made when they are first needed. A slot that is free in a pool of one thread has one, unless it was watched. */
+  /** Made when first needed. In a pool of one thread, a free slot has one, unless it was watched. */
   readonly views: (Buffer | undefined)[] = []
   readonly host: HeapHost
   private readonly name: PoolName
   private readonly owner: object
-  /** Deaths up to which this thread has finished what was left; at first none, whoever has died before it came. */
+  /** The count of deaths up to which this thread has finished what the dead had begun; at first it has seen none. */
   private seenDeaths = 0
-  /** A block comes or goes. Found true when nothing is at work, this thread was struck in the middle, and lives. */
+  /** True while a block comes or goes. If it is true at the start, this thread was struck in the middle, and lives on. */
   private isAtWork = false
 
-  /** @param owner whom views are remembered to belong to */
+  /** @param owner the object that views are remembered to belong to */
   constructor(heap: Heap, slots: PoolSlots, name: PoolName, owner: object) {
     this.host = heap[HOST]
     this.slots = slots
@@ -63,7 +63,7 @@ export class PoolBlocks {
     return slot
   }
 
-  /** Makes a slot that is in a state this thread's, to be `drop`ped or `renew`ed. False where it was in another already. */
+  /** Makes a slot in a given state this thread's, to be `drop`ped or `renew`ed. False if its state had changed. */
   take(slot: number, word: number): boolean {
     const { slots } = this
     this.isAtWork = true
@@ -72,19 +72,19 @@ export class PoolBlocks {
     return false
   }
 
-  /** Whether the memory is there: of a heap that is closed nothing can be given back, and nobody wants it. */
+  /** Whether the memory is there: a closed heap takes nothing back, and needs nothing back. */
   get areThere(): boolean {
     return this.host.isOpen
   }
 
-  /** Frees the block of a slot in the state `Trimming`. The view of it is known as given back from then on. */
+  /** Frees the block of a slot in the state `Trimming`. Its view then counts as given back. */
   drop(slot: number): void {
     const { slots, host } = this
     const address = slots.blockOf(slot)
     this.isAtWork = true
     this.forgetView(slot)
     slots.setAddress(slot, 0)
-    // 0 where this thread was struck here before.
+    // 0 if this thread was struck here before.
     if (address !== 0) {
       host.setPooled(address, false)
       host.discard(address)
@@ -93,7 +93,7 @@ export class PoolBlocks {
     this.isAtWork = false
   }
 
-  /** Makes a slot in the state `Trimming` free: filled with zeros where the pool is one that does so, or with what debug mode fills it. */
+  /** Frees a slot in the state `Trimming`, filled with zeros if the pool does that, or with debug mode's filling. */
   renew(slot: number): void {
     const { slots } = this
     if (slots.shape.zero === 2) this.zero(slot)
@@ -117,7 +117,7 @@ export class PoolBlocks {
     return made
   }
 
-  /** One more view of a slot, which nobody else has. */
+  /** One more view of a slot, not shared with any other user. */
   newView(slot: number): Buffer {
     return this.first(slot, this.name.size)
   }
@@ -143,17 +143,17 @@ export class PoolBlocks {
     return passed
   }
 
-  /** Makes the slot of a buffer that was passed this thread's, acquired; returns it. @throws as `pool.adopt` */
+  /** Makes the slot of a passed buffer this thread's, acquired; returns it. @throws as `pool.adopt` */
   adopt(value: unknown): number {
     const { slots } = this
     const { slot, sequence, address, length } = checkPassed(value, 'pool', slots.generation)
     if (slot >= slots.used || address !== slots.blockOf(slot) || length !== this.name.size) throw stalePass()
-    this.viewOf(slot) // made before the buffer is this thread's: an error after that would lose it
+    this.viewOf(slot) // made before the buffer is this thread's, since an error after that would lose it
     if (!slots.adopt(slot, sequence)) throw stalePass()
     return slot
   }
 
-  /** Nothing here holds the slot's view any more, and it can't be released again. */
+  /** Drops this thread's view of the slot, which can't be released again. */
   forgetView(slot: number): void {
     const view = this.views[slot]
     if (view !== undefined && HeapView.keyOf(view, this.owner) > 0) HeapView.revoke(view)
@@ -162,7 +162,7 @@ export class PoolBlocks {
 
   /**
    * The slot of the buffer that a view starts with, of this thread or another.
-   * @throws AllocatorError `ERR_POOL_FOREIGN_BUFFER`; `ERR_POOL_DOUBLE_RELEASE` where its block is gone
+   * @throws AllocatorError `ERR_POOL_FOREIGN_BUFFER`; `ERR_POOL_DOUBLE_RELEASE` if its block is gone
    */
   slotOf(buffer: ArrayBufferView): number {
     if (this.isGone(buffer)) throw this.doubleRelease(buffer)
@@ -173,7 +173,7 @@ export class PoolBlocks {
     return slot
   }
 
-  /** The slot in whose block a view lies; -1 where it lies elsewhere, or its block is gone. */
+  /** The slot in whose block a view lies; -1 if it lies elsewhere, or its block is gone. */
   slotUnder(view: ArrayBufferView): number {
     if (this.isGone(view)) return -1
     const key = this.keyOf(view)
@@ -181,10 +181,10 @@ export class PoolBlocks {
     return this.slots.find(this.host.offsetOf(view), this.name.size)
   }
 
-  /** Whether the block of a view that this thread has made is gone. What lies at its address is another's. */
+  /** Whether the block of a view that this thread has made is gone. The memory at its address then has another owner. */
   isGone(view: ArrayBufferView): boolean {
     const key = this.keyOf(view)
-    // Of a heap that is closed nothing can be told; and a view whose ArrayBuffer was taken lies at 0, with no bytes.
+    // A closed heap can't tell. And a view whose ArrayBuffer was taken lies at 0, with no bytes.
     const isElsewhere = key > 0 && this.areThere && view.byteLength > 0
     return key < 0 || (isElsewhere && !this.isAt(view, key - 1)) || this.host.memory.endedAt(view) >= 0
   }
@@ -203,17 +203,17 @@ export class PoolBlocks {
     this.host.memory.end(this.slots.blockOf(slot))
   }
 
-  /** In debug mode: a buffer was acquired that was idle. Returns the error if it was written to meanwhile; it is as it should be again. */
+  /** In debug mode: an idle buffer was acquired. Returns the error if it was written to while idle; the buffer is then repaired. */
   awaken(slot: number): AllocatorError | undefined {
     const { debug } = this.host
     if (debug === undefined) return undefined
     const { size, zero } = this.slots.shape
-    // Another thread may have released what this one had.
+    // Another thread may have released the buffer that this one had.
     this.forgetView(slot)
     return debug.awaken(this.slots.blockOf(slot) / Granule.Bytes, size, zero === 2)
   }
 
-  /** In debug mode. @throws AllocatorError `ERR_HEAP_CORRUPT` where bytes behind a buffer's end were written */
+  /** In debug mode. @throws AllocatorError `ERR_HEAP_CORRUPT` if bytes past a buffer's end were written */
   checkEnd(slot: number): void {
     if (this.areThere) this.host.debug?.checkEnd(this.slots.blockOf(slot) / Granule.Bytes)
   }
@@ -223,7 +223,7 @@ export class PoolBlocks {
     return view.byteOffset === block || this.host.memory.addressOf(view) === block
   }
 
-  /** Gives the blocks back of slots that this thread was at work on when it was struck. */
+  /** Frees the blocks of slots that this thread was working on when it was struck. */
   mendOwn(): void {
     if (!this.isAtWork) return
     const { slots } = this
@@ -235,7 +235,7 @@ export class PoolBlocks {
     this.isAtWork = false
   }
 
-  /** Finishes what threads that died were about to do with slots. True where something is free by that. */
+  /** Finishes what dead threads had begun on slots. True if that freed any. */
   clearUp(): boolean {
     const { slots } = this
     if (!slots.isShared || slots.deaths === this.seenDeaths) return false
@@ -257,7 +257,7 @@ export class PoolBlocks {
     return freed
   }
 
-  /** The last thread of a shared pool frees what is idle, or was passed and nobody can adopt now. False if somebody still has a buffer. */
+  /** The last thread of a shared pool frees the idle buffers, and the passed ones that no thread can adopt now. False if one is still in use. */
   endShared(): boolean {
     const { slots } = this
     this.mendOwn()
@@ -277,11 +277,11 @@ export class PoolBlocks {
     return this.misuse('ERR_POOL_LEASED', view, "is a lease's")
   }
 
-  /** The error for a wrong use of a buffer; whoever listens is told too. */
+  /** The error for a wrong use of a buffer; it is also published to the subscribers. */
   misuse(code: AllocatorError['code'], view: ArrayBufferView, what: string): AllocatorError {
     const key = Math.abs(this.keyOf(view))
     const own = this.host.offsetOf(view)
-    // A view whose ArrayBuffer was taken, or that debug mode has ended, doesn't know any more where it was: its slot may.
+    // A view whose ArrayBuffer was taken, or that debug mode has ended, no longer knows its address; its slot may.
     const other = key > 0 ? this.slots.blockOf(key - 1) : view.byteOffset
     const address = own < 0 ? other : own
     const error = new AllocatorError(code, `the buffer at ${address} ${what}`, { address })

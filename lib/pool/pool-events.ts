@@ -1,25 +1,25 @@
 import { channel } from 'node:diagnostics_channel'
 
-/** What happens to a pool, told to the diagnostics channel `spanheap:pool`. Nothing is made of it where nobody listens. */
+/** An event of a pool, published to the diagnostics channel `spanheap:pool`. No event is made unless the channel has a subscriber. */
 export interface PoolEvent {
   /**
    * `grow`: a block more. `trim`: blocks fewer. `exhausted`: `acquire` at the limit. `wait`: `acquireAsync` at the limit. `misuse`: a wrong
-   * release. `death`: what a thread that died was about to do with a buffer was finished. `close`: the pool ends in this thread.
+   * release. `death`: a step that a dead thread had begun on a buffer was finished. `close`: the pool ends in this thread.
    */
   readonly event: 'grow' | 'trim' | 'exhausted' | 'wait' | 'misuse' | 'death' | 'close'
-  /** In words, why. */
+  /** The reason, in words. */
   readonly reason: string
-  /** Of one buffer, in bytes. */
+  /** The size of one buffer, in bytes. */
   readonly size: number
-  /** Buffers that it is about. */
+  /** How many buffers it concerns. */
   readonly buffers: number
-  /** The pool's. */
+  /** The pool's tag. */
   readonly tag: string | undefined
 }
 
 const events = channel('spanheap:pool')
 
-/** Tells who listens. */
+/** Publishes an event to the subscribers. */
 export function publish(
   event: PoolEvent['event'],
   reason: string,

@@ -7,11 +7,11 @@ import { Heap } from '../heap/heap.ts'
 import { notAHeap } from '../tcmalloc/token.ts'
 import { type PoolShape, PoolSlots } from './pool-slots.ts'
 
-/** Buffers that a pool may have at most, whatever it was told. */
+/** The most buffers that any pool may have. */
 const MOST_BUFFERS = 2 ** 20
-/** The same of a pool that is shared, where nobody has chosen: its words then take 512 KiB. */
+/** The default for a shared pool: its words then take 512 KiB. */
 const SHARED_BUFFERS = 65_536
-/** What lies idle at most by default: so many bytes, or four buffers where they are more. */
+/** The default limit of idle bytes; at least four buffers may be idle. */
 const DEFAULT_IDLE_BYTES = 16 * 2 ** 20
 const DEFAULT_IDLE_BUFFERS = 4
 const DEFAULT_TRIM_MS = 1000
@@ -21,17 +21,17 @@ const MOST_SIZE = Math.min(2 ** 35, constants.MAX_LENGTH)
 /** A pool's buffer. */
 export type PoolBuffer = Buffer<ArrayBuffer>
 
-/** How a {@link BufferPool} is made. */
+/** Options of a {@link BufferPool}. */
 export interface PoolOptions {
   /** The length of its buffers, in bytes. */
   size: number
   /**
-   * Whose memory it is. A heap of the pool's own is closed with it.
+   * The heap that its buffers are from. A heap of the pool's own is closed with it.
    * @default a heap of the pool's own
    */
   heap?: Heap
   /**
-   * Buffers that there may be at once, acquired and idle.
+   * The most buffers that may exist at once, acquired and idle.
    * @default 1048576; 65536 of a pool that is shared
    */
   max?: number
@@ -41,12 +41,12 @@ export interface PoolOptions {
    */
   min?: number
   /**
-   * What may lie idle, in bytes, but room for 4 buffers at least: a buffer beyond is given back to the heap when it is released.
+   * The most bytes that may be idle, but room for 4 buffers at least. A buffer beyond that is given back to the heap when it is released.
    * @default 16 * 2 ** 20
    */
   idleBytes?: number
   /**
-   * So often, in milliseconds, half of the buffers that weren't needed since are given back; 0 is never.
+   * The interval, in milliseconds, at which half of the buffers that weren't needed in it are given back; 0 is never.
    * @default 1000
    */
   trimMs?: number
@@ -61,24 +61,24 @@ export interface PoolOptions {
    */
   alignment?: number
   /**
-   * Whose buffers they are, for `heap.stats({ detail: true })` and for reports.
+   * A name for the buffers' user, for `heap.stats({ detail: true })` and for reports.
    * @default 'pool 1', 'pool 2' and so on, by thread
    */
   tag?: string
   /**
-   * Which leases and acquired buffers are watched for leaks, with a heap's three levels. By default acquired buffers aren't: that they are
-   * missing shows in `stats()`, and to watch one takes objects on V8's heap.
+   * Which leases and acquired buffers are watched for leaks, with a heap's three levels. By default acquired buffers aren't: missing ones
+   * show in `stats()`, and watching one takes objects on V8's heap.
    * @default leases as the buffers of a heap are; buffers 'off'
    */
   leaks?: LeakLevel
 }
 
-/** What the options come to. */
+/** The options, checked. */
 export interface CheckedPool {
   heap: Heap
   ownsHeap: boolean
   shape: PoolShape
-  /** Slots that there may be once it is shared. */
+  /** The most slots once it is shared. */
   mostWhenShared: number
   min: number
   idleMost: number
@@ -109,19 +109,19 @@ export function checkPoolOptions(options: PoolOptions): CheckedPool {
   }
 }
 
-/** What the pool that is being made is made of; nobody else keeps it. */
+/** The parts of the pool that is being made; nothing else keeps them. */
 export interface OpenedPool {
   readonly checked: CheckedPool
   readonly slots: PoolSlots
 }
 
-/** Runs before a pool's fields are set: what is stored once is stored where it is declared, as in a heap. */
+/** Runs before a pool's fields are set. A field that is stored once is stored where it is declared, as in a heap. */
 export class Opening {
   /** @internal */
   static made: OpenedPool | undefined
   /** The length of its buffers, in bytes. */
   readonly size: number
-  /** Whose buffers they are, by the option or by number. */
+  /** The name of the buffers' user, by the option or by number. */
   readonly tag: string
   /** @internal */
   readonly notCloneable: symbol
@@ -136,7 +136,7 @@ export class Opening {
   }
 }
 
-/** What each thread may choose for itself. */
+/** The options that each thread may choose for itself. */
 export type PoolBehaviour = Pick<PoolOptions, 'min' | 'idleBytes' | 'trimMs' | 'tag' | 'leaks'>
 
 export const BEHAVIOUR_OPTIONS: OptionNames<PoolBehaviour> = {
@@ -171,10 +171,10 @@ export function checkBehaviour(
   return { min, idleMost: Math.max(min, Math.floor(idleBytes / size)), trimMs, tag, watch, leaseWatch }
 }
 
-/** How many of each kind this thread has made without a tag. */
+/** How many untagged ones of each kind this thread has made. */
 const numbers = new Map<string, number>()
 
-/** A tag that tells one from all others of its kind in this thread. */
+/** A tag that is unique among those of its kind in this thread. */
 export function numberedTag(kind: string): string {
   const number = (numbers.get(kind) ?? 0) + 1
   numbers.set(kind, number)

@@ -13,12 +13,12 @@ import type { PoolStats } from './pool-stats.ts'
 
 const LEAST_DEFAULT = 1024
 const MOST_DEFAULT = 2 ** 20
-/** What may lie idle in all pools together by default, in bytes: less than a buffer each of the larger sizes would be too little. */
+/** The most idle bytes of all pools together by default: with less, the larger sizes couldn't keep a buffer each. */
 const DEFAULT_IDLE_BYTES = 64 * 2 ** 20
 
 /**
- * The heap's own size classes, so that nothing is lost twice, and beyond them steps of an eighth of a power of two: 7 % are
- * added on average where sizes are spread evenly over doublings. Powers of two add 44 %.
+ * The heap's own size classes, so that nothing is rounded up twice; beyond them, steps of an eighth of a power of two. They add 7 % on
+ * average if sizes are spread evenly over doublings. Powers of two add 44 %.
  */
 function defaultSizes(): number[] {
   const sizes = generateSizeClasses()
@@ -31,26 +31,26 @@ function defaultSizes(): number[] {
   return sizes
 }
 
-/** The unit by which a pool is looked up, in bytes; those whose sizes lie within one are looked through. */
+/** The unit by which a pool is looked up, in bytes; pools whose sizes lie within one unit are tried in turn. */
 const STEP_SHIFT = 10
 const STEP = 1 << STEP_SHIFT
 /** Larger buffers have no pool: the table would take more than it saves. */
 const MOST_POOLED_BYTES = 64 * 2 ** 20
 
-/** How a {@link PoolSet} is made: as its pools, each of its own size. */
+/** Options of a {@link PoolSet}: those of its pools, each of which has its own size. */
 export interface PoolSetOptions extends Omit<PoolOptions, 'size' | 'tag'> {
   /**
-   * The lengths of buffers that there are pools for, up to 64 MiB.
+   * The buffer lengths that there are pools for, up to 64 MiB.
    * @default the heap's size classes from 1 KiB on, and up to 1 MiB in steps of an eighth of a power of two
    */
   sizes?: readonly number[]
   /**
-   * Whose buffers they are, of all sizes.
+   * A name for the buffers' user, the same for all sizes.
    * @default 'pool set 1', 'pool set 2' and so on, by thread
    */
   tag?: string
   /**
-   * What may lie idle in all pools together, each having an equal share of it, in bytes.
+   * The most idle bytes of all pools together; each pool has an equal share.
    * @default 64 * 2 ** 20
    */
   idleBytes?: number
@@ -60,8 +60,8 @@ const { size: _, ...ofPools } = POOL_OPTIONS
 const SET_OPTIONS: OptionNames<PoolSetOptions> = { sizes: true, ...ofPools }
 
 /**
- * Pools of several sizes over one heap, for programs that don't know theirs. Buffers above the largest size come from the heap, and
- * go back there.
+ * Pools of several sizes over one heap, for programs whose sizes vary. Buffers above the largest size come from the heap, and go back
+ * there.
  * @example
  * ```ts
  * import { PoolSet } from 'spanheap'
@@ -79,11 +79,11 @@ export class PoolSet implements Disposable {
   readonly #pools: readonly BufferPool[]
   #isOpen = true
   #havePoolsEnded = false
-  /** Addresses of the buffers that are out and too large for any pool. */
+  /** Addresses of the buffers in use that are too large for any pool. */
   readonly #unpooled = new Set<number>()
   /** The largest size that there is a pool for. */
   readonly #mostBytes: number
-  /** By size in steps, rounded up: the first pool that may do for it. */
+  /** By size in steps, rounded up: the first pool that may be large enough. */
   readonly #firstByStep: Int32Array
 
   static {
@@ -116,14 +116,14 @@ export class PoolSet implements Disposable {
     }
   }
 
-  /** Whose memory it is. */
+  /** The heap of its buffers. */
   get heap(): Heap {
     return this.#heap
   }
 
   /**
-   * A buffer of at least `size` bytes: as long as the buffers of the pool that it is from. For exactly so many, take a `subarray`, and
-   * release the whole. @throws AllocatorError `ERR_POOL_EXHAUSTED`, `ERR_POOL_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY`
+   * A buffer of at least `size` bytes: as long as all buffers of its pool. For exactly that many, take a `subarray`, and release the whole
+   * buffer. @throws AllocatorError `ERR_POOL_EXHAUSTED`, `ERR_POOL_CLOSED`, `ERR_HEAP_OUT_OF_MEMORY`
    */
   acquire(size: number): PoolBuffer {
     const pools = this.#pools
@@ -139,7 +139,7 @@ export class PoolSet implements Disposable {
     return buffer
   }
 
-  /** Takes a buffer back, of whichever pool. @throws AllocatorError as the pool's `release`; `ERR_POOL_CLOSED` */
+  /** Takes back a buffer of any of the pools. @throws AllocatorError as the pool's `release`; `ERR_POOL_CLOSED` */
   release(buffer: ArrayBufferView): void {
     if (!ArrayBuffer.isView(buffer)) throw wrongType('buffer', 'a view of a buffer', buffer)
     const pools = this.#pools
@@ -156,7 +156,7 @@ export class PoolSet implements Disposable {
       }
     }
     if (!this.#heap[HOST].isOpen) throw closedError()
-    // One of length 0 lost its bytes to the program, or was released before, in debug mode: its pool knows it.
+    // A buffer of length 0 lost its bytes to the program, or was released before, in debug mode: its pool recognizes it.
     const pool = byteLength > 0 ? undefined : pools.find((candidate) => HeapView.keyOf(buffer, candidate) !== 0)
     if (pool !== undefined) {
       pool.release(buffer)
@@ -171,12 +171,12 @@ export class PoolSet implements Disposable {
     this.finish()
   }
 
-  /** What each pool comes to, the smallest size first. */
+  /** The numbers of each pool, the smallest size first. */
   stats(): PoolStats[] {
     return this.#pools.map((pool) => pool.stats())
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show: the sums of `stats()`, and how many buffers there are of which size. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show: the sums of `stats()`, and how many buffers there are of each size. */
   toJSON(): object {
     const pools = this.stats()
     const sum = (field: 'acquired' | 'leased' | 'idle' | 'waiting' | 'bytes') =>
@@ -192,7 +192,7 @@ export class PoolSet implements Disposable {
     }
   }
 
-  /** Closes all pools. A heap of its own is closed with the last buffer that is released. May be called again. */
+  /** Closes all pools. A heap of the set's own is closed once the last buffer is released. May be called again. */
   close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
@@ -207,7 +207,7 @@ export class PoolSet implements Disposable {
     this.close()
   }
 
-  /** Closes a heap of its own once nothing of it is out. */
+  /** Closes a heap of the set's own once none of its buffers is in use. */
   private finish(): void {
     if (this.#havePoolsEnded && this.#unpooled.size === 0 && this.#ownsHeap) this.#heap.close()
   }

@@ -7,18 +7,21 @@ import { inTagBits, Tag, type ThreadSlots } from '../threads/thread-slots.ts'
 
 const KIND: BlockKind = { magic: 0x504f_4f03, name: 'pool' }
 
-/** A pool's words among those of its block, before those of its slots. The first are written once; what threads write has a line of its own. */
+/**
+ * A pool's words among those of its block, before those of its slots. The first ones are written once; words that threads write have a line
+ * of their own.
+ */
 export const enum Word {
   Size = 34, // of a buffer, in bytes: two words
   Alignment = 36,
   Most = 37, // slots that there may be
   Zero = 38, // 0, 1 at acquire, 2 at release
-  /** Slots that were ever in use: none behind them is. */
+  /** How many slots were ever in use: those from there on never were. */
   Used = 320,
-  /** Counts what waiters wait for; and threads in which somebody waits, or did when they died. */
+  /** Wake counts the events that waiters wait for. The next word counts threads with a waiter, including threads that died waiting. */
   Wake = 352,
   Waiters = 353,
-  /** Passes so far, the number of the last one. */
+  /** How many passes there were: the number of the last one. */
   Passes = 354,
   /** How many wait in the thread of each seat. */
   Waiting = 384,
@@ -27,9 +30,9 @@ export const enum Word {
 }
 
 /**
- * The state of a slot. It is one of the first two, or `tag | state << StateShift` with the tag of the thread that has the buffer: the
- * tag's own bits leave room for it, as they do for a lock's. A buffer that was passed is nobody's: the number of that pass stands in the
- * tag's place, so that one compare-and-exchange tells it from every other pass, and makes it the adopter's.
+ * The state of a slot. It is one of the first two, or `tag | state << StateShift` with the tag of the thread that has the buffer; the tag's
+ * own bits leave room for it, as they do for a lock's. A passed buffer has no owner: the pass's number stands in the tag's place. So one
+ * compare-and-exchange both distinguishes it from every other pass and makes it the adopter's.
  */
 export const enum Slot {
   /** It has no block. */
@@ -42,48 +45,48 @@ export const enum Slot {
   Making = 0x100,
   /** The program has its buffer. */
   Acquired = 0x200,
-  /** The same, and it is watched for a leak. */
+  /** As `Acquired`, and watched for a leak. */
   Watched = 0x300,
   /** A lease has its buffer. */
   Leased = 0x400,
   /** It is losing its block. */
   Trimming = 0x500,
-  /** It is to be adopted, by the number that stands here. */
+  /** Passed, under the number in the tag's place, and waits to be adopted. */
   Passed = 0x600,
 }
 
-/** So many numbers have room in a tag's place: after that many passes of one pool they begin again. */
+/** How many numbers fit in a tag's place: after that many passes of one pool they begin again. */
 const PASS_NUMBERS = 2 ** 29
 
-/** Slots that a pool's words have room for at first, while only one thread has them. */
+/** The slots that a pool's words have room for at first, while one thread alone has them. */
 const FIRST_CAPACITY = 16
 
-/** So many slots are looked at for a free one before a block is made instead: under a microsecond. */
+/** How many slots are looked at for a free one before a block is made instead: this takes less than a microsecond. */
 const LOOKS = 64
 
-/** What a pool's buffers are. */
+/** The properties of a pool's buffers. */
 export interface PoolShape {
   size: number
   alignment: number
   zero: 0 | 1 | 2
-  /** Slots that there may be. */
+  /** The most slots that there may be. */
   most: number
 }
 
 /**
- * The slots of a pool: in an array of this thread's own, or in a block of the heap, where several threads share them. Each slot changes
- * its state by one store, or by one compare-and-exchange where it is shared. So there is nothing to lock and nothing to repair: a thread
- * that dies leaves slots that say that they are its own.
+ * The slots of a pool: in an array of this thread's own, or in a block of the heap, where several threads share them. Each slot changes its
+ * state by one store, or by one compare-and-exchange if it is shared. So there is nothing to lock and nothing to repair: the slots of a
+ * dead thread still say that they are its own.
  */
 export class PoolSlots {
   readonly words: Int32Array
-  /** Tells the pool from every other, also from those at that address before and after it. */
+  /** Tells the pool from every other, including earlier and later ones at that address. */
   readonly generation: number
   /** The block that they are in; undefined for an array of this thread's. */
   readonly block: SharedBlock | undefined
   private readonly threads: ThreadSlots
   private readonly tag: number
-  /** No slot before it is empty, as far as this thread knows. */
+  /** No slot below it is empty, as far as this thread knows. */
   private firstEmpty = 0
   /** Where the last look for a free slot ended. */
   private nextLook = 0
@@ -104,7 +107,7 @@ export class PoolSlots {
     return slots
   }
 
-  /** Those that another thread shares, to be joined. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` */
+  /** Finds another thread's shared slots, to join them. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` */
   static find(heap: Heap, address: unknown, generation: unknown): PoolSlots {
     const block = SharedBlock.find(heap[HOST], KIND, address, generation)
     return new PoolSlots(heap, block.words, block.generation, block)
@@ -142,7 +145,7 @@ export class PoolSlots {
     return this.block !== undefined
   }
 
-  /** Slots that there may be. */
+  /** The most slots that there may be. */
   get most(): number {
     return this.words[Word.Most]!
   }
@@ -152,7 +155,7 @@ export class PoolSlots {
     return Math.min(this.most, (this.words.length - Word.Slots) >> 1)
   }
 
-  /** How many slots were ever in use: those before it are worth a look. */
+  /** How many slots were ever in use: only those are worth a look. */
   get used(): number {
     return Math.min(this.capacity, Atomics.load(this.words, Word.Used))
   }
@@ -174,30 +177,30 @@ export class PoolSlots {
     return this.tag | state
   }
 
-  /** A number for the next pass: no other has it, of those that came before and any that matters after. */
+  /** A number for the next pass: different from those of earlier passes, and of any later one that matters. */
   nextPass(): number {
     return (Atomics.add(this.words, Word.Passes, 1) >>> 0) % PASS_NUMBERS
   }
 
-  /** The word of a slot whose buffer was passed by a number. */
+  /** The word of a slot whose buffer was passed under a number. */
   passed(number: number): number {
     return inTagBits(number) | Slot.Passed
   }
 
-  /** Makes a slot this thread's whose buffer was passed by a number. Any two may be given: false where no such one waits. */
+  /** Makes this thread's a slot that was passed under a number. Accepts any two numbers: false if there is no such pass to adopt. */
   adopt(slot: number, number: number): boolean {
     if (slot >= this.used || number >= PASS_NUMBERS) return false
     return this.change(slot, this.passed(number), this.own(Slot.Acquired))
   }
 
-  /** Makes a slot that is in one state be in another; false where it was in another already. */
+  /** Changes a slot from one state to another; false if it was in a different state already. */
   change(slot: number, from: number, to: number): boolean {
     return Atomics.compareExchange(this.words, Word.Slots + 2 * slot, from, to) === from
   }
 
   /**
-   * A slot without a block, which this thread is to give one; -1 where all have one. It looks from where this thread has last found
-   * or left one, and everywhere only where there is no slot left that was never used.
+   * Claims a slot without a block, which this thread is to give one; -1 if all have blocks. It looks from where this thread last found or
+   * left one, and everywhere only if every slot was used once.
    */
   claimEmpty(): number {
     const slot = this.claimFrom(this.firstEmpty)
@@ -207,11 +210,11 @@ export class PoolSlots {
       const fresh = Atomics.add(this.words, Word.Used, 1)
       if (fresh < this.capacity && this.change(fresh, Slot.Empty, making)) return fresh
     }
-    // Another thread may have left one.
+    // Another thread may have left an empty one.
     return this.isShared ? this.claimFrom(0) : -1
   }
 
-  /** A slot that this thread was at work on has no block. */
+  /** Marks a slot that this thread was working on as having no block. */
   leaveEmpty(slot: number, state: Slot): void {
     this.change(slot, this.own(state), Slot.Empty)
     if (slot < this.firstEmpty) this.firstEmpty = slot
@@ -228,7 +231,7 @@ export class PoolSlots {
     return -1
   }
 
-  /** A free slot that another thread may have left, made `acquired`: one of the next 64, or with `everywhere` of all; -1 where none is. */
+  /** Changes a free slot, maybe left by another thread, to `acquired`: one of the next 64, or with `everywhere` any; -1 if none is free. */
   takeFree(acquired: number, everywhere: boolean): number {
     const { used } = this
     for (let looks = Math.min(used, everywhere ? used : LOOKS); looks > 0; looks--) {
@@ -239,7 +242,7 @@ export class PoolSlots {
     return -1
   }
 
-  /** Slots whose words hold true for `test`. */
+  /** Counts the slots whose word passes `test`. */
   count(test: (word: number) => boolean): number {
     const { used } = this
     let count = 0
@@ -247,7 +250,7 @@ export class PoolSlots {
     return count
   }
 
-  /** A slot whose word holds true for `test`, the one at `first` or the next; -1 if there is none. */
+  /** The first slot, from `first` on, whose word passes `test`; -1 if there is none. */
   findFrom(first: number, test: (word: number) => boolean): number {
     const { used } = this
     for (let looked = 0, slot = first; looked < used; looked++, slot++) {
@@ -257,7 +260,7 @@ export class PoolSlots {
     return -1
   }
 
-  /** The slot in the first `reach` bytes of whose block an address lies; -1 where it is in none. With 1, it is where a block starts. */
+  /** The slot whose block has an address in its first `reach` bytes; -1 if none has. With 1: the slot whose block starts at the address. */
   find(address: number, reach: number): number {
     const { used } = this
     for (let slot = 0; slot < used; slot++) {
@@ -269,7 +272,7 @@ export class PoolSlots {
 
   /** Whether the thread that a slot's word names is gone. */
   isDead(word: number): boolean {
-    if (isPassed(word)) return false // nobody's
+    if (isPassed(word)) return false // it has no owner
     // A tag's top bit may be set.
     return (word & Slot.StateMask) !== 0 && (word & Tag.SlotMask) !== 0 && !this.threads.isAlive(word & ~Slot.StateMask)
   }
@@ -279,17 +282,17 @@ export class PoolSlots {
     return this.threads.deaths
   }
 
-  /** So many wait in this thread. */
+  /** Records how many waiters this thread has. */
   noteWaiting(count: number): void {
     this.block?.note(Word.Waiting, count)
   }
 
-  /** How many wait, in all threads that live. REQUIRES: they are shared */
+  /** How many waiters the live threads have. REQUIRES: they are shared */
   get waiting(): number {
     return this.block!.seats.total(Word.Waiting)
   }
 
-  /** A slot is free: wakes one thread of those that wait for one. */
+  /** A slot is free: wakes one of the threads that wait for one. */
   wake(): void {
     if (this.block === undefined || Atomics.load(this.words, Word.Waiters) === 0) return
     Atomics.add(this.words, Word.Wake, 1)

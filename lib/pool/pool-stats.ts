@@ -1,30 +1,30 @@
 import { isLeased, isOut, isPassed, type PoolSlots, Slot } from './pool-slots.ts'
 
-/** What a pool comes to. */
+/** A pool's numbers. */
 export interface PoolStats {
-  /** Of one buffer, in bytes. */
+  /** The size of one buffer, in bytes. */
   size: number
-  /** Buffers that there may be. */
+  /** The most buffers that there may be. */
   max: number
-  /** Buffers that there are: acquired, leased, passed and idle. */
+  /** How many buffers exist: acquired, leased, passed and idle. */
   buffers: number
-  /** Of those: handed out by `acquire` and its kin, in all threads. */
+  /** How many of them were handed out by `acquire` and its variants, in all threads. */
   acquired: number
-  /** Of those: handed out as leases. */
+  /** How many of them were handed out as leases. */
   leased: number
-  /** Of those: passed, and not adopted yet. */
+  /** How many of them were passed, and not adopted yet. */
   passed: number
-  /** Of those: ready to be handed out. */
+  /** How many of them are ready to be handed out. */
   idle: number
-  /** Of those acquired or leased: what threads that died had. */
+  /** How many of the acquired or leased ones belonged to threads that died. */
   dead: number
-  /** Who waits for one, in all threads. */
+  /** How many callers wait for one, in all threads. */
   waiting: number
-  /** Of all buffers, in usable bytes. */
+  /** The usable bytes of all buffers. */
   bytes: number
 }
 
-/** Counts the buffers of a pool by what their slots' words say; none of one that is closed. */
+/** Counts the buffers of a pool by their slots' words; a closed pool has none. */
 export function poolStats(slots: PoolSlots | undefined, size: number, max: number, waiting: number): PoolStats {
   const stats = { size, max, buffers: 0, acquired: 0, leased: 0, passed: 0, idle: 0, dead: 0, waiting, bytes: 0 }
   for (let slot = 0; slots !== undefined && slot < slots.used; slot++) {

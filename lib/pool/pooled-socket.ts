@@ -8,7 +8,7 @@ import type { Lease } from './lease.ts'
 /** Chunks that wait to be read before a socket is paused. */
 const MOST_WAITING = 4
 
-/** A part of a lease's buffer, or of an ordinary one where the pool had none left. */
+/** A part of a lease's buffer, or of an ordinary one if the pool had none left. */
 export interface Received {
   bytes: Buffer
   lent: Lent | undefined
@@ -20,7 +20,7 @@ interface Lent {
   giveBack(): void
 }
 
-/** What gives a socket the memory that it reads into. */
+/** The memory that a socket reads into. */
 export interface ReadMemory {
   readonly size: number
   /** A lease, if there is one. */
@@ -30,24 +30,24 @@ export interface ReadMemory {
   first(lease: Lease, length: number): Buffer
 }
 
-/** What each pooled socket has received. */
+/** The reader of each pooled socket. */
 const received = new WeakMap<Socket, Reading>()
 
 /**
- * What a socket has read, by Node's option `onread`: the system's bytes go straight to a pool's buffer, and no event `data` is there.
- * The socket holds one lease, for what comes next, until it is closed.
+ * The received bytes of a socket, by Node's option `onread`: the system's bytes go straight to a pool's buffer, and there is no event
+ * `data`. The socket holds one lease, for the next read, until it is closed.
  */
 class Reading {
   readonly queue: Received[] = []
   socket: Socket | undefined
   private readonly memory: ReadMemory
   private next: Lent | undefined
-  /** Where the pool has no buffer left, a socket reads into an ordinary one. */
+  /** The ordinary buffer that a socket reads into if the pool has none left. */
   private spare: Buffer | undefined
   private isOver = false
   private failure: Error | undefined
   private readers = 0
-  /** Resolved when there is something to be looked at. */
+  /** Resolved when there is something new to look at. */
   private news: Promise<void> | undefined
   private tellNews: (() => void) | undefined
 
@@ -58,12 +58,12 @@ class Reading {
   /** The options of the socket. */
   readonly onread = {
     buffer: (): Buffer => {
-      // Asked for again before anything was read: each address that a connection tries has a handle of its own.
+      // Node asks again before anything was read: each address that a connection tries has a handle of its own.
       this.next ??= this.leaseNext()
       this.spare = this.next === undefined ? Buffer.allocUnsafeSlow(this.memory.size) : undefined
       return this.next?.lease.buffer ?? this.spare!
     },
-    // The buffer that was read into; Node asks for another one when this is done.
+    // The buffer that was read into. Node asks for another one after this callback.
     callback: (length: number): boolean => {
       const lent = this.next
       this.next = undefined
@@ -79,7 +79,8 @@ class Reading {
     this.socket = socket
     received.set(socket, this)
     socket.once('end', () => {
-      // Nothing is read any more, so no buffer need wait for it until the socket is closed. If a program itself pushed the end, the handle reads still.
+      // Nothing more is read, so no buffer need wait until the socket is closed. If the program itself pushed the end, the handle still
+      // reads.
       ;(socket as AcceptedSocket)._handle?.readStop?.()
       this.giveUpNext()
       this.end()
@@ -102,12 +103,12 @@ class Reading {
     this.next = undefined
   }
 
-  /** Somebody begins to read. */
+  /** A reader begins. */
   begin(): void {
     this.readers++
   }
 
-  /** The next chunk; undefined where there is none yet, and at the end. @throws the socket's error */
+  /** The next chunk; undefined if there is none yet, and at the end. @throws the socket's error */
   take(): Received | undefined {
     const chunk = this.queue.shift()
     if (chunk !== undefined) return chunk
@@ -116,7 +117,7 @@ class Reading {
     return undefined
   }
 
-  /** Until there may be a chunk; undefined at the end. Who doesn't wait any more misses nothing. */
+  /** Waits until there may be a chunk; undefined at the end. A reader that stops waiting misses nothing. */
   more(): Promise<void> | undefined {
     if (this.isOver) return undefined
     this.news ??= new Promise((resolve) => {
@@ -125,12 +126,12 @@ class Reading {
     return this.news
   }
 
-  /** One reads no more. After the last, what was received waits for the next one. */
+  /** One reader fewer. After the last one, received chunks wait for the next reader. */
   drop(): void {
     if (--this.readers === 0) this.copyQueue()
   }
 
-  /** A lease for what comes next; undefined where the pool has none left, or no memory, or is closed. */
+  /** A lease for the next read; undefined if the pool has no buffer left, or no memory, or is closed. */
   private leaseNext(): Lent | undefined {
     try {
       const lease = this.memory.tryLease()
@@ -149,7 +150,7 @@ class Reading {
     }
   }
 
-  /** Nobody reads what the socket has received, and maybe nobody will: it may not keep buffers of the pool. */
+  /** Copies the received chunks while there is no reader: there may never be one, so they must not keep buffers of the pool. */
   private copyQueue(): void {
     for (const chunk of this.queue) {
       if (chunk.lent === undefined) continue
@@ -172,7 +173,7 @@ class Reading {
   }
 }
 
-/** What a pooled socket has received; undefined of another one. */
+/** The reader of a pooled socket; undefined for any other. */
 export function readingOf(socket: unknown): Reading | undefined {
   return received.get(socket as Socket)
 }
@@ -186,12 +187,12 @@ export function connectPooled(memory: ReadMemory, args: unknown[]): Socket {
     reading.follow(socket)
     return socket
   } catch (error) {
-    reading.giveUp() // options that Node refuses, after it has asked for the buffer
+    reading.giveUp() // Node refused the options, after it had asked for the buffer
     throw error
   }
 }
 
-/** What `net.connect` was given in whichever of its ways: options, a port and maybe a host, a path; each with or without a listener. */
+/** The arguments of `net.connect` in any of its forms: options, a port and maybe a host, a path; each with or without a listener. */
 function connectArguments(args: unknown[]): { options: object; listener: (() => void) | undefined } {
   const [first, second] = args
   const last = args[args.length - 1]
@@ -201,7 +202,7 @@ function connectArguments(args: unknown[]): { options: object; listener: (() => 
   return { options: { port: first, ...(typeof second === 'string' ? { host: second } : {}) }, listener }
 }
 
-/** Makes a server whose connections read into a pool's buffers, of the arguments of `net.createServer`. */
+/** Makes a server whose connections read into a pool's buffers, from the arguments of `net.createServer`. */
 export function createPooledServer(
   memory: ReadMemory,
   options: ServerOpts | ((socket: Socket) => void) | undefined,
@@ -209,15 +210,15 @@ export function createPooledServer(
 ): Server {
   const listen = typeof options === 'function' ? options : listener
   if (listen !== undefined && typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
-  // None are as good as `{}` to Node, and which there are it knows better.
+  // To Node, missing options are the same as `{}`. Node also knows best which options there are.
   const chosen = typeof options === 'function' ? {} : (options ?? {})
   if (typeof chosen !== 'object') throw wrongType('options', 'an object', chosen)
   return new PooledServer(memory, chosen, listen)
 }
 
 /**
- * As Node's, but what it accepts reads into a pool's buffers. Node has `onread` for sockets that a program makes, not for those that a server
- * accepts: so an accepted one is made such as Node makes the others, before anybody has it.
+ * Node's server, except that accepted sockets read into a pool's buffers. Node has `onread` for sockets that a program makes, not for those
+ * that a server accepts: so an accepted socket is changed into one that has it, before the program gets it.
  *
  * Listeners are watched for rejections, as by the option `captureRejections` of an EventEmitter: Node's server then destroys the socket.
  */
@@ -236,18 +237,18 @@ class PooledServer extends Server {
   }
 }
 
-/** A Socket's fields that have no public name. They are the same in Node 20 to 26; test/pool says so. */
+/** A Socket's fields that have no public name. They are the same in Node 20 to 26, as test/pool checks. */
 interface AcceptedSocket extends Socket {
   readonly _handle?: { useUserBuffer?(buffer: Buffer): void; readStop?(): void } | null
   [field: symbol]: unknown
 }
 
-/** The symbols of the fields in which a Socket keeps what the option `onread` asks for. */
+/** The symbols of the fields in which a Socket keeps its option `onread`. */
 const ONREAD_FIELDS = ['kBuffer', 'kBufferCb', 'kBufferGen'] as const
 
 /**
- * An accepted socket, which has read nothing yet, reads into a pool's buffers from now on. One that isn't Node's own, as a program may hand a
- * server by `emit`, stays as it is; `pool.read` copies what that has read.
+ * Makes an accepted socket that has read nothing yet read into a pool's buffers. A socket that isn't Node's own, such as a program may pass
+ * to a server by `emit`, stays as it is; `pool.read` copies its chunks.
  */
 function receive(memory: ReadMemory, socket: AcceptedSocket): void {
   const handle = socket?._handle

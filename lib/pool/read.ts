@@ -8,32 +8,33 @@ import type { Lease } from './lease.ts'
 import { type ReadMemory, readingOf } from './pooled-socket.ts'
 import { isFileHandle } from './write.ts'
 
-/** How something is read. */
+/** Options of a read. */
 export interface ReadOptions extends Abortable {
   /**
-   * Of a file: where to begin. Then the next chunk is read while the program has one, and the file stays where it is. Without it, the file is
-   * read from where it is, and moves on by exactly the chunks that the program got: a loop that was left can be continued.
-   * @default where the file is
+   * For a file: where to begin. With it, the next chunk is read ahead while the program has one, and the file's own position doesn't
+   * change. Without it, reading starts at the file's position, which advances by exactly the chunks that the program got: a loop that was
+   * left can be continued.
+   * @default the file's current position
    */
   start?: number
   /**
-   * Of a file: the last byte that is read, as of `fs.createReadStream`.
+   * For a file: the last byte that is read, as in `fs.createReadStream`.
    * @default Infinity
    */
   end?: number
 }
 
-/** What can be read from. */
+/** A source that can be read from. */
 export type ReadSource = FileHandle | AsyncIterable<Uint8Array>
 
-/** What a reader needs of a pool. */
+/** The pool, as a reader needs it. */
 export interface ReadPool extends ReadMemory {
   leaseAsync(options: Abortable): Promise<Lease>
 }
 
 /**
- * Chunks of a file, a socket or another stream, each in a buffer of the pool that goes back when the next chunk is asked for, or the loop
- * is left; but not before operations are done that hold it.
+ * Chunks of a file, a socket or another stream, each in a buffer of the pool. The buffer goes back when the next chunk is asked for, or
+ * when the loop is left; but only after the operations that hold it.
  */
 export async function* read(
   pool: ReadPool,
@@ -47,7 +48,7 @@ export async function* read(
     reading.begin()
     try {
       for (;;) {
-        // Before a chunk is taken: nobody would give it back, and who reads on gets it.
+        // Checked before a chunk is taken, since an aborted loop couldn't give the chunk back; the next reader gets it.
         options.signal?.throwIfAborted()
         const chunk = reading.take()
         if (chunk === undefined) {
@@ -70,9 +71,9 @@ export async function* read(
 }
 
 /**
- * From a place of its own a file is read one chunk ahead: while the program has one, the system fetches the next, if there is a buffer for it.
- * From where the file is, nothing is read before it is asked for: the program may leave the loop, and would miss it then; and it couldn't
- * close a FIFO to which nobody writes.
+ * With a start of its own, a file is read one chunk ahead: while the program has one, the system fetches the next, if there is a buffer for
+ * it. From the file's position, nothing is read before it is asked for. Otherwise a program that leaves the loop would miss a chunk, and it
+ * couldn't close a FIFO that has no writer.
  */
 async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions): AsyncGenerator<Buffer, void, void> {
   const { start, end, signal } = options
@@ -86,7 +87,7 @@ async function* readFile(pool: ReadPool, file: FileHandle, options: ReadOptions)
     const length = Math.min(lease.buffer.length, left)
     const operation = file.read(lease.buffer, 0, length, position ?? null)
     const done = operation.then(({ bytesRead }) => bytesRead).finally(letGo)
-    // Who leaves the loop doesn't wait for it.
+    // A loop that is left doesn't wait for it.
     done.catch(() => {})
     return { lease, done }
   }
@@ -116,14 +117,14 @@ function abortable(signal: AbortSignal | undefined): Abortable {
   return signal === undefined ? {} : { signal }
 }
 
-/** A read that the system is at. */
+/** A read in progress in the system. */
 interface FileRead {
   lease: Lease
-  /** How many bytes it comes to. */
+  /** How many bytes it read. */
   done: Promise<number>
 }
 
-/** What was read elsewhere is copied, in as many buffers as it takes. */
+/** Copies a stream's chunks, into as many buffers as it takes. */
 async function* copyStream(
   pool: ReadPool,
   source: AsyncIterable<Uint8Array>,
@@ -144,7 +145,7 @@ async function* copyStream(
   }
 }
 
-/** The chunks of a source. Once the signal is aborted, nobody waits for it: a stream is destroyed, as by a loop that is left. */
+/** The chunks of a source. An abort ends the wait for the next one: a stream is destroyed, as by a loop that is left. */
 async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
   const chunks = source[Symbol.asyncIterator]()
   let isOver = false
@@ -158,14 +159,14 @@ async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal | 
     }
   } finally {
     if (signal?.aborted && isDestroyable(source)) source.destroy()
-    // Where a chunk is being waited for, it may never come.
+    // A chunk that is being waited for may never come.
     const left = isOver ? undefined : chunks.return?.()
     if (signal?.aborted) left?.catch(() => {})
     else await left
   }
 }
 
-/** A stream of Node's, or one that is made like these. */
+/** A stream of Node's, or one made like these. */
 function isDestroyable(source: object): source is Readable {
   return typeof (source as Partial<Readable>).destroy === 'function'
 }

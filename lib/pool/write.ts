@@ -9,24 +9,24 @@ import { checkCount } from '../base/arguments.ts'
 import { wrongType } from '../base/errors.ts'
 import { isFileStream, isNativeFile, nativeSocket } from './zero-copy.ts'
 
-/** How something is written. */
+/** Options of a write. */
 export interface WriteOptions extends Abortable {
   /**
-   * Of a file: where to write.
-   * @default where the file is
+   * For a file: where to write.
+   * @default the file's current position
    */
   position?: number
 }
 
-/** Tells whatever holds a view's memory that it needn't any more; undefined if it is nothing that must be held. */
+/** Ends a hold on a view's memory; undefined if the memory needs none. */
 type LetGo = (() => void) | undefined
 
 /** Holds the memory under a view. */
 export type Hold = (view: ArrayBufferView) => LetGo
 
 /**
- * Writes all of a view to a stream or a file, and holds its memory until the operation is complete. A target that isn't known to be done
- * with what it is given when it says so gets a copy: it may keep that, and pass it on.
+ * Writes all of a view to a stream or a file, and holds its memory until the operation is complete. A target gets a copy unless it is known
+ * to have finished with its input when it says so: any other may keep its input, and pass it on.
  */
 export function write(
   target: Writable | FileHandle,
@@ -42,7 +42,7 @@ export function write(
   const isKnown = isFile ? isNativeFile(target) : socket !== undefined || isFileStream(target)
   let copy = isKnown ? undefined : copyOf(view)
   const letGo = hold(view)
-  // What nobody holds is its owner's again when the promise is settled; and the system may be at it still.
+  // Memory without a hold is its owner's again when the promise is settled; but the system may still be using it.
   const mayEndEarly = signal !== undefined || (socket !== undefined && socket !== target)
   if (letGo === undefined && mayEndEarly) copy ??= copyOf(view)
   const bytes = copy ?? new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
@@ -60,7 +60,7 @@ async function writeFile(
   position: number | undefined,
   letGo: LetGo
 ): Promise<void> {
-  // Read once: a view that is detached meanwhile has length 0, and not all is written then.
+  // Read once: a view that is detached meanwhile has length 0, and then not everything is written.
   const { length } = bytes
   let written = 0
   try {
@@ -73,7 +73,7 @@ async function writeFile(
   }
 }
 
-/** What is written as it is: to a file, a socket or a message, of Node's own. The promise may be rejected before the memory is let go. */
+/** Writes the memory itself to a file, a socket or a message of Node's own. The promise may be rejected before the memory is let go. */
 function writeHeld(stream: Writable, socket: Socket | undefined, bytes: Uint8Array, letGo: LetGo): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (error?: Error | null) => {
@@ -82,11 +82,11 @@ function writeHeld(stream: Writable, socket: Socket | undefined, bytes: Uint8Arr
       letGo?.()
       settle(stream, error, resolve, reject)
     }
-    // A message that is closed may forget whom to call.
+    // A closed message may forget its callbacks.
     const closed = () => reject(closedEarly(stream))
     const socketClosed = () => {
       closed()
-      // Else the system is at it still, and its end calls back.
+      // Otherwise the system is still using it, and calls back at its end.
       if (socket!.writableLength === 0) letGo?.()
     }
     const ofStream = stream === socket ? undefined : closings.of(stream).add(closed)
@@ -94,13 +94,13 @@ function writeHeld(stream: Writable, socket: Socket | undefined, bytes: Uint8Arr
     try {
       stream.write(bytes, end)
     } catch (error) {
-      // Refused, as by an HTTP response that may have no body: nobody will call back.
+      // Refused, as by an HTTP response that may have no body: there will be no callback.
       end(error as Error)
     }
   })
 }
 
-/** What is written to any other stream. Its memory is a copy of the stream's own, and what is let go of only waits for its turn. */
+/** Writes to any other stream, from a copy that the stream may keep. The view itself stays held until the end, though nothing reads it. */
 function writeCopy(stream: Writable, copy: Uint8Array, letGo: LetGo): Promise<void> {
   return new Promise((resolve, reject) => {
     const listening: Set<Listener>[] = []
@@ -118,14 +118,14 @@ function writeCopy(stream: Writable, copy: Uint8Array, letGo: LetGo): Promise<vo
       let isWriting = true
       let callsBack = stream.write.length >= 3
       const done = (error?: unknown) => {
-        // Called by `write` itself, it only says that the chunk was taken.
+        // A callback from within `write` itself says only that the chunk was accepted.
         if (isWriting && !error) callsBack = false
         else end(error)
       }
       const hasRoom = callsBack ? stream.write(copy, undefined as never, done) : stream.write(copy, done)
       isWriting = false
       if (pending !== undefined) callsBack = callbacksOf(stream)! > pending
-      // One that tells why calls back before that.
+      // A stream that reports its error calls back before that.
       if (isDestroyed(stream) || (hadEnded && !callsBack)) setImmediate(() => end(closedEarly(stream)))
       else if (callsBack) return
       else if (hasRoom !== false) end()
@@ -136,11 +136,11 @@ function writeCopy(stream: Writable, copy: Uint8Array, letGo: LetGo): Promise<vo
   })
 }
 
-/** Writes of copies that are under way, and where to. */
+/** Pending writes of copies, and their streams. */
 const unsettled = new Map<Listener, Writable>()
 /**
- * A stream that is destroyed may tell nobody: minipass doesn't, nor does Node with `emitClose: false`. So streams are looked at, so often
- * while somebody waits for one.
+ * A destroyed stream may give no sign: minipass doesn't, nor does Node with `emitClose: false`. So streams are checked at this interval
+ * while a write waits for one.
  */
 const LOOK_MS = 100
 let looking: NodeJS.Timeout | undefined
@@ -159,17 +159,17 @@ function look(): void {
 
 function settle(stream: Writable, error: unknown, resolve: () => void, reject: (reason: unknown) => void): void {
   if (error) reject(error)
-  // Node calls back without an error also if a stream was destroyed before it was done.
+  // Node also calls back without an error if a stream was destroyed before it was done.
   else if (isDestroyed(stream)) reject(closedEarly(stream))
   else resolve()
 }
 
 type Listener = (error?: unknown) => void
 
-/** Those who wait for an event of streams: each stream has one listener, however many writes there are. */
+/** The listeners for an event of streams: each stream has one listener, however many writes there are. */
 class Listeners {
   private readonly event: string | symbol
-  /** What the event means to them. */
+  /** The error that the event means for them. */
   private readonly errorOf: (stream: Writable, argument: unknown) => unknown
   private readonly waiting = new WeakMap<Writable, Set<Listener>>()
 
@@ -195,10 +195,10 @@ class Listeners {
 const closings = new Listeners('close', closedEarly)
 const drains = new Listeners('drain')
 const finishes = new Listeners('finish')
-/** Without being the one who handles it. */
+/** Listens without handling the error. */
 const errors = new Listeners(errorMonitor, (_, error) => error)
 
-/** What a stream may tell of itself: Node's do, and those that are made like them; an HTTP/2 response tells of its stream. */
+/** A stream's state, as Node's streams show it, and those made like them; an HTTP/2 response shows its stream's. */
 interface StreamState {
   destroyed?: boolean
   errored?: Error | null
@@ -219,18 +219,18 @@ function isEnding({ writableEnded, _writableState: state }: StreamState): boolea
   return writableEnded ?? state?.ending ?? false
 }
 
-/** Callbacks that a stream has still to call; undefined if it doesn't count them. */
+/** How many callbacks a stream has still to call; undefined if it doesn't count them. */
 function callbacksOf({ _writableState: state }: StreamState): number | undefined {
   return state?.pendingcb
 }
 
-/** By the methods that are used. */
+/** Recognized by the methods that are used. */
 function isWritable(target: unknown): target is Writable {
   const { write, once } = (target ?? {}) as Partial<Writable>
   return typeof write === 'function' && typeof once === 'function'
 }
 
-/** By its methods: the class has no name outside of Node. */
+/** Recognized by its methods: the class has no name outside Node. */
 export function isFileHandle(target: unknown): target is FileHandle {
   const { fd, read, datasync } = (target ?? {}) as Partial<FileHandle>
   return typeof fd === 'number' && typeof read === 'function' && typeof datasync === 'function'

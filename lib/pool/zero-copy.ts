@@ -4,22 +4,22 @@ import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 
 /*
- * The targets that may be given a buffer's own memory: those of Node's own that are known to call back only after the system is done with it.
+ * The targets that may be given a buffer's own memory: those of Node's own known to call back only after the system has finished with it.
  *
- * What a target looks like tells nothing: a stream with all methods of a socket may pass a chunk on. So a target is known by the functions
- * that the bytes go through, which must be Node's own, and by the native handle at their end. A subclass that overrides one of them, a
- * method that is set on one object, a mock with a handle in JavaScript: none of these is known.
+ * A target's looks prove nothing: a stream with all methods of a socket may pass a chunk on. So a target is recognized by the functions
+ * that the bytes go through, which must be Node's own, and by the native handle at their end. Not recognized: a subclass that overrides one
+ * of them, a method set on one object, a mock with a handle in JavaScript.
  *
- * Some that look as if they belonged here don't:
+ * Some that seem to belong here don't:
  *  - an HTTP/2 stream that is destroyed calls back while its session still sends the beginning of the chunk;
- *  - a zlib stream that is destroyed forgets its callbacks, and nothing tells when its thread is done;
- *  - `process.stdout` says that it is closed, and goes on.
+ * - a zlib stream that is destroyed forgets its callbacks, and gives no sign when its thread is done;
+ * - `process.stdout` reports that it is closed, and goes on.
  */
 
-/** A socket of Node's own over a native handle, to which a stream writes what it is given as it is; undefined if there is none. */
+/** The socket of Node's own, over a native handle, to which a stream writes its chunks unchanged; undefined if there is none. */
 export function nativeSocket(stream: Writable): Socket | undefined {
   const socket = isMessage(stream) ? stream.socket : stream
-  // A message says nothing of what it doesn't write to a socket that was destroyed.
+  // A message doesn't report chunks that it fails to write to a destroyed socket.
   if (!hasAll(socket, OF_SOCKET) || (socket as Socket).destroyed) return undefined
   const { _handle: handle } = socket as { _handle?: object | null }
   return handle !== undefined && handle !== null && isNative(handle) ? (socket as Socket) : undefined
@@ -33,7 +33,7 @@ export function isFileStream(stream: Writable): boolean {
   return (functions as unknown) === fs && hasAll(fs, OF_FS)
 }
 
-/** Whether a file is one that `fs.promises.open` has opened. */
+/** Whether a file was opened by `fs.promises.open`. */
 export function isNativeFile(file: FileHandle): boolean {
   if (file.write === fileWrite) return true
   const key = Object.hasOwn(file, 'write') ? undefined : symbolOf(file, 'kHandle')
@@ -42,7 +42,7 @@ export function isNativeFile(file: FileHandle): boolean {
   return true
 }
 
-/** `FileHandle.prototype.write`: the class has no name outside of Node, so it is learnt from the first file that is seen. */
+/** `FileHandle.prototype.write`. The class has no name outside Node, so the function is taken from the first file. */
 let fileWrite: FileHandle['write'] | undefined
 
 /** Functions by name. */
@@ -51,7 +51,7 @@ type Methods = readonly (readonly [name: string, method: unknown])[]
 const OF_SOCKET = methodsOf(Socket.prototype, 'write', '_write', '_writev', '_writeGeneric', 'destroy', '_destroy')
 const OF_FILE_STREAM = methodsOf(fs.WriteStream.prototype, 'write', '_write', '_writev')
 const OF_FS = methodsOf(fs, 'write', 'writev')
-/** Those of an HTTP/1 message, once one was seen: who uses none needn't load the module. */
+/** The functions of an HTTP/1 message, once one was seen: a program without messages needn't load the module. */
 let ofMessage: Methods | undefined
 
 function methodsOf(owner: object, ...names: string[]): Methods {
@@ -64,7 +64,7 @@ function hasAll(owner: unknown, methods: Methods): boolean {
   return true
 }
 
-/** An HTTP/1 message that is sent: it writes to its socket, once it has one. */
+/** An outgoing HTTP/1 message: it writes to its socket, once it has one. */
 function isMessage(stream: Writable): stream is Writable & { socket: unknown } {
   if (!('socket' in stream && '_writeRaw' in stream)) return false
   ofMessage ??= methodsOf(
@@ -78,7 +78,7 @@ function isMessage(stream: Writable): stream is Writable & { socket: unknown } {
 
 /** The classes of Node's handles that write by libuv, or encrypt; and of files. */
 const NATIVE = new Set(['TCP', 'Pipe', 'TTY', 'TLSWrap', 'FileHandle'])
-/** What is known of handles, by their class. */
+/** Whether a handle's class is native, by class. */
 const nativeClasses = new WeakMap<object, boolean>()
 
 function isNative(handle: object): boolean {
@@ -87,7 +87,7 @@ function isNative(handle: object): boolean {
     return false
   let isKnown = nativeClasses.get(made)
   if (isKnown === undefined) {
-    // This is how native classes are printed, and no other function is.
+    // Only native classes are printed like this; no other function is.
     const text = Function.prototype.toString.call(made)
     isKnown = NATIVE.has(made.name) && text === `function ${made.name}() { [native code] }`
     nativeClasses.set(made, isKnown)

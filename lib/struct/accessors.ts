@@ -24,7 +24,7 @@ import type { Views } from './views.ts'
 type Base = abstract new () => object
 type Made = new (views: Views, offset: number, third: unknown) => object
 
-/** What generated code may name. */
+/** The names that generated code may use. */
 const HELPERS = {
   FITS,
   Insides,
@@ -38,7 +38,7 @@ const HELPERS = {
   wrongType,
 }
 
-/** Compiles text that may use {@link HELPERS} and what it is given, as constants, so that V8 knows what they are; undefined where that is forbidden. */
+/** Compiles text that may use {@link HELPERS} and the given values as constants, so that V8 knows them; undefined if compiling is forbidden. */
 function compile(given: Readonly<Record<string, unknown>>, text: string): unknown {
   const constants = { ...HELPERS, ...given }
   const names = Object.keys(constants).join(', ')
@@ -56,13 +56,13 @@ export interface FieldAccess {
   readonly codec: Codec
 }
 
-/** How the records of a struct are read and written where their offsets are multiples of `alignment`. */
+/** How the records of a struct are read and written if their offsets are multiples of `alignment`. */
 export class StructAccessors implements RecordAccessors {
   readonly struct: AnyStruct
   readonly alignment: number
   readonly size: number
   readonly fields: ReadonlyMap<string, FieldAccess>
-  /** Records know their place in units of the alignment: by so many bits an offset is shifted. */
+  /** Records store their place in units of the alignment: an offset is shifted by this many bits. */
   readonly unitShift: number
   /** The class of records; `unit` is the offset in units of the alignment. */
   readonly Part: new (
@@ -104,8 +104,8 @@ export class StructAccessors implements RecordAccessors {
   }
 
   /**
-   * A class of arrays whose `at` is for this struct alone, since a function that makes records of many structs isn't put in the place of
-   * its call; undefined where no code may be made from strings. Its fields are stored once: V8 takes them for constants then.
+   * A class of arrays whose `at` serves this struct alone, since V8 doesn't inline a function that makes records of many structs. Undefined
+   * if code may not be made from strings. Its fields are stored once: then V8 treats them as constants.
    */
   compiledArray<Class extends object>(Base: Class, indices: symbol): Class | undefined {
     const text = `return class extends Base {
@@ -125,13 +125,13 @@ export class StructAccessors implements RecordAccessors {
     return plain
   }
 
-  /** The same for what shows it: a field that can't be read says why. */
+  /** The same for display: a field that can't be read shows the reason. */
   shown(views: Views, offset: number): Record<string, unknown> {
     const fields = [...this.fields]
     return readable(fields.map(([name, { field, codec }]) => [name, () => codec.plain(views, offset + field.offset)]))
   }
 
-  /** Writes the fields that are given. */
+  /** Writes the given fields. */
   assign(views: Views, offset: number, values: unknown): void {
     for (const [name, value] of entriesOf(this.struct.name, values)) {
       const { field, codec } = this.access(name)
@@ -139,14 +139,14 @@ export class StructAccessors implements RecordAccessors {
     }
   }
 
-  /** A field by name. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
+  /** A field by name. @throws RangeError `ERR_OUT_OF_RANGE` if there is none */
   access(name: string): FieldAccess {
     return accessIn(this.fields, name)
   }
 
   private makeCursor(): NonNullable<typeof this.cursorClass> {
     const { size } = this
-    // The index is all that moves: so an access in a loop is what it would be with a typed array, i * step + first.
+    // Only the index varies: so an access in a loop is the same as with a typed array, i * step + first.
     const access: Access = (kind, delta) => {
       const unit = NUMBERS[kind].size
       return `(this.#s >> ${Math.log2(unit)}) + Math.imul(this.#i, ${size / unit}) + ${delta / unit} | 0`
@@ -171,8 +171,8 @@ export class StructAccessors implements RecordAccessors {
 }
 
 /**
- * Fields of a record: an element of the views. With an offset in bytes it would take a shift to the right, which V8 can't put together
- * with the multiplication by which `StructArray.at` comes to it.
+ * Access to the fields of a record, as elements of the views. An offset in bytes would need a shift to the right, which V8 can't merge with
+ * the multiplication by which `StructArray.at` computes it.
  */
 function recordAccess(unitShift: number): Access {
   return (kind, delta) => {
@@ -181,7 +181,7 @@ function recordAccess(unitShift: number): Access {
   }
 }
 
-/** Whether reads give something that has parts: it is made once, and then put where the record is. */
+/** Whether reads give an object with parts: it is made once, and then moved to where the record is. */
 export function isPart({ shape }: FieldLayout): boolean {
   return shape.is === 'struct' || shape.is === 'array'
 }
@@ -194,7 +194,7 @@ export function accessIn<T>(fields: ReadonlyMap<string, T>, name: unknown): T {
   return access
 }
 
-/** The fields that are given; a field that is undefined isn't. */
+/** The given fields; an undefined one doesn't count. */
 export function entriesOf(name: string, values: unknown): [string, unknown][] {
   if (typeof values !== 'object' || values === null) throw wrongType(name, 'an object', values)
   const plain =
@@ -209,41 +209,41 @@ function recordEntries(record: RecordBase | CursorBase): [string, unknown][] {
   ])
 }
 
-/** Where an object of a class is that was put together from functions. */
+/** The place of an object whose class was put together from functions. */
 export interface Place {
   views: Views
   /** Offset of its first byte in the views, or of an array's. */
   start: number
   index: number
-  /** As many elements as `index` may have values. */
+  /** An array with as many elements as `index` may have values. */
   readonly indices: Int8Array | undefined
   readonly third: unknown
 }
 
-/** What a class does beside its fields. In code, its constructor's arguments are `v`, `o` (where it is) and `w`. */
+/** The parts of a class other than its fields. In code, its constructor's arguments are `v`, `o` (its place) and `w`. */
 export interface ClassCode {
-  /** Private fields, beside `#v`: each with what it is at first. */
+  /** Private fields, beside `#v`, each with its first value. */
   readonly fields: Readonly<Record<string, string>>
-  /** How its private fields come to their first values. */
+  /** How its private fields get their first values. */
   readonly stores: 'once' | 'in constructor'
   readonly methods: string
-  /** `o` is in units: by so many bits it is shifted. */
+  /** `o` is in units: it is shifted by this many bits. */
   readonly unitShift: number
-  /** Of what has an index: the elements that check it. */
+  /** If it has an index: the elements that check the index. */
   readonly indices: ((views: Views, third: unknown) => Int8Array) | undefined
-  /** Where it is, of what was put together from functions. */
+  /** The offset of an object that was put together from functions. */
   offset(place: Place): number
 }
 
 /**
- * Code for whether `x` is no index. `#a` has as many elements as there are records. What V8 compiles of a load from it is the check of
- * the index alone, one comparison; and since what it throws at isn't a part of a loop then, V8 can move what doesn't change before the
- * loop, from Node 22 on. A branch that throws prevents that: with one, each access took twice as long, and in loops that are compiled
- * while they run each sum of doubles was an object.
+ * Code for whether `x` is no index. `#a` has as many elements as there are records. V8 compiles a load from it to the check of the index
+ * alone, one comparison. And since the error is thrown outside the loop, V8 can move constant work out of the loop, from Node 22 on. A
+ * branch that throws prevents that: with one, each access took twice as long, and in loops that are compiled while they run each sum of
+ * doubles was an object.
  */
 const NO_INDEX = `${never("typeof x !== 'number'")} || this.#a[x] === undefined`
 
-/** How cursors move. Each class has functions of its own: V8 keeps what it learns of them by function. */
+/** How cursors move. Each class has functions of its own, since V8 keeps its type feedback by function. */
 export const MOVE = `
   move(x) {
     if (${NO_INDEX}) throw wrongIndex(this.#v, x, this.#a.length)
@@ -282,7 +282,7 @@ function cursorCode(size: number): ClassCode {
   }
 }
 
-/** A field as a class has it. */
+/** A field as a member of a class. */
 export interface Member {
   readonly name: string
   readonly codec: Codec
@@ -294,13 +294,13 @@ export interface Member {
 }
 
 /**
- * A class with a property for each field. It is compiled from text, so that offsets are literals in it and V8 sees what each struct
- * alone does; where that is forbidden, it is put together from functions, which do the same and are slower.
+ * A class with a property for each field. It is compiled from text, so that offsets are literals in it, and V8 optimizes each struct by its
+ * own use. If compiling is forbidden, the class is put together from functions, which do the same and are slower.
  */
 export function makeClass(base: Base, code: ClassCode, members: readonly Member[]): Made {
   const codecs = members.map(({ codec }) => codec)
   const made = compile({ codecs }, textOf(code, members)) as Made | undefined
-  // No class that extends another: its constructor would look for the other's at every call.
+  // Doesn't extend another class: its constructor would look for the other's at every call.
   if (made !== undefined) Object.setPrototypeOf(made.prototype, base.prototype)
   const used = made ?? assemble(base, code, members)
   hideFromCopies(
@@ -331,10 +331,10 @@ function textOf(code: ClassCode, members: readonly Member[]): string {
 }
 
 /**
- * How the text of a class begins: with its private fields, and the constructor. V8 takes a field for a constant if nothing was
- * stored there twice, and an access to a cursor that is a constant itself takes half as long then. But a field that has no value where it
- * is declared holds undefined until the constructor stores another; so the values have to be there before the object is, in variables
- * beside the class. That makes the object slow to make: records have the other way, since `StructArray.at` makes one at each call.
+ * The beginning of a class's text: its private fields, and the constructor. V8 treats a field as a constant if it was stored only once, and
+ * an access to a cursor that is a constant itself then takes half as long. But a field without a value at its declaration holds undefined
+ * until the constructor stores another. So the values have to exist before the object does, in variables beside the class. That makes the
+ * object slow to make: records use the other way, since `StructArray.at` makes one at each call.
  */
 function headOf(stores: ClassCode['stores'], fields: readonly (readonly [string, string])[], parts: readonly string[]) {
   if (stores === 'in constructor')

@@ -1,7 +1,7 @@
 import { NUMBERS } from './kinds.ts'
 import type { FieldLayout, Shape, StructLayout } from './shape.ts'
 
-/** Keywords of C from C89 to C23 and of C++ to C++23, whose headers may include this one, and what gcc makes of them in GNU mode. */
+/** Keywords of C from C89 to C23 and of C++ to C++23, whose headers may include this one, and the extra ones of gcc in GNU mode. */
 const KEYWORDS =
   'alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await co_return ' +
   'co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do double ' +
@@ -10,10 +10,10 @@ const KEYWORDS =
   'signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef typeid ' +
   'typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq'
 
-/** Macros that compilers define without an underscore in front, for systems and processors. */
+/** Macros that compilers define without a leading underscore, for systems and processors. */
 const PREDEFINED = 'linux unix i386 arm mips sparc sun vax m68k hppa PPC WIN32 WIN64 WINNT'
 
-/** What the header's own includes define (and `errno`), but for integer types and their limits. */
+/** The names that the header's own includes define (and `errno`), except integer types and their limits. */
 const DEFINED =
   'NULL offsetof unreachable assert errno std size_t ptrdiff_t max_align_t nullptr_t rsize_t intptr_t uintptr_t intmax_t uintmax_t'
 
@@ -22,10 +22,10 @@ const INTEGERS = /^u?int(_least|_fast)?[0-9]+_t$/
 const LIMITS =
   /^(U?INT(_LEAST|_FAST)?[0-9]+|U?INTPTR|U?INTMAX|PTRDIFF|SIZE|RSIZE|WCHAR|WINT|SIG_ATOMIC)_(MIN|MAX|WIDTH|C)$/
 
-/** More of a name in a message is of no use, and a compiler may refuse a string that is too long. */
+/** A longer part of a name is useless in a message, and a compiler may refuse a string that is too long. */
 const MOST_TOLD = 200
 
-/** The header of a struct: those that it contains come first. C11 and later can include it, and C++11 and later. */
+/** The header of a struct: the structs that it contains come first. C11 and later can include it, and C++11 and later. */
 export function headerOf(layout: StructLayout): string {
   const names = new Map<StructLayout, string>()
   const parts: string[] = []
@@ -61,13 +61,13 @@ function check(condition: string, what: string): string {
   return `static_assert(${condition}, "${what.slice(0, MOST_TOLD)}");`
 }
 
-/** A struct may have any name. At file scope a compiler has all those that begin with an underscore. */
+/** An identifier for a struct, which may have any name. At file scope, those that begin with an underscore are the compiler's. */
 function identifierOf(name: string): string {
   const letters = name.replace(/[^A-Za-z0-9_]/g, '_').replace(/^_+/, '')
   return /^[A-Za-z]/.test(letters) ? letters : `Record${letters}`
 }
 
-/** The name in C of each field. Those that need no other one keep theirs. */
+/** The name in C of each field: its own if C allows it. */
 function fieldNames({ fields }: StructLayout): Map<string, string> {
   const names = new Map(fields.filter(({ name }) => !isReserved(name)).map(({ name }) => [name, name]))
   const used = new Set(names.values())
@@ -80,7 +80,7 @@ function fieldNames({ fields }: StructLayout): Map<string, string> {
   return names
 }
 
-/** A name that compilers take, and that isn't used yet. */
+/** A name that compilers accept, and that isn't used yet. */
 function nameInC(name: string, used: ReadonlySet<string>): string {
   let base = name
   if (isReserved(base)) base = base.replace(/^_+(?=[A-Za-z])/, '').replace(/^_/, 'x_')
@@ -104,7 +104,7 @@ function member({ shape }: FieldLayout, name: string, structName: (layout: Struc
   }
   const own = inner.is === 'bytes' || inner.is === 'text' ? `[${inner.length}]` : ''
   const bits = inner.is === 'bits' ? ` : ${inner.width}` : ''
-  // With the word `struct` a field may be called as its type, in C++ too.
+  // With the word `struct` a field may have its type's name, in C++ too.
   const type = inner.is === 'struct' ? `struct ${structName(inner.struct.layout())}` : typeInC(inner)
   return `${type} ${name}${dimensions}${own}${bits};${remark(inner)}`
 }

@@ -4,13 +4,13 @@ import { outOfRange, wrongType } from '../base/errors.ts'
 import { isBig, NUMBERS, type NumberKind } from './kinds.ts'
 
 /**
- * One element, for checks in accessors: `FITS[wrong ? 1 : 0]` is undefined where something is wrong. A branch that throws would do, but
- * V8 takes nothing out of a loop that has one, and makes an object of each sum of doubles where it compiles the loop while it runs; a
- * load outside of a typed array is no branch to it until it has seen one.
+ * One element, for checks in accessors: `FITS[wrong ? 1 : 0]` is undefined if the check fails. A branch that throws would be clearer, but
+ * V8 hoists nothing out of a loop that has one, and makes an object of each sum of doubles if it compiles the loop while it runs. A load
+ * outside a typed array isn't a branch to V8 until it happens.
  */
 export const FITS = new Int8Array(new ArrayBuffer(1))
 
-/** What to throw for a value that isn't a number of a kind. Accessors have found out already that it isn't. */
+/** The error for a value that isn't a number of a kind, as accessors have already found. */
 export function numberError(name: string, kind: NumberKind, value: unknown): Error {
   const type = isBig(kind) ? 'bigint' : 'number'
   if (typeof value !== type) return wrongType(name, `a ${type}`, value)
@@ -41,14 +41,14 @@ function isNumberOf(kind: NumberKind, value: unknown): boolean {
   }
 }
 
-/** Checks a number that stands for an integer of 64 bits, or was read as one. */
+/** Checks a number that represents an integer of 64 bits, or was read as one. */
 export function checkSafe(name: string, kind: NumberKind, value: unknown): number {
   if (typeof value !== 'number') throw wrongType(name, 'a number', value)
   if (!Number.isSafeInteger(value) || (kind === 'u64' && value < 0)) throw unsafe(name, kind, value)
   return value
 }
 
-/** What to throw for an integer that is not a safe one. */
+/** The error for an integer that is not a safe one. */
 export function unsafe(name: string, kind: NumberKind, value: unknown): RangeError {
   return outOfRange(name, `a safe integer${kind === 'u64' ? ', not negative' : ''}`, value)
 }
@@ -72,12 +72,12 @@ export function checkPointer(name: string, value: unknown): number {
   return value
 }
 
-/** Checks text that is to fit in `length` bytes. Returns how many it takes. */
+/** Checks text that is to fit in `length` bytes. Returns how many bytes it takes. */
 export function checkText(name: string, length: number, value: unknown): number {
   if (typeof value !== 'string') throw wrongType(name, 'a string', value)
   const size = Buffer.byteLength(value)
   if (size > length) throw outOfRange(name, `at most ${length} bytes of UTF-8`, `${size} bytes`)
-  // What UTF-8 can't hold, and what wouldn't come back, since text ends at it.
+  // Refuse text that UTF-8 can't hold, or that a read wouldn't return, since text ends at U+0000.
   if (!value.isWellFormed() || value.includes('\0'))
     throw outOfRange(name, 'text without U+0000 and half surrogate pairs', JSON.stringify(value))
   return size

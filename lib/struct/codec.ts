@@ -1,6 +1,6 @@
 import type { Views } from './views.ts'
 
-/** How one type is read and written at an offset of views. Accessors are made from these where nothing faster is known. */
+/** How one type is read and written at an offset of views. Accessors are made from codecs if there is no faster way. */
 export interface Codec {
   read(views: Views, offset: number): unknown
   write(views: Views, offset: number, value: unknown): void
@@ -8,15 +8,15 @@ export interface Codec {
   plain(views: Views, offset: number): unknown
 }
 
-/** What a codec is to know of where it is used. */
+/** The context in which a codec is used. */
 export interface Place {
-  /** What errors call it. */
+  /** The name in errors. */
   readonly name: string
-  /** Offsets that it is used with are multiples of this power of two. */
+  /** The offsets that it is used with are multiples of this power of two. */
   readonly alignment: number
 }
 
-/** What an offset that is a multiple of `alignment` is still a multiple of, `offset` bytes on. */
+/** The alignment that remains `offset` bytes after a multiple of `alignment`. */
 export function alignmentAt(alignment: number, offset: number): number {
   return offset === 0 ? alignment : Math.min(alignment, 2 ** (31 - Math.clz32(offset & -offset)))
 }

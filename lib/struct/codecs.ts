@@ -7,7 +7,7 @@ import { extentOf } from './layout.ts'
 import type { FieldLayout, Shape } from './shape.ts'
 import type { Views } from './views.ts'
 
-/** The codec of a field, for the offset of its struct plus its own. */
+/** The codec of a field, for the offset of its struct plus the field's own. */
 export function codecOfField(field: FieldLayout, place: Place): Codec {
   if (field.bits === undefined) return codecOf(field.shape, place)
   return bitsCodec((field.shape as Shape & { is: 'bits' }).kind, field.bits.first, field.bits.width, place)
@@ -62,7 +62,7 @@ interface RawNumber {
   write(views: Views, offset: number, value: number | bigint): void
 }
 
-/** One number's bytes while they are put in order. */
+/** One number's bytes while they are reordered. */
 const scratch = new Uint8Array(8)
 const scratchOf = {
   i8: new Int8Array(scratch.buffer),
@@ -104,7 +104,7 @@ function rawNumber(kind: NumberKind, foreign: boolean, alignment: number): RawNu
   }
 }
 
-/** An integer of 64 bits as a number. Checked at reads too: what doesn't fit would be another number. */
+/** An integer of 64 bits as a number. Reads are checked too: a value that doesn't fit would come out as another number. */
 function safeCodec(kind: NumberKind, raw: RawNumber, { name }: Place, check?: typeof checkPointer): Codec {
   const read = (v: Views, o: number) => checkSafe(name, kind, Number(raw.read(v, o)))
   const write = (v: Views, o: number, value: unknown) => {
@@ -125,7 +125,7 @@ function bytesCodec(length: number, name: string): Codec {
   return { read, write, plain: ({ bytes }, o) => bytes.toString('hex', o, o + length) }
 }
 
-/** In so many bytes a loop finds the end of text in the time in which a Buffer is made, for memchr to look for it. */
+/** Up to this many bytes, a loop finds the end of text in the time that it takes to make a Buffer for memchr. */
 const SHORT_TEXT = 64
 
 function textCodec(length: number, name: string): Codec {
@@ -169,7 +169,7 @@ function noName(name: string, value: number): never {
   throw outOfRange(name, 'a value that has a name', value)
 }
 
-/** Bits of an integer, which may begin in any bit of a byte and end 8 bytes on. */
+/** Bits of an integer, which may begin at any bit of a byte and end 8 bytes later. */
 function bitsCodec(kind: NumberKind, first: number, width: number, { name }: Place): Codec {
   const size = Math.ceil((first + width) / 8)
   const shift = BigInt(first)

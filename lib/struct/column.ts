@@ -29,10 +29,10 @@ export interface ArrayByKind {
   f64: Float64Array
 }
 
-/** Of a field type: the typed array that a column of it is in; of what isn't one number, undefined. */
+/** The typed array of a field type's column; undefined if the field isn't one number. */
 export type ValuesOf<Type> = Type extends NumberType<number | bigint, infer Kind> ? ArrayByKind[Kind] : undefined
 
-/** What a column is to know. */
+/** The place of a column in memory. */
 export interface ColumnPlace {
   readonly views: Views
   /** Offset of the first value in the views. */
@@ -44,10 +44,10 @@ export interface ColumnPlace {
   readonly write: (views: Views, offset: number, value: unknown) => void
 }
 
-/** What the column that is being made is to know; nobody else keeps it. */
+/** The place of the column that is being made; nothing else keeps it. */
 let placed: ColumnPlace | undefined
 
-/** Runs before a column's fields are set: each once, where it is declared, as those of a heap. */
+/** Runs before a column's fields are set. Each is set once, where it is declared, as in a heap. */
 class Placing {
   /** How many values: as many as the array has records. */
   readonly length: number
@@ -103,19 +103,19 @@ export class Column<Read = unknown, Write = Read, Values = unknown> extends Plac
   }
 
   /**
-   * For loops that must be fast: value `i` is `values[first + i * step]`. Undefined where the field is no number that a typed array
-   * can have: in the other byte order, not aligned, of some bits, or no number at all. Not checked, also not for being freed.
+   * For loops that must be fast: value `i` is `values[first + i * step]`. Undefined if the field is no number that a typed array can have:
+   * in the other byte order, not aligned, of some bits, or no number at all. Nothing is checked, not even whether the memory was freed.
    */
   get values(): Values | undefined {
     return this.#values
   }
 
-  /** The index in `values` of value 0; 0 where there are no `values`. */
+  /** The index in `values` of value 0; 0 if there are no `values`. */
   get first(): number {
     return this.#first
   }
 
-  /** By how much the index in `values` rises from one value to the next; 0 where there are no `values`. */
+  /** How much the index in `values` rises from one value to the next; 0 if there are no `values`. */
   get step(): number {
     return this.#step
   }
@@ -126,7 +126,7 @@ export class Column<Read = unknown, Write = Read, Values = unknown> extends Plac
     return read(views, this.offsetOf(index)) as Read
   }
 
-  /** Writes value `index`, checked as the field of a record is. @throws as {@link Column.get}, and what that field throws */
+  /** Writes value `index`, checked like a record's field. @throws as {@link Column.get}, and the errors of that field */
   set(index: number, value: Write): void {
     const { views, write } = this.#place
     write(views, this.offsetOf(index), value)
@@ -137,7 +137,7 @@ export class Column<Read = unknown, Write = Read, Values = unknown> extends Plac
     for (let i = 0; i < this.length; i++) yield this.get(i)
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     return { length: this.length }
   }

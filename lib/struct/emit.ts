@@ -2,32 +2,32 @@ import type { FITS } from './checks.ts'
 import { isBig, isForeign, NUMBERS, type NumberKind } from './kinds.ts'
 import type { FieldLayout } from './shape.ts'
 
-/** The bodies of a getter and a setter; the setter's value is `x`. What they use beside `this` is in {@link HELPERS}. */
+/** The bodies of a getter and a setter; the setter's value is `x`. Apart from `this`, they use {@link HELPERS}. */
 export interface Body {
   readonly get: string
   readonly set?: string
 }
 
-/** Where a field is in code: the index, among elements of a kind, of the one `delta` bytes behind the start of the field's struct. */
+/** Code for a field's place: the index, among elements of a kind, of the element `delta` bytes after the start of the field's struct. */
 export type Access = (kind: NumberKind, delta: number) => string
 
 /**
- * Code for an element's value. A heap's ArrayBuffer can be lost, and its elements are undefined then: see `Views.lose`. The check for
- * it is no instruction in what V8 compiles: there a load from a typed array gives a number until one has given something else.
+ * Code for an element's value. A heap's ArrayBuffer can be lost, and then its elements are undefined: see `Views.lose`. The check for that
+ * costs no instruction in V8's code, which assumes that a typed array's loads give numbers until one gives something else.
  */
 function load(kind: NumberKind, index: string): string {
   return `(this.#v.${kind}[${index}] ?? lost(this.#v))`
 }
 
 /**
- * Code for a write of an element, in whose value `z` is the old one. It is loaded for the same check: if nothing else needs it, V8
- * leaves of the load what the store has to do anyhow, the check of the index.
+ * Code for a write of an element, in whose value `z` is the old one. The old value is loaded for the same check. If nothing else needs it,
+ * V8 keeps only the load's index check, which the store needs anyhow.
  */
 function store(kind: NumberKind, index: string, value: string): string {
   return `const a = this.#v.${kind}, i = ${index}, z = a[i]; if (z === undefined) lost(this.#v); a[i] = ${value}`
 }
 
-/** For each kind, what holds of an `x` that is none of its values, once its type is known to be right; empty where nothing does. */
+/** For each kind, a condition that is true of an `x` of the right type that is none of its values; empty if there is no such `x`. */
 const WRONG: Readonly<Record<NumberKind, string>> = {
   i8: 'x << 24 >> 24 !== x',
   u8: '(x & 255) !== x',
@@ -46,14 +46,14 @@ export function never(condition: string): string {
   return `FITS[${condition} ? 1 : 0] === undefined`
 }
 
-/** Code for whether `x` isn't of a type, or is, and wrong for another reason. */
+/** Code for whether `x` isn't of a type, or is wrong for another reason. */
 function isNo(type: string, wrong = ''): string {
   return never(`typeof x !== '${type}'${wrong && ` || ${wrong}`}`)
 }
 
 /**
- * Code for a field that is plain loads and stores of typed arrays; undefined where it takes a codec: text, bytes, parts, and what
- * is not aligned or in the other order.
+ * Code for a field that is plain loads and stores of typed arrays. Undefined if the field needs a codec: text, bytes, parts, and fields
+ * that are not aligned or in the other byte order.
  */
 export function bodyOf(field: FieldLayout, alignment: number, access: Access): Body | undefined {
   const { shape, offset } = field
@@ -109,7 +109,7 @@ function wideBody(
   }
 }
 
-/** A bit field of up to 32 bits that is inside of one aligned element. */
+/** A bit field of up to 32 bits that is inside one aligned element. */
 function bitsBody(name: string, field: FieldLayout, alignment: number, access: Access): Body | undefined {
   const { offset, bits, shape } = field
   if (bits === undefined || shape.is !== 'bits' || isBig(shape.kind) || isForeign('little')) return undefined

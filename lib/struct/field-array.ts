@@ -10,7 +10,7 @@ import { contentsOf, type Part } from './record.ts'
 import type { Shape } from './shape.ts'
 import type { Views } from './views.ts'
 
-/** What an array in a record is made of. */
+/** The properties of an array in a record. */
 interface ArrayTraits {
   readonly element: Codec
   readonly length: number
@@ -19,7 +19,7 @@ interface ArrayTraits {
   readonly name: string
 }
 
-/** An array in a record: where it is, and what it is made of. */
+/** An array in a record: its place, and its properties. */
 export class RecordArray implements FieldArray<unknown, unknown>, Part {
   #views: Views
   #offset: number
@@ -57,7 +57,7 @@ export class RecordArray implements FieldArray<unknown, unknown>, Part {
 
   [inspect.custom](_depth: number, options: object): string {
     if (!this.#views.isLive) return `${this.#traits.name} (gone)`
-    return printed('', () => this.toJSON(''), options).trimStart() // as any array
+    return printed('', () => this.toJSON(''), options).trimStart() // like any array
   }
 
   get [Symbol.toStringTag](): string {

@@ -3,24 +3,24 @@ import { outOfRange, wrongType } from '../base/errors.ts'
 import { type Endian, isBig, MOST_STRUCT_BYTES, NUMBERS, type NumberKind } from './kinds.ts'
 import type { RecordType, Shape } from './shape.ts'
 
-/** What the compiler knows of a field's type. Nothing of it is there at run time. */
+/** A field's type as the compiler knows it. None of this exists at run time. */
 export interface FieldTypes<Read, Write, Key> {
-  /** What a read gives. */
+  /** The type that a read gives. */
   readonly read: Read
-  /** What may be written. */
+  /** The type that may be written. */
   readonly write: Write
   /** `'plain'`: written as a whole; `'parts'`: has parts of its own; `'pointer'`: an address. */
   readonly key: Key
 }
 
 /**
- * The type of a field. `Read` is what reading gives, `Write` what may be written, and `Key` tells apart what must be written as a
- * whole (`'plain'`), what has parts of its own (`'parts'`), and pointers (`'pointer'`).
+ * The type of a field. A read gives `Read`, and a write takes `Write`. `Key` distinguishes fields that must be written as a whole
+ * (`'plain'`), fields with parts of their own (`'parts'`), and pointers (`'pointer'`).
  */
 export interface FieldType<Read = unknown, Write = Read, Key extends string = string> {
-  /** What it holds, as data. */
+  /** The field's contents, described as data. */
   readonly shape: Shape
-  /** For the compiler only; not there at run time. */
+  /** For the compiler only; it doesn't exist at run time. */
   readonly types?: FieldTypes<Read, Write, Key>
 }
 
@@ -30,19 +30,19 @@ export type Fields = Readonly<Record<string, FieldType>>
 /** A field that is one number. */
 export interface NumberType<Value extends number | bigint, Kind extends NumberKind = NumberKind>
   extends FieldType<Value, Value, 'plain'> {
-  /** Which number: its width, and whether it has a sign. */
+  /** The kind of number: its width, and whether it has a sign. */
   readonly kind: Kind
 }
 
-/** An array in a record, of a length that the struct fixes. */
+/** An array in a record. The struct fixes its length. */
 export interface FieldArray<Read, Write> extends Iterable<Read> {
   /** How many elements. */
   readonly length: number
-  /** @throws RangeError `ERR_OUT_OF_RANGE` where there is no such element */
+  /** @throws RangeError `ERR_OUT_OF_RANGE` if there is no such element */
   get(index: number): Read
-  /** Writes element `index`. @throws RangeError `ERR_OUT_OF_RANGE` where there is no such element, or the value doesn't fit; TypeError */
+  /** Writes element `index`. @throws RangeError `ERR_OUT_OF_RANGE` if there is no such element, or the value doesn't fit; TypeError */
   set(index: number, value: Write): void
-  /** Writes all elements. @throws RangeError `ERR_OUT_OF_RANGE` where there are more or fewer values */
+  /** Writes all elements. @throws RangeError `ERR_OUT_OF_RANGE` if there are more or fewer values */
   assign(values: Iterable<Write>): void
   /** A copy. */
   toJSON(): unknown[]
@@ -70,29 +70,29 @@ export const i64 = number<bigint, 'i64'>('i64')
 export const u64 = number<bigint, 'u64'>('u64')
 /** A number of 32 bits, as `Math.fround` rounds it. */
 export const f32 = number<number, 'f32'>('f32')
-/** A number as JavaScript has it. */
+/** A number of 64 bits, like JavaScript's own. */
 export const f64 = number<number, 'f64'>('f64')
 /** A byte that is 0 or 1. Other values read as true. */
 export const bool: FieldType<boolean, boolean, 'plain'> = { shape: { is: 'bool' } }
 
-/** An integer of 64 bits as a number, which must be a safe integer: checked at every read and write. */
+/** An integer of 64 bits as a number, which must be a safe integer; every read and write checks that. */
 export function safe(type: NumberType<bigint>): NumberType<number> {
   const shape = numberShape('type', type)
   if (!isBig(shape.kind)) throw outOfRange('type', 'u64 or i64', shape.kind)
   return { kind: shape.kind, shape: { ...shape, safe: true } }
 }
 
-/** `length` bytes. Reads give a view of them; what is written may be shorter, and is padded with zeros. */
+/** `length` bytes. A read gives a view of them; a shorter value may be written, and is padded with zeros. */
 export function bytes(length: number): FieldType<Uint8Array, Uint8Array, 'plain'> {
   return { shape: { is: 'bytes', length: checkLength(length) } }
 }
 
-/** Text of at most `length` bytes of UTF-8, padded with zeros. It holds no U+0000, and ends at the first. */
+/** Text of at most `length` bytes of UTF-8, padded with zeros. It can't contain U+0000: a read ends at the first. */
 export function text(length: number): FieldType<string, string, 'plain'> {
   return { shape: { is: 'text', length: checkLength(length) } }
 }
 
-/** `length` elements, one behind the other. */
+/** `length` elements, one after the other. */
 export function array<Read, Write, Key extends string>(
   element: FieldType<Read, Write, Key>,
   length: number
@@ -112,8 +112,8 @@ export interface PointerType<Target> extends FieldType<number, number, 'pointer'
 }
 
 /**
- * The address of a block of the same heap, in 8 bytes; 0 for none. Reads give a number; `record.deref('next')` the record there.
- * @typeParam Target what the target is, for the compiler
+ * The address of a block of the same heap, in 8 bytes; 0 for none. A read gives a number; `record.deref('next')` gives the record there.
+ * @typeParam Target the target's type, for the compiler
  * @param target the struct's own name, or a function that gives the struct, which may be declared later
  */
 export function pointer<const Target extends string | (() => RecordType)>(target: Target): PointerType<Target> {
@@ -122,7 +122,7 @@ export function pointer<const Target extends string | (() => RecordType)>(target
   return { shape: { is: 'pointer', target } }
 }
 
-/** Names for the values of an integer of up to 32 bits: an array counts from 0. A number that has no name is refused at a read. */
+/** Names for the values of an integer of up to 32 bits: an array counts from 0. Reading a number that has no name throws. */
 export function enumeration<const Name extends string>(
   type: NumberType<number>,
   names: readonly Name[] | Readonly<Record<Name, number>>
@@ -160,12 +160,12 @@ export function bits<Value extends number | bigint>(
   return { shape: { is: 'bits', kind, width } }
 }
 
-/** The same type with its low byte first, whatever the machine and the struct say. */
+/** The same type with its low byte first, independent of the machine and the struct. */
 export function le<Type extends FieldType>(type: Type): Type {
   return ordered(type, 'little')
 }
 
-/** The same type with its high byte first. */
+/** The same type with its high byte first, independent of the machine and the struct. */
 export function be<Type extends FieldType>(type: Type): Type {
   return ordered(type, 'big')
 }
@@ -187,14 +187,14 @@ function orderedShape(shape: Shape, endian: Endian): Shape {
   }
 }
 
-/** The shape with a byte order where it has none of its own. */
+/** The shape with a byte order, if it has none of its own. */
 export function withDefaultOrder(shape: Shape, endian: Endian): Shape {
   if (shape.is === 'array') return { ...shape, element: withDefaultOrder(shape.element, endian) }
   const takesOrder = shape.is === 'number' || shape.is === 'enumeration' || shape.is === 'pointer'
   return takesOrder && shape.endian === undefined ? { ...shape, endian } : shape
 }
 
-/** What a type is, or a TypeError. */
+/** Returns the shape of a type, or throws a TypeError. */
 export function shapeOf(name: string, type: unknown): Shape {
   const shape = (type as FieldType | undefined | null)?.shape
   if (typeof shape !== 'object' || shape === null || !('is' in shape)) throw wrongType(name, 'a type of a field', type)

@@ -1,14 +1,14 @@
 import { endianness } from 'node:os'
 
-/** A struct's most bytes: a record that starts in the first half of a window of 2 GiB then ends in it. */
+/** A struct's most bytes: any record that starts in the first half of a window of 2 GiB then ends in it. */
 export const MOST_STRUCT_BYTES = 2 ** 30
 /** The most bytes of an array of records: its typed arrays then have indices below 2^31. */
 export const MOST_ARRAY_BYTES = 2 ** 31
 
-/** The numbers that a field is made of: each is the name of a typed array in `Views`. */
+/** The kinds of number that a field is made of: each is the name of a typed array in `Views`. */
 export type NumberKind = 'i8' | 'u8' | 'i16' | 'u16' | 'i32' | 'u32' | 'i64' | 'u64' | 'f32' | 'f64'
 
-/** What is to know of a kind of number. */
+/** The properties of a kind of number. */
 export interface NumberTraits {
   /** Bytes; also the alignment, as on x86-64. */
   readonly size: number
@@ -43,7 +43,7 @@ export type Endian = 'little' | 'big'
 /** The machine's own order of bytes. */
 const NATIVE: Endian = endianness() === 'LE' ? 'little' : 'big'
 
-/** Whether numbers of an order are stored in another than the machine's. */
+/** Whether numbers of a byte order are stored in another order than the machine's. */
 export function isForeign(endian: Endian | undefined): boolean {
   return endian !== undefined && endian !== NATIVE
 }

@@ -7,7 +7,7 @@ import { tableOf } from './layout-text.ts'
 import type { FieldLayout, Padding, Shape, StructLayout } from './shape.ts'
 
 /**
- * How a struct lies in memory: as gcc lays it out on x86-64 (System V ABI).
+ * The layout of a struct in memory: as gcc lays it out on x86-64 (System V ABI).
  * @example
  * ```ts
  * import { f64, struct, u8 } from 'spanheap/struct'
@@ -21,13 +21,13 @@ export class Layout implements StructLayout {
   readonly name: string
   /** Bytes, a multiple of the alignment. */
   readonly size: number
-  /** Bytes: the largest alignment of its fields; 1 where it is packed. */
+  /** Bytes: the largest alignment of its fields; 1 if it is packed. */
   readonly alignment: number
   /** Whether it has no padding. */
   readonly packed: boolean
   /** In the order in which they are in memory. */
   readonly fields: readonly FieldLayout[]
-  /** In the order in which they are in memory, the end's last. */
+  /** In the order in which they are in memory, the padding at the end last. */
   readonly padding: readonly Padding[]
 
   /** @internal See `Struct.layout`. */
@@ -50,21 +50,21 @@ export class Layout implements StructLayout {
     return this.table()
   }
 
-  /** What `console.log` shows. */
+  /** The text that `console.log` shows. */
   [inspect.custom](): string {
     return this.table()
   }
 
   /**
-   * A header of the struct, and of those that it contains, for C11 or C++11 and later; the compiler checks sizes and offsets. A
-   * name that a compiler would refuse, such as `int`, `NULL` or `__x`, becomes another: `int_`, `NULL_`, `x`.
+   * A header of the struct, and of those that it contains, for C11 or C++11 and later; the compiler checks sizes and offsets. A name that a
+   * compiler would refuse, such as `int`, `NULL` or `__x`, is replaced by another: `int_`, `NULL_`, `x`.
    */
   toC(): string {
     return headerOf(this)
   }
 }
 
-/** Size and alignment of what a field holds. */
+/** Size and alignment of a field's contents. */
 export function extentOf(shape: Shape): { size: number; alignment: number } {
   switch (shape.is) {
     case 'number':
@@ -91,7 +91,7 @@ export function extentOf(shape: Shape): { size: number; alignment: number } {
   }
 }
 
-/** Lays fields out. @throws RangeError `ERR_OUT_OF_RANGE` for a name that can't be one, or a struct that is too large */
+/** Lays fields out. @throws RangeError `ERR_OUT_OF_RANGE` for an invalid name, or a struct that is too large */
 export function layOut(name: string, fields: Fields, packed: boolean, endian: Endian | undefined): Layout {
   const placed: FieldLayout[] = []
   let bit = 0
@@ -104,7 +104,7 @@ export function layOut(name: string, fields: Fields, packed: boolean, endian: En
     if (own > alignment) alignment = own
     if (shape.is === 'bits') {
       const unit = extent.size * 8
-      // It may not cross the end of a unit of its type; in a packed struct it may.
+      // It may not cross the end of a unit of its type, except in a packed struct.
       if (!packed && Math.floor(bit / unit) !== Math.floor((bit + shape.width - 1) / unit)) bit = roundUp(bit, unit)
       const offset = Math.floor(bit / 8)
       const first = bit % 8
@@ -122,13 +122,13 @@ export function layOut(name: string, fields: Fields, packed: boolean, endian: En
   return new Layout(name, placed, roundUp(Math.ceil(bit / 8), alignment), alignment, packed)
 }
 
-/** Names of properties that records, cursors and columns have themselves. */
+/** Names of properties that records, cursors and columns themselves have. */
 const TAKEN = new Set([
   ...['address', 'assign', 'constructor', 'deref', 'free', 'index', 'move', 'toJSON'],
   ...Object.getOwnPropertyNames(Object.prototype),
 ])
 
-/** Checks the names of fields: identifiers of C, and none that a record has itself. */
+/** Checks the names of fields: each must be an identifier of C, and no property that a record itself has. */
 export function checkFields(fields: unknown): void {
   if (typeof fields !== 'object' || fields === null) throw wrongType('fields', 'an object', fields)
   for (const name of Object.keys(fields)) {

@@ -13,7 +13,7 @@ const ALL = 0xffff_ffff
 /** Numbers of 64 bits to sort by, each as two halves that compare as unsigned integers. */
 export type Keys = Uint32Array
 
-/** Makes keys of numbers in their place. NaN is the highest, in both orders, and -0 is 0. */
+/** Turns numbers into keys in place. NaN is the highest, in both orders, and -0 is 0. */
 export function keysOfNumbers(numbers: Float64Array, descending: boolean): Keys {
   const keys = new Uint32Array(numbers.buffer)
   const flip = descending ? ALL : 0
@@ -36,7 +36,7 @@ export function keysOfNumbers(numbers: Float64Array, descending: boolean): Keys 
   return keys
 }
 
-/** Makes keys of integers in their place. */
+/** Turns integers into keys in place. */
 export function keysOfBigints(bigints: BigInt64Array | BigUint64Array, descending: boolean): Keys {
   const keys = new Uint32Array(bigints.buffer)
   const flip = descending ? ALL : 0
@@ -48,7 +48,7 @@ export function keysOfBigints(bigints: BigInt64Array | BigUint64Array, descendin
   return keys
 }
 
-/** The indices of keys in their order; equal keys keep theirs. */
+/** The indices of keys in sorted order; equal keys keep theirs. */
 export function radixOrder(keys: Keys): Uint32Array {
   const length = keys.length / 2
   let order = new Uint32Array(length)
@@ -65,7 +65,7 @@ export function radixOrder(keys: Keys): Uint32Array {
   return order
 }
 
-/** Where the keys with each digit begin; undefined where all have the same digit. */
+/** Where the keys with each digit begin; undefined if all have the same digit. */
 function placesOf(keys: Keys, half: number, shift: number, digits: number): Uint32Array | undefined {
   const places = new Uint32Array(digits)
   const mask = digits - 1

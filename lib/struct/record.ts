@@ -7,42 +7,45 @@ import type { AnyStruct } from './record-types.ts'
 import type { RecordType } from './shape.ts'
 import { FREED, type Views } from './views.ts'
 
-/** What a record is to its block. */
+/** A record's relation to its block. */
 export const enum Hold {
   /** A part of a record or of an array. */
   Part = 0,
-  /** It starts the block, which belongs to somebody else. */
+  /** It starts the block, which has another owner. */
   Start = 1,
   /** It starts the block, and owns it. */
   Own = 2,
 }
 
-/** How the records of a struct are shown and written: what they ask of the accessors that their class was made by. */
+/** A record's view of its accessors: how the records of a struct are shown and written. */
 export interface RecordAccessors {
   readonly struct: AnyStruct
   readonly fields: ReadonlyMap<string, unknown>
   /** A record as plain data. */
   plain(views: Views, offset: number): Record<string, unknown>
-  /** The same for what shows it: a field that can't be read says why. */
+  /** The same for display: a field that can't be read shows the reason. */
   shown(views: Views, offset: number): Record<string, unknown>
-  /** Writes the fields that are given. */
+  /** Writes the given fields. */
   assign(views: Views, offset: number, values: unknown): void
 }
 
-/** A part of a record that was read: it is made once, and then put where the record is. */
+/** A part of a record that was read: it is made once, and then moved to where the record is. */
 export interface Part {
   [Insides.place](views: Views, offset: number): void
   [Insides.end](reason: Views): void
 }
 
-/** What the prototypes of records and cursors end with: a store to what isn't a field comes here, since nothing before knows its name. */
+/**
+ * The end of the prototype chain of records and cursors. A store to a name that isn't a field arrives here, since nothing before has that
+ * name.
+ */
 export const NoField: object = new Proxy(Object.prototype, {
   set(_, name) {
     throw invalidValue(`${String(name)} is no field of this struct`)
   },
 })
 
-/** What records and cursors have in common. */
+/** The common base of records and cursors. */
 export abstract class FieldsBase {
   abstract [Insides.views](): Views
   abstract [Insides.offset](): number
@@ -67,7 +70,7 @@ export abstract class FieldsBase {
     return address === 0 ? null : targetOf(struct, shape.target).at(this[Insides.views]().checkedHeap(), address)
   }
 
-  /** @param key what `JSON.stringify` gives: that is for whoever logs it, and doesn't throw */
+  /** @param key given by `JSON.stringify`: then the result is for a log, and nothing throws */
   toJSON(key?: string): Record<string, unknown> {
     const views = this[Insides.views]()
     if (key === undefined) return this[Insides.accessors]().plain(views, this[Insides.offset]())
@@ -78,7 +81,7 @@ export abstract class FieldsBase {
     return shownAs(this[Insides.accessors]().struct.name, this[Insides.views](), () => this.toJSON(''), options)
   }
 
-  /** It has no properties of its own, so this is what tells it from others for assertions: its fields. */
+  /** Its fields as text. It has no properties of its own, so assertions compare it by this. */
   get [Symbol.toStringTag](): string {
     return contentsOf(this[Insides.accessors]().struct.name, this[Insides.views](), () => this.toJSON(''))
   }
@@ -86,7 +89,7 @@ export abstract class FieldsBase {
 hideFromCopies(FieldsBase.prototype)
 Object.setPrototypeOf(FieldsBase.prototype, NoField)
 
-/** What fields say: one that can't be read, why. */
+/** The fields' values; for a field that can't be read, the reason. */
 export function readable(fields: readonly (readonly [name: string, read: () => unknown])[]): Record<string, unknown> {
   return Object.fromEntries(
     fields.map(([name, read]) => {
@@ -99,16 +102,16 @@ export function readable(fields: readonly (readonly [name: string, read: () => u
   )
 }
 
-/** What `inspect` shows of what lies in memory. */
+/** The text that `inspect` shows for an object in memory. */
 export function shownAs(name: string, views: Views, facts: () => unknown, options: object): string {
   return views.isLive ? printed(name, facts, options) : `${name} (gone)`
 }
 
-/** Longer contents are told by their digest. */
+/** Longer contents are replaced by their digest. */
 const MOST_CONTENTS = 500
 const ALL = { depth: Infinity, breakLength: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity }
 
-/** A name and all that is there, as text that is the same for the same contents alone. */
+/** A name and all contents as text, which is the same only for the same contents. */
 export function contentsOf(name: string, views: Views, facts: () => unknown): string {
   if (!views.isLive) return `${name} (gone)`
   const text = inspect(facts(), ALL)
@@ -116,7 +119,7 @@ export function contentsOf(name: string, views: Views, facts: () => unknown): st
   return `${name} ${text.slice(0, MOST_CONTENTS)}… (SHA-256 ${createHash('sha256').update(text).digest('hex')})`
 }
 
-/** The struct that a pointer leads to. */
+/** The struct of a pointer's target. */
 function targetOf(struct: AnyStruct, target: string | (() => RecordType)): RecordType {
   if (typeof target === 'function') return target()
   if (target !== struct.name)
@@ -124,7 +127,7 @@ function targetOf(struct: AnyStruct, target: string | (() => RecordType)): Recor
   return struct
 }
 
-/** A record: a place in memory that stays, with its fields as properties, which a class made for the struct adds. */
+/** A record: a fixed place in memory. The class made for the struct adds its fields as properties. */
 export abstract class RecordBase extends FieldsBase implements Part {
   abstract [Insides.hold](): Hold
   abstract [Insides.place](views: Views, offset: number): void
@@ -140,7 +143,7 @@ export abstract class RecordBase extends FieldsBase implements Part {
   }
 }
 
-/** Gives back the block that a record, an array or columns start. @throws AllocatorError where they are a part of one, or it is gone */
+/** Frees the block that a record, an array or columns start. @throws AllocatorError if they are a part of one, or it is gone */
 export function freeBlock(what: string, views: Views, offset: number, hold: Hold): void {
   const heap = views.checkedHeap()
   const address = views.base + offset
@@ -149,27 +152,27 @@ export function freeBlock(what: string, views: Views, offset: number, hold: Hold
   heap.free(address)
 }
 
-/** Whether the end of a `using` block is to give it back: where it is their own, and wasn't given back yet. */
+/** Whether the end of a `using` block is to free it: if it is their own, and wasn't freed yet. */
 export function isToFree(views: Views, hold: Hold): boolean {
   return hold === Hold.Own && views.heap !== undefined
 }
 
-/** A place in an array that moves. How it does is in `MOVE`. */
+/** A place in an array that moves, by `MOVE`. */
 export abstract class CursorBase extends FieldsBase {}
 
-/** The index, as an integer to V8, if it is one. `indices` has as many elements as it may have values. */
+/** The index, as an integer to V8, if it is valid. `indices` has as many elements as it may have values. */
 export function checkedIndex(views: Views, indices: Int8Array, index: number): number {
   if (typeof index !== 'number' || indices[index] === undefined) throw wrongIndex(views, index, indices.length)
   return index | 0
 }
 
-/** What to throw for an index that was refused: when what it is into is gone, all are. */
+/** The error for a refused index: if the memory is gone, every index is refused. */
 export function wrongIndex(views: Views, index: unknown, length: number): Error {
   views.check()
   return indexError(index, length)
 }
 
-/** What to throw for an index that isn't one. */
+/** The error for an invalid index. */
 export function indexError(index: unknown, length: number): Error {
   if (typeof index !== 'number') return wrongType('index', 'a number', index)
   return outOfRange('index', `a whole number below the length, ${length}`, index)

@@ -2,7 +2,7 @@ import type { Heap } from '../heap/heap.ts'
 import type { Codec } from './codec.ts'
 import type { Endian, NumberKind } from './kinds.ts'
 
-/** What a field holds, as data: what the layout, the accessors and the C header are made from. */
+/** A field's contents, described as data: the layout, the accessors and the C header are made from it. */
 export type Shape =
   | { readonly is: 'number'; readonly kind: NumberKind; readonly safe: boolean; readonly endian?: Endian }
   | { readonly is: 'bool' }
@@ -18,43 +18,43 @@ export type Shape =
   | { readonly is: 'array'; readonly element: Shape; readonly length: number }
   | { readonly is: 'struct'; readonly struct: RecordType }
 
-/** What is to know of a struct to have it as a field, or to point to it. */
+/** A struct, as a field that contains it or points to it needs it. */
 export interface RecordType {
-  /** What errors, tables and C headers call it. */
+  /** Its name in errors, tables and C headers. */
   readonly name: string
   /** Where each field is. */
   layout(): StructLayout
-  /** @internal How its records are read and written where their offsets are multiples of `alignment`. */
+  /** @internal How its records are read and written if their offsets are multiples of `alignment`. */
   codec(alignment: number): Codec
   /** @internal A record over a live block. */
   at(heap: Heap, address: number): unknown
 }
 
-/** Where a bit field is. */
+/** The place of a bit field. */
 export interface BitRange {
-  /** Its first bit in the byte at the field's offset, from the lowest on: 0 to 7. */
+  /** Its first bit in the byte at the field's offset, counted from the lowest: 0 to 7. */
   readonly first: number
   /** How many bits. */
   readonly width: number
 }
 
-/** Where a field is. */
+/** The place of a field. */
 export interface FieldLayout {
   /** The name of the property. */
   readonly name: string
-  /** What it holds. */
+  /** Its contents. */
   readonly shape: Shape
-  /** Bytes from the start of the struct; of a bit field, the byte that its first bit is in. */
+  /** Bytes from the start of the struct; for a bit field, to the byte with its first bit. */
   readonly offset: number
-  /** Bytes; of a bit field, those that it has bits in. */
+  /** Bytes; for a bit field, all bytes that it has bits in. */
   readonly size: number
-  /** What gcc aligns the type to, outside a packed struct. */
+  /** The alignment that gcc gives the type, outside a packed struct. */
   readonly alignment: number
-  /** Of a bit field: its bits. */
+  /** For a bit field: its bits. */
   readonly bits?: BitRange
 }
 
-/** Bytes that no field has. */
+/** Bytes that belong to no field. */
 export interface Padding {
   /** Bytes from the start of the struct. */
   readonly offset: number
@@ -62,18 +62,18 @@ export interface Padding {
   readonly size: number
 }
 
-/** How a struct lies in memory, as data. */
+/** The layout of a struct in memory, as data. */
 export interface StructLayout {
   /** The struct's name. */
   readonly name: string
   /** Bytes, a multiple of the alignment. */
   readonly size: number
-  /** Bytes: the largest alignment of its fields; 1 where it is packed. */
+  /** Bytes: the largest alignment of its fields; 1 if it is packed. */
   readonly alignment: number
   /** Whether it has no padding. */
   readonly packed: boolean
   /** In the order in which they are in memory. */
   readonly fields: readonly FieldLayout[]
-  /** In the order in which they are in memory, the end's last. */
+  /** In the order in which they are in memory, the padding at the end last. */
   readonly padding: readonly Padding[]
 }

@@ -6,10 +6,10 @@ import type { Views } from './views.ts'
 
 type Key = number | bigint | string | boolean
 
-/** Fewer records are compared: counting their digits would take longer, about 20 µs. */
+/** Fewer records are sorted by comparisons: counting their digits would take longer, about 20 µs. */
 const LEAST_FOR_RADIX = 256
 
-/** Sorts records where they are by what a column holds. Equal keys keep their order; NaN comes last, in both orders. */
+/** Sorts records in place by a column's values. Equal keys keep their order; NaN comes last, in both orders. */
 export function sortRecords(
   field: FieldLayout,
   column: Column,
@@ -20,12 +20,12 @@ export function sortRecords(
   if (length < 2) return
   const byDigits = length < LEAST_FOR_RADIX ? undefined : orderOfNumbers(field, column, descending)
   const order = byDigits ?? compare(column, descending)
-  // Words, where records are made of whole ones: a copy by bytes takes four times as long.
+  // Copy whole words if records are made of them: a copy by bytes takes four times as long.
   const unit = start % 4 === 0 && size % 4 === 0 ? 4 : 1
   permute(unit === 4 ? views.i32 : views.u8, start / unit, size / unit, order)
 }
 
-/** The order of values that are all of one kind of number, or booleans; undefined where they are something else. */
+/** The order of values that are all of one kind of number, or booleans; undefined for any other values. */
 function orderOfNumbers({ shape }: FieldLayout, column: Column, descending: boolean): Uint32Array | undefined {
   const { length } = column
   const one = column.get(0)
@@ -45,7 +45,7 @@ type Numbers = Record<number, unknown>
 function copyValues(column: Column, to: Numbers): void {
   const { length, first, step } = column
   const values = column.values as Numbers | undefined
-  // Those of a `safe` field are bigints where it gives numbers.
+  // The values of a `safe` field are bigints although the field gives numbers.
   if (typeof values?.[first] !== typeof column.get(0)) for (let i = 0; i < length; i++) to[i] = column.get(i)
   else for (let i = 0; i < length; i++) to[i] = values![first + i * step]
 }
@@ -65,7 +65,7 @@ function compare(column: Column, descending: boolean): Uint32Array {
   })
 }
 
-/** Puts record `order[i]` at `i`, in cycles: one record is aside at a time. All is counted in elements of `units`. */
+/** Puts record `order[i]` at `i`, in cycles: one record is set aside at a time. Everything is counted in elements of `units`. */
 function permute(units: Int32Array | Uint8Array, start: number, size: number, order: Uint32Array): void {
   const aside = units.slice(start, start + size)
   for (let first = 0; first < order.length; first++) {

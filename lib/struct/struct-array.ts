@@ -16,13 +16,13 @@ import { blockViews, freedError, type Views } from './views.ts'
 
 /** Elements that `inspect` shows. */
 const SHOWN = 20
-/** And so much text of JSON `toJSON` gives, plus a record. */
+/** The length of the JSON text that `toJSON` gives, plus a record. */
 const MOST_TOLD = 3000
-/** By which the class that is compiled for a struct gets what checks an index. */
+/** The key under which the class compiled for a struct gets the array that checks an index. */
 const INDICES = Symbol('indices')
 
 /**
- * Records of one struct, one behind the other in a block.
+ * Records of one struct, one after the other in a block.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -68,7 +68,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return this.#views.base + this.#start
   }
 
-  /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` where there is none */
+  /** The record at an index. @throws RangeError `ERR_OUT_OF_RANGE` if there is none */
   at(index: number): StructRecord<F, Name> {
     const { Part, size, unitShift } = this.#accessors
     const offset = this.#start + checkedIndex(this.#views, this.#indices, index) * size
@@ -98,7 +98,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return new Column(layout, { views, start, stride: this.#accessors.size, length, read, write })
   }
 
-  /** The records from `from` to before `to`, without a copy. It ends with this array. */
+  /** The records from `from` to before `to`, without a copy. It becomes invalid together with this array. */
   subarray(from = 0, to = this.length): StructArray<F, Name> {
     const [first, end] = this.range(from, to)
     const start = this.#start + first * this.#accessors.size
@@ -115,7 +115,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return copy
   }
 
-  /** Sorts the records where they are by a field that is a number, a bigint, a boolean, a name or text. Equal ones keep their order. */
+  /** Sorts the records in place by a field that is a number, a bigint, a boolean, a name or text. Equal ones keep their order. */
   sort(field: keyof F & string, order: 'ascending' | 'descending' = 'ascending'): this {
     checkChoice('order', order, ['ascending', 'descending'], 'ascending')
     const { length } = this
@@ -126,23 +126,23 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return this
   }
 
-  /** Gives the block back. @throws AllocatorError where it is a part of another array */
+  /** Frees the block. @throws AllocatorError if it is a part of another array */
   free(): void {
     freeBlock('array', this.#views, this.#start, this.#hold)
     this.#views.end(freedError)
   }
 
-  /** Gives the block back where it is the array's own, and wasn't yet. */
+  /** Frees the block if it is the array's own, and wasn't freed yet. */
   [Symbol.dispose](): void {
     if (isToFree(this.#views, this.#hold)) this.free()
   }
 
   /**
-   * A copy of all records as plain data. What `JSON.stringify` and loggers show is shorter, since an array may have millions: as many as
-   * some 3 KiB of JSON hold, and if that isn't all, how many there are more.
+   * A copy of all records as plain data. `JSON.stringify` and loggers show less, since an array may have millions: as many records as fit
+   * in some 3 KiB of JSON, and the number of the others.
    */
   toJSON(): Record<string, unknown>[]
-  /** @internal @param key what `JSON.stringify` gives */
+  /** @internal @param key given by `JSON.stringify` */
   toJSON(key: string): unknown[]
   toJSON(key?: string): unknown[] {
     const { length } = this
@@ -160,7 +160,7 @@ export class StructArray<F extends Fields, Name extends string> implements Itera
     return records.length === length ? records : [...records, `and ${length - records.length} more`]
   }
 
-  /** What `console.log` shows: the first records. */
+  /** The text that `console.log` shows: the first records. */
   [inspect.custom](_depth: number, options: object): string {
     const title = `${this.#accessors.struct.name}[${this.length}]`
     const first = () => Array.from({ length: Math.min(SHOWN, this.length) }, (_, i) => this.shown(i))
@@ -203,7 +203,7 @@ hideFromCopies(StructArray.prototype)
 
 const classes = new WeakMap<StructAccessors, typeof StructArray>()
 
-/** An array of the class of its struct: `at` is compiled for each. */
+/** An array of its struct's class: `at` is compiled for each struct. */
 export function arrayOver<F extends Fields, Name extends string>(
   accessors: StructAccessors,
   views: Views,
@@ -227,7 +227,7 @@ export function checkHeap(heap: unknown): asserts heap is Heap {
   if (!(heap instanceof Heap)) throw notAHeap(heap)
 }
 
-/** The bytes of an array; also an empty one has room for one record. @throws RangeError where they are more than 2 GiB */
+/** The bytes of an array; even an empty one has room for one record. @throws RangeError if they are more than 2 GiB */
 export function arrayBytes(size: number, length: number): number {
   const bytes = checkCount('length', length) * size
   if (bytes > MOST_ARRAY_BYTES) {

@@ -19,7 +19,7 @@ import { blockViews, freedError, type Views } from './views.ts'
 /** Columns start at multiples of a cache line. */
 const LINE_BYTES = 64
 
-/** Of a field type: what its column is. */
+/** The column's type for a field type. */
 export type ColumnOf<Type> =
   ValuesOf<Type> extends undefined
     ? Column<ReadOf<Type>, WriteOf<Type>>
@@ -32,7 +32,7 @@ interface ColumnTraits {
   readonly stride: number
 }
 
-/** What all columns of a struct share. */
+/** The common properties of all columns of a struct. */
 export class ColumnsTraits {
   readonly struct: AnyStruct
   readonly columns: ReadonlyMap<string, ColumnTraits>
@@ -48,7 +48,7 @@ export class ColumnsTraits {
     return this.cursorClass
   }
 
-  /** How each field of a record gives plain data. */
+  /** The plain data of each field of a record. */
   plain(views: Views, index: number, { starts }: CursorPlace): (readonly [name: string, read: () => unknown])[] {
     const columns = [...this.columns]
     return columns.map(([name, { codec, stride }], i) => [name, () => codec.plain(views, starts[i]! + index * stride)])
@@ -56,7 +56,7 @@ export class ColumnsTraits {
 
   private columnOf(original: FieldLayout): ColumnTraits {
     const stride = extentOf(original.shape).size
-    // A bit field has an integer of its own here.
+    // In a column, a bit field has an integer of its own.
     const bits = original.bits === undefined ? {} : { bits: { first: 0, width: original.bits.width } }
     const { name, shape, alignment } = original
     const field = { name, shape, alignment, offset: 0, size: stride, ...bits }
@@ -107,10 +107,10 @@ interface CursorPlace {
   readonly starts: readonly number[]
 }
 
-/** What a cursor's prototype gives the columns of its struct by. */
+/** The key under which a cursor's prototype has the columns of its struct. */
 const TRAITS = Symbol('traits')
 
-/** A place in columns that moves. Its offset is its index, and what it is made with is where the columns start. */
+/** A place in columns that moves. Its offset is its index; it is made with the place where the columns start. */
 abstract class ColumnsCursorBase {
   abstract [Insides.views](): Views
   abstract [Insides.offset](): number
@@ -146,7 +146,7 @@ hideFromCopies(ColumnsCursorBase.prototype)
 Object.setPrototypeOf(ColumnsCursorBase.prototype, NoField)
 
 /**
- * Records of one struct as columns: all values of a field side by side, in one block. For loops over few of many fields.
+ * Records of one struct as columns: all values of a field side by side, in one block. For loops that use a few of many fields.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -188,15 +188,15 @@ export class StructColumns<F extends Fields> implements Disposable {
     this.#views = blockViews(heap, heap.calloc(1, bytes), bytes)
   }
 
-  /** Where it starts in the heap. */
+  /** Its address in the heap. */
   get address(): number {
     this.#views.checkedHeap()
     return this.#views.base
   }
 
   /**
-   * All values of a field: of a number in the machine's order a typed array, which is not checked, also not for being freed; of
-   * others a {@link Column}.
+   * All values of a field. For a number in the machine's byte order it is a typed array, where nothing is checked, not even whether the
+   * memory was freed. For any other field it is a {@link Column}.
    */
   column<K extends keyof F & string>(name: K): ColumnOf<F[K]> {
     const { field, codec, stride } = accessIn(this.#traits.columns, name)
@@ -211,7 +211,7 @@ export class StructColumns<F extends Fields> implements Disposable {
     return new Column(field, { views, start, stride, length, read, write }) as ColumnOf<F[K]>
   }
 
-  /** What `JSON.stringify`, loggers and `console.log` show. */
+  /** The summary that `JSON.stringify`, loggers and `console.log` show. */
   toJSON(): object {
     return { struct: this.#traits.struct.name, length: this.length, columns: [...this.#traits.columns.keys()] }
   }
@@ -226,7 +226,7 @@ export class StructColumns<F extends Fields> implements Disposable {
     }) as unknown as ColumnsCursor<F>
   }
 
-  /** Gives the block back. */
+  /** Frees the block. */
   free(): void {
     freeBlock('array', this.#views, 0, Hold.Own)
     this.#views.end(freedError)

@@ -14,7 +14,7 @@ import { allocateArray, arrayBytes, arrayOver, checkHeap, type StructArray } fro
 import { ColumnsTraits, StructColumns } from './struct-columns.ts'
 import { blockViews, windowAt } from './views.ts'
 
-/** How a struct is laid out. */
+/** Options of a struct. */
 export interface StructOptions<Name extends string = string> {
   /**
    * The name of the struct in errors, tables and C headers, and for pointers to itself.
@@ -22,12 +22,12 @@ export interface StructOptions<Name extends string = string> {
    */
   name?: Name
   /**
-   * True: no padding, and nothing is aligned. Fields that aren't aligned are read byte by byte.
+   * True: there is no padding, and no field is aligned. Unaligned fields are read byte by byte.
    * @default false
    */
   packed?: boolean
   /**
-   * The order of bytes of all fields that have none of their own.
+   * The byte order of all fields that have none of their own.
    * @default 'native'
    */
   endian?: Endian | 'native'
@@ -36,7 +36,7 @@ export interface StructOptions<Name extends string = string> {
 const STRUCT_OPTIONS: OptionNames<StructOptions> = { name: true, packed: true, endian: true }
 
 /**
- * A record type: fields, and how they lie in memory. It is a type of a field, too.
+ * A record type: fields, and their layout in memory. It is also a type of a field.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -50,13 +50,13 @@ const STRUCT_OPTIONS: OptionNames<StructOptions> = { name: true, packed: true, e
  * ```
  */
 export class Struct<F extends Fields, Name extends string> implements AnyStruct {
-  /** What errors, tables and C headers call it, and pointers to itself. */
+  /** Its name in errors, tables and C headers, and for pointers to itself. */
   readonly name: Name
   /** Its fields, in the order in which they are in memory; frozen. */
   readonly fields: F
-  /** That it is a struct, for whoever has it as a field. */
+  /** Its shape as a field of another struct. */
   readonly shape: Shape
-  /** For the compiler only; not there at run time. */
+  /** For the compiler only; it doesn't exist at run time. */
   declare readonly types?: FieldTypes<FieldValues<F> & RecordMethods<F, Name>, Values<F>, 'parts'>
   readonly #laidOut: Layout
   readonly #byAlignment = new Map<number, StructAccessors>()
@@ -85,7 +85,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     return this.#laidOut
   }
 
-  /** A record in a block of its own, which `free` or `using` gives back. Zeros, but for the values that are given. */
+  /** A record in a block of its own, which `free` or `using` frees. Its bytes are zero, except for the given values. */
   alloc(heap: Heap, values?: Values<F>): StructRecord<F, Name> {
     checkHeap(heap)
     const address = heap.calloc(1, this.#laidOut.size)
@@ -101,8 +101,8 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   }
 
   /**
-   * A record over a block that is there already: another worker has sent its address, say. `using` doesn't give it back, `free` does.
-   * @throws AllocatorError where no live block starts at the address; RangeError `ERR_OUT_OF_RANGE` where it is too short
+   * A record over an existing block: another worker has sent its address, say. `using` doesn't free the block, `free` does.
+   * @throws AllocatorError if no live block starts at the address; RangeError `ERR_OUT_OF_RANGE` if it is too short
    */
   at(heap: Heap, address: number): StructRecord<F, Name> {
     checkHeap(heap)
@@ -115,7 +115,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     return allocateArray(this.mainAccessors(), heap, length)
   }
 
-  /** An array over a block that is there already. `using` doesn't give it back, `free` does. @throws as {@link Struct.at} */
+  /** An array over an existing block. `using` doesn't free it, `free` does. @throws as {@link Struct.at} */
   arrayAt(heap: Heap, address: number, length: number): StructArray<F, Name> {
     checkHeap(heap)
     const bytes = arrayBytes(this.#laidOut.size, length)
@@ -145,7 +145,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     return accessors
   }
 
-  /** What `JSON.stringify` and loggers show. */
+  /** The summary that `JSON.stringify` and loggers show. */
   toJSON(): object {
     const { name, size, alignment, packed, fields } = this.#laidOut
     return {
@@ -157,7 +157,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
     }
   }
 
-  /** What `console.log` shows: the table of its layout. */
+  /** The text that `console.log` shows: the table of its layout. */
   [inspect.custom](): string {
     return this.#laidOut.table()
   }
@@ -183,7 +183,7 @@ export class Struct<F extends Fields, Name extends string> implements AnyStruct 
   }
 }
 
-/** Declares a struct: its fields in the order in which they are in memory, laid out as a C compiler does it. */
+/** Declares a struct: its fields in the order in which they are in memory, laid out as a C compiler would. */
 export function struct<const F extends Fields, const Name extends string = string>(
   fields: F,
   options: StructOptions<Name> = {}

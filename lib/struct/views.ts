@@ -4,21 +4,21 @@ import type { Heap } from '../heap/heap.ts'
 import { HOST } from '../lifetime/host.ts'
 import { NUMBERS, type NumberKind } from './kinds.ts'
 
-/** A window starts at a multiple of this, and is twice as long: so what starts in its first half ends in it. */
+/** A window starts at a multiple of this, and is twice as long: so an object that starts in its first half ends in it. */
 const WINDOW_STEP = 2 ** 30
-/** Typed arrays of at most so many bytes have small indices; above, Node 24 and 26 take 15 to 19 ns for a load. */
+/** Typed arrays of at most this many bytes have small indices; above, Node 24 and 26 take 15 to 19 ns for a load. */
 const WINDOW_BYTES = 2 ** 31
 
 /**
- * A part of a heap's memory as typed arrays. When what it shows is gone, they are taken from it, and what is then found in their place
- * throws: so accesses need no check of their own. But nothing tells that a program has lost the heap's ArrayBuffer (see `ViewMemory`),
- * except that the typed arrays have length 0: so an access that finds no element calls {@link Views.lose}.
+ * A part of a heap's memory as typed arrays. When that memory is gone, the typed arrays are deleted, and the prototype's properties that
+ * are then found in their place throw: so accesses need no check of their own. But if a program loses the heap's ArrayBuffer (see
+ * `ViewMemory`), the only sign is that the typed arrays have length 0: so an access that finds no element calls {@link Views.lose}.
  *
- * INVARIANT: each typed array is stored once. V8 takes it for a constant then, and an access knows its bounds and where its bytes
- * are; a single store to any object of this class would end that for all. To take a property away doesn't.
+ * INVARIANT: each typed array is stored once. V8 then treats it as a constant, and an access knows its bounds and the address of its bytes.
+ * A single further store to any object of this class would end that for all of them; deleting a property doesn't.
  */
 export class Views {
-  /** Undefined after it was closed, or the block freed. */
+  /** Undefined after the heap was closed, or the block freed. */
   heap: Heap | undefined
   /** The address of its first byte. */
   readonly base: number
@@ -32,7 +32,7 @@ export class Views {
   readonly i64: BigInt64Array
   readonly f32: Float32Array
   readonly f64: Float64Array
-  /** What it throws, if what it shows is gone. */
+  /** The error that it throws, if its memory is gone. */
   private gone: (() => Error) | undefined
 
   /** @param length a multiple of 8 */
@@ -52,7 +52,7 @@ export class Views {
     this.gone = undefined
   }
 
-  /** What it showed is gone. @param heap if the block is still there, and can be freed */
+  /** Its memory is gone. @param heap if the block is still there, and can be freed */
   end(error: () => Error, heap?: Heap): void {
     this.heap = heap
     this.gone = error
@@ -60,38 +60,38 @@ export class Views {
     Object.setPrototypeOf(this, GONE)
   }
 
-  /** There is no element where one should be. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
+  /** There is no element at an index that should have one. @throws AllocatorError `ERR_HEAP_STALE_HANDLE` */
   lose(): never {
     viewsOf(this.checkedHeap()).endLost()
     throw lostError()
   }
 
-  /** The heap, also if its ArrayBuffer was lost. @throws AllocatorError if what it shows is gone otherwise */
+  /** The heap, even if its ArrayBuffer was lost. @throws AllocatorError if the memory is gone for any other reason */
   checkedHeap(): Heap {
     if (this.heap === undefined) throw this.gone!()
     return this.heap
   }
 
-  /** Whether there is anything to see. */
+  /** Whether its memory is still there. */
   get isLive(): boolean {
     return this.gone === undefined && this.i8.length > 0
   }
 
-  /** For what is no access of one element. @throws AllocatorError if what it shows is gone */
+  /** For operations other than accesses of one element. @throws AllocatorError if its memory is gone */
   check(): void {
     if (this.gone !== undefined) throw this.gone()
     if (!this.isLive) this.lose()
   }
 
-  /** For accesses of many bytes. @throws AllocatorError if what it shows is gone */
+  /** For accesses of many bytes. @throws AllocatorError if its memory is gone */
   get bytes(): Buffer {
     this.check()
     return this.u8
   }
 
   /**
-   * As many bytes as there are records, for the check of their indices alone: see `MOVE`. Not of unsigned bytes: Node changes a
-   * Uint8Array at its start, after which V8 compares the class of each at each access.
+   * As many bytes as there are records, only to check their indices: see `MOVE`. They aren't unsigned: Node modifies Uint8Array at startup,
+   * after which V8 compares the class of each at each access.
    */
   indices(start: number, length: number): Int8Array {
     const { buffer, byteOffset } = this.bytes
@@ -111,23 +111,23 @@ for (const kind of KINDS) {
   })
 }
 
-/** What a use of memory says whose block was freed. */
+/** The error for using memory whose block was freed. */
 export function freedError(): Error {
   return staleHandle('the record’s block was freed')
 }
 
-/** What a use of memory says whose ArrayBuffer was lost. */
+/** The error for using memory whose ArrayBuffer was lost. */
 function lostError(): Error {
   return staleHandle(
     'a byte stream or ArrayBuffer.prototype.transfer has taken the heap’s ArrayBuffer; the block is still there: Struct.at(heap, address) gives a new record'
   )
 }
 
-/** What a record shows once its block was freed. */
+/** The views of a record whose block was freed. */
 export const FREED = new Views(undefined, new ArrayBuffer(0), 0, 0)
 FREED.end(freedError)
 
-/** What this thread looks at a heap's memory through. */
+/** This thread's views of a heap's memory. */
 class HeapViews {
   private readonly heap: Heap
   private readonly windows: (Views | undefined)[] = []
@@ -158,7 +158,7 @@ class HeapViews {
     return this.remember(new Views(this.heap, this.heap[HOST].memory.over(address, length), address, length))
   }
 
-  /** What was over an ArrayBuffer that is lost shows nothing from here on: records find that out without looking for an element. */
+  /** Ends the views over a lost ArrayBuffer: records then find that out without looking for an element. */
   endLost(): void {
     for (const views of this.windows.splice(0)) if (views !== undefined) this.remember(views)
     for (const block of this.blocks) {
@@ -167,7 +167,7 @@ class HeapViews {
     }
   }
 
-  /** It is to end at a close, if it is still in use then. */
+  /** Notes views that are to end at a close, if they are still in use then. */
   private remember(views: Views): Views {
     if (this.blocks.length >= this.nextSweep) {
       this.blocks = this.blocks.filter((block) => block.deref()?.heap !== undefined)
@@ -197,12 +197,12 @@ function viewsOf(heap: Heap): HeapViews {
   return views
 }
 
-/** The window that an address is in the first half of: all records of a heap share them. */
+/** The window whose first half has an address: all records of a heap share the windows. */
 export function windowAt(heap: Heap, address: number): Views {
   return viewsOf(heap).window(address)
 }
 
-/** Typed arrays over a block. @param length at most 2 GiB; rounded up to a multiple of 8, which a block's end is */
+/** Typed arrays over a block. @param length at most 2 GiB; rounded up to a multiple of 8, as a block's end is */
 export function blockViews(heap: Heap, address: number, length: number): Views {
   return viewsOf(heap).block(address, Math.ceil(length / 8) * 8)
 }
