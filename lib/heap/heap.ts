@@ -99,7 +99,7 @@ export class Heap extends Opening implements Allocator {
 
   /**
    * Opens a heap of another thread in this one: allocate here, free there. Close it here when this thread is done with it; the last close
-   * frees the memory. If a thread ends without closing, the other threads clean up after it.
+   * frees the memory. If a thread ends without closing, the other threads clear up after it.
    * @param token the value of `share`, from this process
    * @param options `leaks` selects which of this thread's buffers are watched; `mapper` is for tests that attach in the thread that
    * simulates the system, and is that same mapper

@@ -73,7 +73,7 @@ export interface LocalArena extends ArenaPlace {
  * Everything but a look at a generation is done under one lock. A thread may be struck (docs/protocol.md) at function entries, loops and
  * Atomics. So words that belong together are stored by statements with none of these between them. Only two things can be half done: the
  * end of an arena, which says `Ending`, and a chunk on its way from or to the heap, which has a word. Each is finished by the thread that
- * takes over the lock, or that cleans up.
+ * takes over the lock, or that clears up.
  */
 export class ArenaRegistry {
   readonly words: Int32Array
