@@ -8,7 +8,7 @@ import { decodeLayout, decodeStep, describeStep, MOST_STEP, type Step } from '..
 import { minimize } from '../support/minimize.ts'
 
 /** Graphs in all. Longer by hand: SPANHEAP_GRAPHS=10000 npx ava --timeout=10h dist/test/go/reachability-model.test.js */
-const GRAPHS = Number(process.env.SPANHEAP_GRAPHS ?? 300)
+const GRAPHS = Number(process.env.SPANHEAP_GRAPHS ?? 150)
 /** To repeat a run: the seed that a failure reported. */
 const SEED = process.env.SPANHEAP_GRAPHS_SEED
 

@@ -2,7 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { Heap, type PassedBlock } from '../../lib/index.ts'
 
-const RUNS = Number(process.env.SPANHEAP_PASS_RUNS ?? 20)
+const RUNS = Number(process.env.SPANHEAP_PASS_RUNS ?? 12)
 
 /** Who has a block: one of two threads, or nobody yet. */
 interface Owned {

@@ -110,7 +110,7 @@ for (const [format, extension] of [
     t.deepEqual(outcome(await bundle(`external.${extension}`, '--external:spanheap')), NATIVE)
     const whole = await bundle(`whole.${extension}`)
     t.is(whole.stdout.trim(), 'growable', whole.stderr)
-    t.regex(whole.stderr, /no addon .* mark it as external/)
+    t.regex(whole.stderr, /no addon .* mark spanheap as external/)
   })
 }
 

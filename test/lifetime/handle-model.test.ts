@@ -3,7 +3,7 @@ import { AllocatorError, Heap } from '../../lib/index.ts'
 import { random } from '../support/churn.ts'
 
 /** Random operations; a long run by hand sets 100 million. */
-const OPERATIONS = Number(process.env.SPANHEAP_HANDLE_OPERATIONS ?? 600_000)
+const OPERATIONS = Number(process.env.SPANHEAP_HANDLE_OPERATIONS ?? 300_000)
 const MOST_LIVE = 2000
 const STALE = 4096
 

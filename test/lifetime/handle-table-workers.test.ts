@@ -4,7 +4,7 @@ import { Heap } from '../../lib/index.ts'
 import { startLifetimeWorker as start } from '../support/lifetime-worker.ts'
 
 /** Kills by terminate(); a long run by hand sets more. */
-const KILLS = Number(process.env.SPANHEAP_KILLS ?? 40)
+const KILLS = Number(process.env.SPANHEAP_KILLS ?? 20)
 
 test.serial('killed at any moment between handles: the table is whole', async (t) => {
   const heap = new Heap()

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { PoolModel, STEPS, type StepName } from '../support/pool-model.ts'
 
 /** Cases; longer by hand: SPANHEAP_POOL_CASES=100000 npx ava --timeout=10h dist/test/pool/buffer-pool-model.test.js */
-const CASES = Number(process.env.SPANHEAP_POOL_CASES ?? 150)
+const CASES = Number(process.env.SPANHEAP_POOL_CASES ?? 80)
 
 /** A step of the model as fast-check runs it: all state is in the real one, which has the reference beside it. */
 class Step implements fc.AsyncCommand<object, PoolModel> {

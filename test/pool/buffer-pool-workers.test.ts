@@ -11,9 +11,9 @@ import { type Sent, StampedBuffers } from '../support/stamped-buffers.ts'
 const SIZE = 4096
 /** Fewer than five threads would like to have. */
 const MAX = 8
-const ROUNDS = Number(process.env.SPANHEAP_POOL_ROUNDS ?? 3000)
+const ROUNDS = Number(process.env.SPANHEAP_POOL_ROUNDS ?? 1500)
 /** Kills by terminate(); a long run by hand sets more. */
-const KILLS = Number(process.env.SPANHEAP_POOL_KILLS ?? 20)
+const KILLS = Number(process.env.SPANHEAP_POOL_KILLS ?? 12)
 
 const openHeap = () => new Heap({ limitBytes: 2 ** 28 })
 const openPool = (heap: Heap) => new BufferPool({ size: SIZE, max: MAX, heap, idleBytes: 6 * SIZE, leaks: 'off' })

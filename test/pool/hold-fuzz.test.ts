@@ -2,7 +2,7 @@ import test from 'ava'
 import { childScript, reportOf, run } from '../support/child.ts'
 
 /** A long run by hand sets more. */
-const ROUNDS = Number(process.env.SPANHEAP_HOLD_ROUNDS ?? 300)
+const ROUNDS = Number(process.env.SPANHEAP_HOLD_ROUNDS ?? 150)
 const SEED = Number(process.env.SPANHEAP_HOLD_SEED ?? 1)
 
 test.serial("whatever is taken away from an operation, its buffer is nobody else's", async (t) => {

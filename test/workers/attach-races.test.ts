@@ -7,7 +7,7 @@ import { childScript } from '../support/child.ts'
 import { SHARED_KINDS, SHARED_NAMES } from '../support/shared-kinds.ts'
 
 /** Rounds of the races; a long run by hand sets more. */
-const ROUNDS = Number(process.env.SPANHEAP_ATTACH_ROUNDS ?? 20_000)
+const ROUNDS = Number(process.env.SPANHEAP_ATTACH_ROUNDS ?? 8_000)
 const LIMIT_BYTES = 2 ** 26
 
 const CLASSES = { BufferPool, Channel, HandleTable }

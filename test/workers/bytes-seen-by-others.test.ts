@@ -5,7 +5,7 @@ import { Channel, Heap } from '../../lib/index.ts'
 import { childScript } from '../support/child.ts'
 
 /** How long each number of workers runs, in seconds; a long run by hand sets more. */
-const SECONDS = Number(process.env.SPANHEAP_CONTENTS_SECONDS ?? 5)
+const SECONDS = Number(process.env.SPANHEAP_CONTENTS_SECONDS ?? 2)
 
 for (const count of [2, 3, 8]) {
   test.serial(`what one of ${count} workers writes is what another reads`, async (t) => {

@@ -10,7 +10,7 @@ const MIB = 2 ** 20
 /** Room for what the dead had been handed: most of a churn's blocks, each time. Nobody writes to it. */
 const LIMIT_BYTES = 16 * 2 ** 30
 /** Kills by terminate(); a long run by hand sets more. */
-const KILLS = Number(process.env.SPANHEAP_KILLS ?? 150)
+const KILLS = Number(process.env.SPANHEAP_KILLS ?? 80)
 /** So long 300 operations of a survivor may take, in milliseconds: most of it is a wait for a lock of the dead, but in debug mode. */
 const MOST_WAIT_MS = process.env.SPANHEAP_DEBUG === '1' ? 1000 : 100
 
