@@ -102,17 +102,18 @@ const tasks: Record<string, () => Promise<void>> = {
   async freed() {
     const heap = open()
     const worker = new Worker(childScript('heap-worker'), { workerData: { token: heap.share(), task: 'serve' } })
-    const addresses = (() => {
+    const buffers = (() => {
       heap.freeBuffer(heap.allocBuffer(100))
       heap.free(heap.addressOf(heap.allocBuffer(100)))
       heap.freeBuffer(heap.allocArray(Int8Array, 100).subarray(0, 1))
       heap.free(heap.realloc(heap.addressOf(heap.allocBuffer(100)), 100_000))
       heap.realloc(heap.addressOf(heap.allocBuffer(300_000)), 310_000) // where it stands
       heap.unwatch(heap.allocBuffer(100))
-      return [100, 5000, 500_000].map((size) => heap.addressOf(heap.allocBuffer(size)))
+      return [100, 5000, 500_000].map((size) => heap.allocBuffer(size))
     })()
-    for (const address of addresses) {
-      worker.postMessage({ call: 'free', args: [address] })
+    // Each is held until it is freed: one that V8 collects before is a leak.
+    for (const buffer of buffers.splice(0)) {
+      worker.postMessage({ call: 'free', args: [heap.addressOf(buffer)] })
       await once(worker, 'message')
     }
     // Handed out again, and watched again: what was there before is told of by nobody.
