@@ -39,10 +39,7 @@ function managerFolder({ name, version }) {
   const home = join(folder, `${name.replace('/', '-')} ${version}`)
   if (existsSync(home)) return home
   const unpacked = mkdtempSync(join(folder, 'unpacked-'))
-  const tarball = execFileSync('npm', ['pack', `${name}@${version}`, '--silent', '--pack-destination', unpacked], {
-    encoding: 'utf8',
-  })
-  execFileSync('tar', ['-xzf', join(unpacked, tarball.trim()), '-C', unpacked])
+  execFileSync('tar', ['-xzf', pack([`${name}@${version}`], unpacked), '-C', unpacked])
   renameSync(join(unpacked, 'package'), home)
   return home
 }
@@ -107,13 +104,17 @@ function tryInstall(manager, tarball, ignoreScripts) {
   return { installed, used, built, readOnly }
 }
 
-function packed() {
-  execFileSync('npm', ['pack', '--pack-destination', folder], { cwd: PROJECT, stdio: ['ignore', 'ignore', 'inherit'] })
-  return join(folder, `spanheap-${process.env.npm_package_version ?? '0.1.0'}.tgz`)
+/** Packs this package, or the one that is named, into a folder; the tarball's path. npm prints the name that it has given it. */
+function pack(spec, into) {
+  const args = ['pack', ...spec, '--silent', '--pack-destination', into]
+  return join(
+    into,
+    execFileSync('npm', args, { cwd: PROJECT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+  )
 }
 
 try {
-  const tarball = process.argv[2] === undefined ? packed() : resolve(process.argv[2])
+  const tarball = process.argv[2] === undefined ? pack([], folder) : resolve(process.argv[2])
   console.log(
     '| manager | Node | options | its words | the heap | built from source | read-only |\n|---|---|---|---|---|---|---|'
   )

@@ -15,6 +15,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, 
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { programNamed } from '../dist/lib/os/build-tools.js'
 import { prebuiltPath } from '../dist/lib/os/prebuilt.js'
 import { buildAddon } from './build-addon.mjs'
 import { majorsOf, nodeFolderOf, PROJECT, RELEASES } from './node-releases.mjs'
@@ -30,7 +31,7 @@ export function runnerOf(nodeFolder, arch) {
   const node = join(nodeFolder, 'bin/node')
   if (arch === process.arch) return [node]
   const emulator = EMULATORS[arch]
-  return hasProgram(emulator) ? [emulator, '-L', `/usr/${TRIPLETS[arch]}`, node] : undefined
+  return programNamed(emulator) ? [emulator, '-L', `/usr/${TRIPLETS[arch]}`, node] : undefined
 }
 
 /**
@@ -74,7 +75,7 @@ function build(path, arch, nodeFolder) {
   const env = { ...process.env }
   rmSync(stampOf(path), { force: true })
   if (prefix !== '') {
-    if (!hasProgram(`${prefix}g++`))
+    if (programNamed(`${prefix}g++`) === undefined)
       throw new Error(`there is no ${prefix}g++: on Debian install g++-${prefix.slice(0, -1).replace('_', '-')}`)
     Object.assign(env, { CC: `${prefix}gcc`, CXX: `${prefix}g++`, LINK: `${prefix}g++`, AR: `${prefix}ar` })
   }
@@ -96,10 +97,6 @@ function checkLoads(path, modules, [program, ...args]) {
   const script = `require(${JSON.stringify(path)}).builtForModules`
   const builtFor = execFileSync(program, [...args, '-p', script], { encoding: 'utf8' }).trim()
   if (builtFor !== modules) throw new Error(`the addon is for ABI ${builtFor}, and Node's is ${modules}`)
-}
-
-function hasProgram(name) {
-  return process.env.PATH.split(':').some((folder) => existsSync(join(folder, name)))
 }
 
 /** Beside each addon is the hash of the sources that it was built from. */

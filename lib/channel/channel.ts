@@ -3,7 +3,7 @@ import { checkInteger, checkOptions, type OptionNames } from '../base/arguments.
 import { AllocatorError, closedError } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Heap } from '../heap/heap.ts'
-import { type AttachToOptions, attachTo, checkAttachTo, type HeapHost, HOST } from '../lifetime/host.ts'
+import { type AttachToOptions, attachTo, type HeapHost, HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
 import { type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import type { Locks } from '../threads/locks.ts'
@@ -136,7 +136,7 @@ export class Channel implements Disposable {
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
    */
   static attach(token: ChannelToken, options: AttachToOptions = {}): Channel {
-    return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
+    return attachTo(token, options, (host, ownsHeap) => {
       const channel = new Channel(host.heap as Heap, {}, token)
       channel.#ownsHeap = ownsHeap
       return channel

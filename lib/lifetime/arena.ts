@@ -9,7 +9,7 @@ import type { OwnerStats } from '../buffers/owner-stats.ts'
 import { Address32, Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
 import type { HeapToken } from '../tcmalloc/token.ts'
 import type { ArenaPlace } from './arena-registry.ts'
-import { type AttachToOptions, attachTo, checkAttachTo, type HeapHost } from './host.ts'
+import { type AttachToOptions, attachTo, type HeapHost } from './host.ts'
 
 /** The default and least size of the first chunk, and the greatest of later ones, each twice as long as the one before. */
 const LEAST_CHUNK_BYTES = 64 * 2 ** 10
@@ -147,7 +147,7 @@ export class Arena implements Disposable {
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`; `ERR_HEAP_STALE_HANDLE` if it has ended
    */
   static attach(token: ArenaToken, options: AttachToOptions = {}): Arena {
-    return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
+    return attachTo(token, options, (host, ownsHeap) => {
       const { arena: slot, generation } = token as Partial<ArenaToken>
       if (typeof slot !== 'number' || typeof generation !== 'number') throw invalidToken("it is no arena's")
       if (!host.arenas.isSlot(slot)) throw invalidToken('no arena is there')

@@ -7,7 +7,7 @@ import { Address32, Granule } from '../memory/page.ts'
 import type { HeapToken } from '../tcmalloc/token.ts'
 import { SharedBlock, SharedWord } from '../threads/shared-block.ts'
 import { chunkOf, firstOf, Generation, Handle, KIND, Slot, State, slotsOf, Word } from './handle-words.ts'
-import { type AttachToOptions, attachTo, checkAttachTo, checkHeap, type HeapHost, type HostHeap } from './host.ts'
+import { type AttachToOptions, attachTo, checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** How many slots a thread takes or gives back at once (fewer in a small table); it keeps fewer than twice as many. */
 const MOST_BATCH = 128
@@ -111,7 +111,7 @@ export class HandleTable implements Disposable {
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
   static attach(token: HandleTableToken, options: AttachToOptions = {}): HandleTable {
-    return attachTo(token, checkAttachTo(options), (host, ownsHeap) => {
+    return attachTo(token, options, (host, ownsHeap) => {
       const table = new HandleTable(host.heap, {}, token)
       table.#ownsHeap = ownsHeap
       return table

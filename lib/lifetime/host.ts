@@ -70,11 +70,6 @@ export class HeapHost {
     if (!this.isOpen) throw closedError()
   }
 
-  /** Whether a token is this heap's. */
-  isOf(token: HeapToken): boolean {
-    return this.tiers.isOf(token)
-  }
-
   /** The thread slot by which this thread holds locks, and the table that says whether others live. */
   thread(): { slots: ThreadSlots; slot: number; tag: number } {
     this.checkOpen()
@@ -173,19 +168,23 @@ export function opensHeaps(open: typeof openHeap): void {
 /**
  * Opens a token's object, in a heap that this thread has open, or in one opened for it.
  * @param open makes it; gets `true` if the heap was opened for it, and is to be closed with it
+ * @param names the options that the call may have
  * @throws TypeError; AllocatorError `ERR_HEAP_INVALID_TOKEN` if the token is of no heap, or of another, `ERR_HEAP_CLOSED`; the errors of
  * `open`
  */
 export function attachTo<T>(
   token: { readonly heap?: unknown } | undefined,
-  { heap }: AttachToOptions,
-  open: (host: HeapHost, ownsHeap: boolean) => T
+  options: AttachToOptions,
+  open: (host: HeapHost, ownsHeap: boolean) => T,
+  names: Readonly<Record<string, true>> = ATTACH_TO_OPTIONS
 ): T {
+  checkOptions(options, names)
+  const { heap } = options
   const given = heap === undefined ? undefined : checkHeap(heap)
   const heapToken = token?.heap
   checkToken(heapToken)
   if (given !== undefined) {
-    if (!given.isOf(heapToken)) throw invalidToken('it is of another heap')
+    if (!given.tiers.isOf(heapToken)) throw invalidToken('it is of another heap')
     return open(given, false)
   }
   const own = openHeap(heapToken)
@@ -195,12 +194,6 @@ export function attachTo<T>(
     own.close()
     throw error
   }
-}
-
-/** Checks the options of a call of `attach` that has no others. */
-export function checkAttachTo(options: AttachToOptions): AttachToOptions {
-  checkOptions(options, ATTACH_TO_OPTIONS)
-  return options
 }
 
 /** Checks that an argument is an open heap. */

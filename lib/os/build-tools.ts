@@ -75,7 +75,8 @@ function findNodeGyp(env: NodeJS.ProcessEnv): string | undefined {
   return program && realpathSync(program).endsWith('.js') ? realpathSync(program) : undefined
 }
 
-function programNamed(name: string, env: NodeJS.ProcessEnv): string | undefined {
+/** The path of a program in one of the folders of PATH. */
+export function programNamed(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
   const folders = env.PATH?.split(delimiter) ?? []
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }

@@ -11,7 +11,7 @@ import type { LeakWatch } from '../buffers/leak-watch.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
 import type { Heap } from '../heap/heap.ts'
-import { attachTo, HOST } from '../lifetime/host.ts'
+import { attachTo, type HeapHost, HOST } from '../lifetime/host.ts'
 import type { HeapToken } from '../tcmalloc/token.ts'
 import { Waiters } from '../threads/waiters.ts'
 import { WakeWord } from '../threads/wake-word.ts'
@@ -119,8 +119,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
    * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS`
    */
   static attach(token: PoolToken, options: PoolBehaviour & { heap?: Heap } = {}): BufferPool {
-    checkOptions(options, ATTACH_OPTIONS)
-    return attachTo(token, options, (host, ownsHeap) => {
+    const open = (host: HeapHost, ownsHeap: boolean) => {
       const heap = host.heap as Heap
       const slots = PoolSlots.find(heap, token.pool, token.generation)
       const end = () => new PoolBlocks(heap, slots, { size: slots.shape.size, tag: undefined }, {}).endShared()
@@ -133,7 +132,8 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
         slots.block!.leave(end)
         throw error
       }
-    })
+    }
+    return attachTo(token, options, open, ATTACH_OPTIONS)
   }
 
   /** The heap of its buffers. */

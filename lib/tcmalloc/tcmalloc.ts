@@ -94,8 +94,11 @@ export class TCMalloc {
     return new TCMalloc(mapper, mapping, limitPages, tables, undefined)
   }
 
-  /** One more thread of a heap that exists. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` if it is closed, or isn't one */
-  /** @param unknown the likely reason if the mapper doesn't know the memory */
+  /**
+   * One more thread of a heap that exists.
+   * @param unknown the likely reason if the mapper doesn't know the memory
+   * @throws AllocatorError `ERR_HEAP_INVALID_TOKEN` if it is closed, or isn't one
+   */
   static attach(mapper: Mapper, shared: SharedHeap, unknown: string): TCMalloc {
     const { limitPages, generation } = shared
     const memory = shared.memory.buffer

@@ -1,6 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
+import { programNamed } from '../../lib/os/build-tools.ts'
 import { prebuiltPath } from '../../lib/os/prebuilt.ts'
 import { type Ended, ROOT, run } from './child.ts'
 
@@ -23,7 +24,7 @@ export class Installation {
     const programs = join(this.folder, 'bin')
     mkdirSync(programs)
     symlinkSync(process.execPath, join(programs, 'node'))
-    for (const name of ['npm', 'sh']) symlinkSync(programNamed(name), join(programs, name))
+    for (const name of ['npm', 'sh']) symlinkSync(realpathSync(programNamed(name)!), join(programs, name))
     // What npm tells the scripts that it runs, as it did this one, is of the outer project.
     const outer = /^npm_(package|lifecycle|command|node_execpath|config_(local|global)_prefix)/
     const kept = Object.entries(process.env).filter(([name]) => !outer.test(name))
@@ -116,16 +117,4 @@ function isPackedFrom(path: string): boolean {
   if (/^dist\/(?!lib(\/|$))/.test(path)) return false
   const compiled = /^dist\/(.*?)(?:\.d)?\.(c?)(?:js|ts)$/.exec(path)
   return compiled === null || existsSync(join(ROOT, `${compiled[1]}.${compiled[2]}ts`))
-}
-
-/** The file of a program in PATH, behind all links. */
-function programNamed(name: string): string {
-  for (const folder of process.env.PATH!.split(delimiter)) {
-    try {
-      return realpathSync(join(folder, name))
-    } catch {
-      // Not in this one.
-    }
-  }
-  throw new Error(`there is no ${name} in PATH`)
 }
