@@ -1,12 +1,16 @@
 import { SingleBar } from 'cli-progress'
+import type { Command } from 'commander'
 import { type Advice, adviceOn } from '../advise/advice.ts'
-import type { AllocatorName, ReplayReport } from '../trace/replay.ts'
+import type { AllocatorName } from '../trace/allocators.ts'
+import type { ReplayReport } from '../trace/replay.ts'
+import { traceFile } from '../trace/shipped.ts'
 import { readTrace } from '../trace/trace.ts'
 import { adviceText } from './advice-text.ts'
+import { events, rounds } from './options.ts'
 import { replayInChild } from './replay-child.ts'
 
-/** The options of `spanheap advise`, as the command line has checked them. */
-export interface AdviseOptions {
+/** The options, as the command line has checked them. */
+interface AdviseOptions {
   rounds: number
   events?: number
   json: boolean
@@ -14,8 +18,19 @@ export interface AdviseOptions {
 
 const ALLOCATORS = ['tcmalloc', 'buffer'] as const satisfies AllocatorName[]
 
-/** `spanheap advise`: what the program that a trace is of would gain or lose, and by which settings. */
-export async function runAdvise(path: string, options: AdviseOptions): Promise<void> {
+/** Adds `spanheap advise`: what the program that a trace is of would gain or lose, and by which settings. */
+export function addAdvise(program: Command): void {
+  program
+    .command('advise')
+    .description('says what the program that a trace is of would gain or lose with this heap, and by which settings')
+    .argument('<trace>', 'a trace file, such as `record` writes, or the name of a trace of this package', traceFile)
+    .addOption(rounds(5))
+    .addOption(events())
+    .option('--json', 'print one JSON object', false)
+    .action(runAdvise)
+}
+
+async function runAdvise(path: string, options: AdviseOptions): Promise<void> {
   const { rounds, events, json } = options
   const trace = readTrace(path, events)
   const bar = json || !process.stderr.isTTY ? undefined : new SingleBar({ format: '{bar} {value}/{total} {job}' })

@@ -1,18 +1,54 @@
+import { constants } from 'node:os'
 import { basename } from 'node:path'
 import { getSystemErrorName } from 'node:util'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { failed, findProgram, isNode } from '../record/program.ts'
-import { endOf, type RecordResult, record } from '../record/record.ts'
+import { DEFAULT_EVENTS, endOf, MOST_EVENTS, type RecordResult, record } from '../record/record.ts'
+import { positiveInteger } from './options.ts'
 
-/** The options of `spanheap record`, as the command line has checked them. */
-export interface RecordCommandOptions {
+/** The options, as the command line has checked them. */
+interface RecordCommandOptions {
   output?: string
   native: boolean
   events: number
   signal?: NodeJS.Signals
 }
 
-/** `spanheap record`: runs a program, writes the trace, and ends with the program's status. What it says goes to stderr. */
-export async function runRecord(command: string, args: string[], options: RecordCommandOptions): Promise<void> {
+/** Adds `spanheap record`: runs a program, writes the trace, and ends with the program's status. What it says goes to stderr. */
+export function addRecord(program: Command): void {
+  program
+    .command('record')
+    .description(
+      'runs a program and writes a trace of what it allocates: Node’s buffers, or malloc (docs/recording.md)'
+    )
+    .argument('<program>', 'what to run; for Node its Buffers and ArrayBuffers are recorded, for all else malloc')
+    .argument('[args...]', 'its arguments')
+    .option('-o, --output <file>', 'the trace; by default the program’s name with .mtrc.gz')
+    .option('--native', 'record malloc, even of Node', false)
+    .addOption(new Option('--events <n>', 'only the first N events').argParser(eventsToRecord).default(DEFAULT_EVENTS))
+    .addOption(
+      new Option(
+        '--signal <name>',
+        'what to send the program on Ctrl-C or SIGTERM, in place of the same signal'
+      ).argParser(signalName)
+    )
+    .passThroughOptions()
+    .action(runRecord)
+}
+
+function eventsToRecord(value: string): number {
+  const number = positiveInteger(value)
+  if (number > MOST_EVENTS) throw new InvalidArgumentError(`It must be ${MOST_EVENTS} at most.`)
+  return number
+}
+
+function signalName(value: string): NodeJS.Signals {
+  const name = `SIG${value.toUpperCase().replace(/^SIG/, '')}`
+  if (!(name in constants.signals)) throw new InvalidArgumentError('There is no such signal.')
+  return name as NodeJS.Signals
+}
+
+async function runRecord(command: string, args: string[], options: RecordCommandOptions): Promise<void> {
   const path = options.output ?? `${nameOf(command, args)}.mtrc.gz`
   const result = await record(command, args, path, options)
   const { ending } = result

@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath, URL } from 'node:url'
 import { promisify } from 'node:util'
 import { AllocatorError } from 'spanheap'
-import type { AllocatorName, ReplayReport } from '../trace/replay.ts'
+import type { AllocatorName } from '../trace/allocators.ts'
+import type { ReplayReport } from '../trace/replay.ts'
 
 /** How a replay in a process of its own is made. */
 export interface ChildReplayOptions {

@@ -1,13 +1,15 @@
 import { SingleBar } from 'cli-progress'
-import type { Command } from 'commander'
-import { type AllocatorName, type ReplayOptions, type ReplayReport, replay } from '../trace/replay.ts'
-import { replayThreads } from '../trace/replay-threads.ts'
-import { readTrace } from '../trace/trace.ts'
+import { type Command, Option } from 'commander'
+import { ALLOCATORS, type AllocatorName } from '../trace/allocators.ts'
+import type { ReplayOptions, ReplayReport } from '../trace/replay.ts'
+import { traceFile } from '../trace/shipped.ts'
+import { readTrace, type Trace } from '../trace/trace.ts'
+import { events, rounds, touch } from './options.ts'
 import { endWithParent } from './replay-child.ts'
 import { bytes, nanoseconds } from './units.ts'
 
-/** The options of `spanheap replay`, as the command line has checked them. */
-export interface ReplayCommandOptions {
+/** The options, as the command line has checked them. */
+interface ReplayCommandOptions {
   allocator: AllocatorName
   rounds: number
   events?: number
@@ -17,8 +19,23 @@ export interface ReplayCommandOptions {
   ledger?: string
 }
 
-/** `spanheap replay`: one trace, one allocator, this process. */
-export async function runReplay(path: string, options: ReplayCommandOptions, command: Command): Promise<void> {
+/** Adds `spanheap replay`: one trace, one allocator, this process. */
+export function addReplay(program: Command): void {
+  program
+    .command('replay')
+    .description('replays one trace on one allocator')
+    .argument('<trace>', 'a trace file, or the name of a trace of this package: jq', traceFile)
+    .addOption(new Option('--allocator <name>', 'what to replay on').choices(ALLOCATORS).makeOptionMandatory())
+    .addOption(rounds(5))
+    .addOption(events())
+    .addOption(touch())
+    .option('--threads', 'a worker for each thread of the trace, all on one heap (tcmalloc)', false)
+    .option('--json', 'print one JSON object', false)
+    .option('--ledger <file>', 'write a line of JSON for every system call')
+    .action(runReplay)
+}
+
+async function runReplay(path: string, options: ReplayCommandOptions, command: Command): Promise<void> {
   if (options.threads && options.allocator !== 'tcmalloc') command.error('error: --threads is for tcmalloc only')
   const trace = readTrace(path, options.events)
   const bar =
@@ -38,11 +55,17 @@ export async function runReplay(path: string, options: ReplayCommandOptions, com
   }
   let report: ReplayReport
   try {
-    report = options.threads ? await replayThreads(trace, settings) : replay(trace, settings)
+    report = await play(trace, settings, options.threads)
   } finally {
     bar?.stop()
   }
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report))
+}
+
+/** Here and not above: other commands do without all the heaps. */
+async function play(trace: Trace, settings: ReplayOptions, threads: boolean): Promise<ReplayReport> {
+  if (threads) return (await import('../trace/replay-threads.ts')).replayThreads(trace, settings)
+  return (await import('../trace/replay.ts')).replay(trace, settings)
 }
 
 function describe(report: ReplayReport): string {

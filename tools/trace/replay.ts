@@ -2,12 +2,9 @@ import { Heap, type HeapOptions, type LedgerOptions, type SyscallCounts } from '
 import { DirectHeap } from 'spanheap/direct'
 import { FreeListHeap } from 'spanheap/freelist'
 import { GoHeap } from 'spanheap/go'
+import type { AllocatorName } from './allocators.ts'
 import { bufferPlayer, heapPlayer, type Player, type Stop, touchThrough } from './player.ts'
 import type { Trace } from './trace.ts'
-
-/** What a trace can be replayed on. */
-export const ALLOCATORS = ['tcmalloc', 'go', 'freelist', 'direct', 'buffer'] as const
-export type AllocatorName = (typeof ALLOCATORS)[number]
 
 export interface ReplayOptions {
   allocator: AllocatorName

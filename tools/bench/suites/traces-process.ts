@@ -1,5 +1,6 @@
+import type { AllocatorName } from '../../trace/allocators.ts'
 import { type Playable, type Player, slotPlayer } from '../../trace/player.ts'
-import { type AllocatorName, openStage, type Stage } from '../../trace/replay.ts'
+import { openStage, type Stage } from '../../trace/replay.ts'
 import { Operation, readTrace, type Trace } from '../../trace/trace.ts'
 import { processMemory } from '../framework/process-memory.ts'
 import type { MeasuredRow, Points } from '../framework/suite.ts'

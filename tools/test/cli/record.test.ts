@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import { childScript, type Ended, ROOT, run } from '../../../test/support/child.ts'
 import type { BufferCounts } from '../../../test/support/counted-buffers.ts'
+import { ALLOCATORS } from '../../trace/allocators.ts'
+import { replay } from '../../trace/replay.ts'
 import { Operation, readTrace, type Trace } from '../../trace/trace.ts'
 
 /** One after the other: each runs two processes at least. */
@@ -46,21 +48,10 @@ function countsOf(trace: Trace, isOwn: (size: number) => boolean = () => true): 
   return counts
 }
 
-async function replays(t: ExecutionContext, trace: string): Promise<void> {
-  for (const allocator of ['tcmalloc', 'go', 'freelist', 'direct', 'buffer']) {
-    const ended = await run(process.execPath, [
-      main,
-      'replay',
-      trace,
-      '--allocator',
-      allocator,
-      '--rounds',
-      '1',
-      '--json',
-    ])
-    t.is(ended.status, 0, ended.stderr)
-    t.is(JSON.parse(ended.stdout).stopped, null)
-  }
+function replays(t: ExecutionContext, path: string): void {
+  const trace = readTrace(path)
+  for (const allocator of ALLOCATORS)
+    t.is(replay(trace, { allocator, rounds: 1, touch: false }).stopped, null, allocator)
 }
 
 for (const [name, args, threads] of [
@@ -222,7 +213,7 @@ for (const command of [
     t.is(ended.stdout, plain.stdout)
     t.true(readTrace(path).events > 20)
     t.notRegex(ended.stderr, /lost|never saw|handed out/)
-    await replays(t, path)
+    replays(t, path)
   })
 }
 
@@ -235,7 +226,7 @@ native('--native records Node’s own malloc', async (t) => {
 test('a trace of a Node program replays on every allocator', async (t) => {
   const path = newPath()
   await run(process.execPath, [main, 'record', '-o', path, process.execPath, childScript('record-endings'), 'exit'])
-  await replays(t, path)
+  replays(t, path)
 })
 
 const notExecutable = join(folder, 'notes.txt')

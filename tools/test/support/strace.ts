@@ -5,29 +5,24 @@ import { type Call, parseStrace, type TracedCall } from '../../bench/framework/s
 import type { ReplayReport } from '../../trace/replay.ts'
 import { shippedTrace } from '../../trace/shipped.ts'
 
-const ARGUMENTS = ['-f', '--seccomp-bpf', '-e', 'trace=mmap,munmap,madvise', '-e', 'signal=none']
-/** A stack for each call. strace takes 40 seconds for the 550 calls of a start of Node, and half a second without. */
-const STACKS = '-k'
+const ARGUMENTS = ['-f', '-e', 'trace=mmap,munmap,madvise', '-e', 'signal=none']
+/**
+ * For stacks strace takes 65 ms of processor time a call, and a start and an end of Node are 450. So it comes to a program that has started,
+ * is ready for it, and has no threads or new pages of V8's that can be done without. The shell that starts the program becomes strace, since a
+ * system may let only a parent trace a process that runs.
+ */
+const ATTACHED = `"$@" & while [ ! -e "$ready" ] && kill -0 $!; do sleep 0.05; done; exec strace -qq -k ${ARGUMENTS.join(' ')} -o "$output" -p $!`
+const QUIET = ['--single-threaded', '--max-semi-space-size=1']
 /** How the library reserves addresses, and nothing else in Node: V8 reserves with PROT_NONE. */
 const RESERVATION = 'PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE'
 
-/** Runs a program under strace; its calls of mmap, munmap and madvise in order. @throws Error where strace can't be had */
-export async function strace(
-  output: string,
-  args: readonly string[],
-  stacks: boolean
-): Promise<{ ended: Ended; calls: TracedCall[] }> {
-  let ended: Ended
+/** Runs a program under strace, which writes to `output`. @throws Error where strace can't be had */
+async function strace(output: string, args: readonly string[]): Promise<Ended> {
   try {
-    ended = await run(
-      'strace',
-      [...ARGUMENTS, ...(stacks ? [STACKS] : []), '-o', output, process.execPath, ...args],
-      600
-    )
+    return await run('strace', [...ARGUMENTS, '--seccomp-bpf', '-o', output, process.execPath, ...args], 600)
   } catch (cause) {
     throw new Error('strace must be installed for this (Debian: apt-get install strace)', { cause })
   }
-  return { ended, calls: parseStrace(readFileSync(output, 'utf8')) }
 }
 
 /** Those of the calls that reserve memory as the library does, or are about addresses in such a reservation. */
@@ -72,19 +67,33 @@ export interface ReplayRequest {
 export async function straceReplay(folder: string, request: ReplayRequest): Promise<TracedReplay> {
   const { trace, allocator = 'tcmalloc', events, rounds = 2, stacks = false } = request
   const file = join(folder, `${trace}-${allocator}-${stacks}`)
-  const args = [
-    join(ROOT, 'dist/tools/cli/main.js'),
-    'replay',
-    shippedTrace(trace),
-    ...['--allocator', allocator, '--rounds', String(rounds), '--json'],
-    ...['--ledger', `${file}.ledger`],
-    ...(events === undefined ? [] : ['--events', String(events)]),
+  const [output, ledger, ready] = ['strace', 'ledger', 'ready'].map((kind) => `${file}.${kind}`) as [
+    string,
+    string,
+    string,
   ]
-  const { ended, calls } = await strace(`${file}.strace`, args, stacks)
+  let ended: Ended
+  if (stacks) {
+    const script = join(ROOT, 'dist/tools/test/support/traced-replay.js')
+    const values = [shippedTrace(trace), allocator, events ?? Number.POSITIVE_INFINITY, rounds, ledger].map(String)
+    const program = [process.execPath, ...QUIET, script, ready, ...values]
+    ended = await run('sh', ['-c', ATTACHED, 'sh', ...program], 600, { env: { ...process.env, ready, output } })
+  } else {
+    ended = await strace(output, [
+      join(ROOT, 'dist/tools/cli/main.js'),
+      'replay',
+      shippedTrace(trace),
+      ...['--allocator', allocator, '--rounds', String(rounds), '--json'],
+      ...['--ledger', ledger],
+      ...(events === undefined ? [] : ['--events', String(events)]),
+    ])
+  }
+  const report = reportOf<ReplayReport>(ended)
+  const calls = parseStrace(readFileSync(output, 'utf8'))
   return {
-    report: reportOf<ReplayReport>(ended),
+    report,
     traced: stacks ? calls.filter(({ from }) => from.endsWith('/spanheap.node')) : callsOnReservations(calls),
-    ledger: readFileSync(`${file}.ledger`, 'utf8')
+    ledger: readFileSync(ledger, 'utf8')
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as Call),

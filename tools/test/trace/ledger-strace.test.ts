@@ -31,7 +31,7 @@ test.serial('the ledger has just the calls that strace sees the library make, in
   }
   // Told by stacks, which sees calls anywhere. The direct allocator maps blocks as the C library does, which leaves no other way.
   requests.push({ trace: 'gcc', events: EVENTS, stacks: true })
-  requests.push({ trace: 'gcc', allocator: 'direct', events: 100, rounds: 1, stacks: true })
+  requests.push({ trace: 'gcc', allocator: 'direct', events: 50, rounds: 1, stacks: true })
   let releases = 0
   const work = async () => {
     for (let request = requests.pop(); request !== undefined; request = requests.pop()) {

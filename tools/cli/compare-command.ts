@@ -1,14 +1,17 @@
 import { basename } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
+import type { Command } from 'commander'
 import { openMapper } from 'spanheap/testing'
-import { ALLOCATORS, type AllocatorName, type ReplayReport } from '../trace/replay.ts'
+import { ALLOCATORS, type AllocatorName } from '../trace/allocators.ts'
+import type { ReplayReport } from '../trace/replay.ts'
 import { shippedTraces, traceFile } from '../trace/shipped.ts'
+import { events, rounds, touch } from './options.ts'
 import { type ChildReplayOptions, replayInChild } from './replay-child.ts'
 import { nanoseconds } from './units.ts'
 
-/** The options of `spanheap compare`, as the command line has checked them. */
-export interface CompareOptions {
+/** The options, as the command line has checked them. */
+interface CompareOptions {
   rounds: number
   events?: number
   touch: boolean
@@ -24,8 +27,19 @@ const BESIDE_SLOW: readonly AllocatorName[] = ['tcmalloc', 'go']
 /** The most rounds of a design, where that is fewer than all get. Each round of Node's buffers has collections enough. */
 const MOST_ROUNDS: Partial<Readonly<Record<AllocatorName, number>>> = { buffer: 5, direct: 1, freelist: 1 }
 
-/** `spanheap compare`: every trace on every allocator, each in a process of its own, then one table. */
-export async function runCompare(paths: string[], options: CompareOptions): Promise<void> {
+/** Adds `spanheap compare`: every trace on every allocator, each in a process of its own, then one table. */
+export function addCompare(program: Command): void {
+  program
+    .command('compare')
+    .description('replays all traces on all allocators, each in a process of its own, and prints a table')
+    .argument('[traces...]', 'trace files, or names of traces of this package; by default all of those')
+    .addOption(rounds(20))
+    .addOption(events())
+    .addOption(touch())
+    .action(runCompare)
+}
+
+async function runCompare(paths: string[], options: CompareOptions): Promise<void> {
   const traces = paths.length > 0 ? paths.map(traceFile) : shippedTraces()
   const jobs = jobsFor(traces, options)
   const bar = process.stderr.isTTY ? new SingleBar({ format: '{bar} {value}/{total} {job}' }) : undefined
