@@ -149,32 +149,39 @@ Napi::Value Claim(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), mapping->Claim(bytes, most));
 }
 
-// claimSlot(handle, offset, count): the index, or -1.
+// claimSlot(handle, offset, count, isSpare): the index, or -1.
 Napi::Value ClaimSlot(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const auto mapping = arguments.Held<Mapping>(0);
   const size_t offset = arguments.Size(1);
   const size_t count = arguments.Size(2);
+  const bool is_spare = arguments.Flag(3);
   if (arguments.wrong()) return info.Env().Undefined();
   if (count > kMostThreadSlots || offset % sizeof(uint32_t) != 0 ||
-      !mapping->IsGrown(offset, (1 + count) * sizeof(uint32_t))) {
+      !mapping->IsGrown(offset, (1 + count + is_spare) * sizeof(uint32_t))) {
     arguments.Refuse<size_t>(1, "where words of slots are");
     return info.Env().Undefined();
   }
-  return Napi::Number::New(info.Env(), ClaimThreadSlot(info.Env(), mapping, offset, static_cast<int>(count)));
+  return Napi::Number::New(info.Env(), ClaimThreadSlot(info.Env(), mapping, offset, static_cast<int>(count), is_spare));
 }
 
-// freeSlot(handle, offset, index): whether this thread owned the slot.
-Napi::Value ReleaseSlot(const Napi::CallbackInfo& info) {
+// Gives a slot up by `leave`; whether this thread owned it.
+Napi::Value LeaveSlot(const Napi::CallbackInfo& info, decltype(ReleaseThreadSlot)* leave) {
   Arguments arguments(info);
   const auto mapping = arguments.Held<Mapping>(0);
   const size_t offset = arguments.Size(1);
   const size_t index = arguments.Size(2);
   if (arguments.wrong()) return info.Env().Undefined();
-  const bool released = index < kMostThreadSlots && mapping->Contains(offset, (2 + index) * sizeof(uint32_t)) &&
-                        ReleaseThreadSlot(info.Env(), mapping, offset, static_cast<int>(index));
-  return Napi::Boolean::New(info.Env(), released);
+  const bool owned = index < kMostThreadSlots && mapping->Contains(offset, (2 + index) * sizeof(uint32_t)) &&
+                     leave(info.Env(), mapping, offset, static_cast<int>(index));
+  return Napi::Boolean::New(info.Env(), owned);
 }
+
+// freeSlot(handle, offset, index)
+Napi::Value FreeSlot(const Napi::CallbackInfo& info) { return LeaveSlot(info, ReleaseThreadSlot); }
+
+// endSlot(handle, offset, index)
+Napi::Value EndSlot(const Napi::CallbackInfo& info) { return LeaveSlot(info, EndThreadSlot); }
 
 // For the main thread: it ends with the process, and the kernel unmaps everything then. V8's last sweep may come later,
 // and may read memory that a deleter would have unmapped.
@@ -223,7 +230,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("release", Napi::Function::New(env, OnRange<&Mapping::Release>, "release"));
   exports.Set("claim", Napi::Function::New(env, Claim, "claim"));
   exports.Set("claimSlot", Napi::Function::New(env, ClaimSlot, "claimSlot"));
-  exports.Set("freeSlot", Napi::Function::New(env, ReleaseSlot, "freeSlot"));
+  exports.Set("freeSlot", Napi::Function::New(env, FreeSlot, "freeSlot"));
+  exports.Set("endSlot", Napi::Function::New(env, EndSlot, "endSlot"));
   exports.Set("keepMappingsAtExit", Napi::Function::New(env, KeepMappingsAtExit, "keepMappingsAtExit"));
   ExportDirect(env, exports);
   ExportIsolated(env, exports);

@@ -40,6 +40,11 @@ thread_local std::unordered_set<Held*> held_objects;
 std::mutex unowned_mutex;
 auto& unowned = *new std::vector<std::unique_ptr<Held>>;  // waits for its store to go; guarded by the mutex
 
+// Releases what a worker's V8 held: the worker's thread ends after its isolate, and nothing else may come along then.
+struct ThreadEnd {
+  ~ThreadEnd() { LetGoOfExpired(); }
+};
+
 void ObjectIsGone(Held* held) {
   held_objects.erase(held);
   std::lock_guard<std::mutex> lock(unowned_mutex);
@@ -221,6 +226,8 @@ Napi::Value HoldingBuffer(Napi::Env env, std::shared_ptr<void> memory, char* add
 }
 
 void LetGoAtEnd(napi_env env) {
+  static thread_local ThreadEnd thread_end;
+  (void)thread_end;
   for (auto held = held_objects.begin(); held != held_objects.end();) {
     Held* const object = *held++;
     if (object->env != env) continue;

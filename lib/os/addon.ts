@@ -48,8 +48,9 @@ export interface Addon {
   /** Claims `bytes` of a shared budget of `most` for a mapping; false if it is refused. */
   claim(mapping: MappingHandle, bytes: number, most: number): boolean
   /** At `offset` is the word that counts deaths; the slots' words follow. The index of the slot claimed, or -1. */
-  claimSlot(mapping: MappingHandle, offset: number, count: number): number
+  claimSlot(mapping: MappingHandle, offset: number, count: number, isSpare: boolean): number
   freeSlot(mapping: MappingHandle, offset: number, index: number): boolean
+  endSlot(mapping: MappingHandle, offset: number, index: number): boolean
   keepMappingsAtExit(): void
   /** An ArrayBuffer of just the bytes at an offset. `tables` has the block's state, and the word that says whether blocks wait to be taken. */
   isolate(

@@ -59,7 +59,10 @@ const CLEARED_AT_ONCE = 2 ** 30
 // A slot's word, as the shim writes it (native/thread_slot.h). No hook here could mark a slot dead.
 const SLOT_STATE_MASK = 3
 const SLOT_LIVE = 1
+const SLOT_DEAD = 2
 const SLOT_CLAIM = 4
+/** The word of the spare slot of each memory as this thread last claimed it. */
+const spareClaims = new WeakMap<ArrayBufferLike, number>()
 
 class GrowableMapping implements Mapping {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
@@ -98,18 +101,29 @@ class GrowableMapping implements Mapping {
       new Uint8Array(this.buffer, at, Math.min(CLEARED_AT_ONCE, offset + length - at)).fill(0)
   }
 
-  claimSlot(offset: number, count: number): number {
-    const words = new Int32Array(this.buffer, offset + 4, count)
-    for (let index = 0; index < count; index++) {
+  claimSlot(offset: number, count: number, isSpare: boolean): number {
+    const words = new Int32Array(this.buffer, offset + 4, count + 1)
+    const [first, end] = isSpare ? [count, count + 1] : [0, count]
+    for (let index = first; index < end; index++) {
       const word = Atomics.load(words, index)
-      if ((word & SLOT_STATE_MASK) !== 0) continue
-      if (Atomics.compareExchange(words, index, word, (word + SLOT_CLAIM) | SLOT_LIVE) === word) return index
+      const isOthers = (word & SLOT_STATE_MASK) === SLOT_LIVE && word !== spareClaims.get(this.buffer)
+      if (isSpare ? isOthers : (word & SLOT_STATE_MASK) !== 0) continue
+      const claimed = ((word & ~SLOT_STATE_MASK) + SLOT_CLAIM) | SLOT_LIVE
+      if (Atomics.compareExchange(words, index, word, claimed) !== word) continue
+      if (isSpare) spareClaims.set(this.buffer, claimed)
+      return index
     }
     return -1
   }
 
   freeSlot(offset: number, index: number): void {
     Atomics.and(new Int32Array(this.buffer, offset + 4), index, ~SLOT_STATE_MASK)
+  }
+
+  endSlot(offset: number, index: number): void {
+    const words = new Int32Array(this.buffer, offset)
+    Atomics.add(words, 1 + index, SLOT_DEAD - SLOT_LIVE)
+    Atomics.add(words, 0, 1)
   }
 
   /** Only this thread's own buffer: nothing tells where a buffer from another thread is. */

@@ -120,11 +120,15 @@ export interface Mapping {
   discard(offset: number, length: number): void
   /**
    * Claims the first free one of `count` thread slots, whose words follow the one at `offset`, which counts deaths; -1 if none is free. See
-   * memory/thread-slots.ts.
+   * threads/thread-slots.ts.
+   * @param isSpare claims the one behind these instead, unless another live thread has it: a dead thread's too, and this thread's own, if
+   * it was struck since it claimed it
    */
-  claimSlot(offset: number, count: number): number
+  claimSlot(offset: number, count: number, isSpare: boolean): number
   /** Gives a slot that this thread claimed back. */
   freeSlot(offset: number, index: number): void
+  /** Marks a slot that this thread claimed dead, as the end of the thread does. */
+  endSlot(offset: number, index: number): void
   /** Whether `buffer` covers all of this memory. It may come from another thread, or from another attachment in this one. */
   isUnder(buffer: ArrayBufferLike): boolean
 }

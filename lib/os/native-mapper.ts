@@ -132,12 +132,16 @@ class NativeMapping implements Mapping {
     this.addon.releaseRest(this.handle, offset, length)
   }
 
-  claimSlot(offset: number, count: number): number {
-    return this.addon.claimSlot(this.handle, offset, count)
+  claimSlot(offset: number, count: number, isSpare: boolean): number {
+    return this.addon.claimSlot(this.handle, offset, count, isSpare)
   }
 
   freeSlot(offset: number, index: number): void {
     this.addon.freeSlot(this.handle, offset, index)
+  }
+
+  endSlot(offset: number, index: number): void {
+    this.addon.endSlot(this.handle, offset, index)
   }
 
   isUnder(buffer: ArrayBufferLike): boolean {

@@ -200,12 +200,16 @@ class SimulatedMapping implements Mapping {
     this.release(offset, length)
   }
 
-  claimSlot(offset: number, count: number): number {
-    return this.inner.claimSlot(offset, count)
+  claimSlot(offset: number, count: number, isSpare: boolean): number {
+    return this.inner.claimSlot(offset, count, isSpare)
   }
 
   freeSlot(offset: number, index: number): void {
     this.inner.freeSlot(offset, index)
+  }
+
+  endSlot(offset: number, index: number): void {
+    this.inner.endSlot(offset, index)
   }
 
   isUnder(buffer: ArrayBufferLike): boolean {

@@ -1,10 +1,8 @@
-import fs, { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { syncBuiltinESMExports } from 'node:module'
-import { tmpdir, totalmem } from 'node:os'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { cgroupMemoryLimit } from '../../lib/os/cgroup.ts'
-import { defaultLimitBytes, machineMemory } from '../../lib/os/open-mapper.ts'
 
 const MIB = 2 ** 20
 
@@ -111,22 +109,3 @@ for (const [name, { files, limit }] of Object.entries(systems)) {
     t.is(cgroupMemoryLimit(rootWith(t, files)), limit)
   })
 }
-
-test('the machine’s memory is never more than what is there, and than what its groups allow', (t) => {
-  t.true(machineMemory() <= Math.min(totalmem(), cgroupMemoryLimit()))
-  t.true(machineMemory() > 0)
-})
-
-test('a heap without a limit of its own has three quarters of what the tightest group allows', (t) => {
-  const { readFileSync } = fs
-  const root = rootWith(t, systems['version 2, a tighter limit two groups above']!.files)
-  fs.readFileSync = ((path: string, options: 'utf8') => readFileSync(`${root}${path}`, options)) as typeof readFileSync
-  syncBuiltinESMExports()
-  try {
-    t.is(machineMemory(), 400 * MIB)
-    t.is(defaultLimitBytes(), 300 * MIB)
-  } finally {
-    fs.readFileSync = readFileSync
-    syncBuiltinESMExports()
-  }
-})
