@@ -1,0 +1,221 @@
+import type { Strike } from './lockstep.ts'
+import type { Memory } from './steps.ts'
+
+/** A fault put into the library, which the checker must find. */
+export interface Mutation {
+  name: string
+  /** The compiled file, and the text in it that is replaced, which must be there once. */
+  file: string
+  text: string
+  by: string
+  /** A part of the name of the scenario that shows it, and the kind of schedules. */
+  scenario: string
+  memory: Memory
+  strikes: Strike[]
+  /** How many preemptions it takes, if it isn't one. */
+  preemptions?: 2
+}
+
+/** Locks left out, orders of stores turned round, repairs that aren't done: each as a slip might make it. */
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a class is refilled without its lock',
+    file: 'tcmalloc/thread-cache.js',
+    text: 'this.locks.acquire(3 /* Lock.FirstClass */ + sizeClass);\n            const got',
+    by: 'const got',
+    scenario: 'of one class without caches',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'the page heap takes a block back without its lock',
+    file: 'tcmalloc/page-heap.js',
+    text: 'this.locks.acquire(1 /* Lock.PageHeap */);\n        const { states }',
+    by: 'const { states }',
+    scenario: 'resize and free large blocks',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'a lock is taken over from the dead without a repair',
+    file: 'threads/locks.js',
+    text: 'this.mender.mend(lock,',
+    by: 'void (lock,',
+    scenario: 'of one class without caches',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'a repair asks anew for each object whether its thread is dead',
+    file: 'tcmalloc/repair.js',
+    text: 'const isStruck = (slot) => struck[slot];',
+    by: 'const isStruck = (slot) => slot === own || slots.state(slot) === 2;',
+    scenario: 'repairs what a dead one has left of a class',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'a dead thread’s cache is not flushed',
+    file: 'tcmalloc/repair.js',
+    text: 'cache.flush();',
+    by: '',
+    scenario: 'clear up behind a dead one',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'a thread that was struck and lives repairs nothing',
+    file: 'tcmalloc/membership.js',
+    text: 'repair.mendOwn();\n        }\n        area',
+    by: ';\n        }\n        area',
+    scenario: 'resize and free large blocks',
+    memory: 'sc',
+    strikes: ['lives'],
+  },
+  {
+    name: 'a span’s length is written before the entry behind it',
+    file: 'tcmalloc/free-spans.js',
+    text: 'if (behind > 0)\n            this.leave(lists, at + pages, behind, location, spans[entry + 6 /* Span.Hint */]);\n        this.setSpan(at, pages, this.transit);',
+    by: 'this.setSpan(at, pages, this.transit);\n        if (behind > 0)\n            this.leave(lists, at + pages, behind, location, spans[entry + 6 /* Span.Hint */]);',
+    scenario: 'resize and free large blocks',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'the span cache drops its entry before it gives the span back',
+    file: 'tcmalloc/span-cache.js',
+    text: 'const pages = this.lengthOf(start);\n        if (this.keeps(start) && this.pageHeap',
+    by: 'const pages = this.lengthOf(start);\n        area[at] = 0;\n        if (this.keeps(start) && this.pageHeap',
+    scenario: 'keep spans, and clear them',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'pages that a stale entry names are carved anew',
+    file: 'tcmalloc/page-heap.js',
+    text: 'if (!this.stale.name(',
+    by: 'if (!this.stale.name(0, 0, ',
+    scenario: 'free one block, and its pages get another size',
+    memory: 'sc',
+    strikes: [],
+    preemptions: 2,
+  },
+  {
+    name: 'an arena forgets the note of a chunk before it lists it',
+    file: 'lifetime/arena-registry.js',
+    text: 'spans[next] = words[chunks];\n            words[chunks] = granule;',
+    by: 'this.isOpen(place);\n            spans[next] = words[chunks];\n            words[chunks] = granule;',
+    scenario: 'have arenas, and both end one',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'two threads may adopt one passed block',
+    file: 'tcmalloc/pass-slots.js',
+    text: 'if (Atomics.compareExchange(words, slot << 3 /* PassSlot.Shift */, passed, 0 /* PassState.Free */) !== passed)\n            return false;',
+    by: 'words[slot << 3] = 0;',
+    scenario: 'adopt one passed block',
+    memory: 'sc',
+    strikes: [],
+    preemptions: 2,
+  },
+  {
+    name: 'a table of handles is joined while its last thread frees it',
+    file: 'threads/shared-block.js',
+    text: 'const isJoined = host.exclusively(() => {',
+    by: 'const isJoined = ((run) => run())(() => {',
+    scenario: 'closes a table of handles while another attaches',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'a table tells of a slot before its chunk is there',
+    file: 'lifetime/handle-table.js',
+    text: 'Atomics.store(words, 35 /* Word.Used */, index + 1)',
+    by: 'words[35] = index + 1',
+    scenario: 'asks for a handle that nobody has',
+    memory: 'pso',
+    strikes: [],
+  },
+  {
+    name: 'a slot’s state is not looked at again once its owner is known to be dead',
+    file: 'lifetime/handle-table.js',
+    text: 'if (this.stateOf(index) === 2 /* State.Kept */ && chunk[link] === owner)',
+    by: '',
+    scenario: 'makes a handle and dies',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'a pool’s slot is taken without a comparison',
+    file: 'pool/pool-slots.js',
+    text: 'return Atomics.compareExchange(this.words, 896 /* Word.Slots */ + 2 * slot, from, to) === from;',
+    by: 'if (Atomics.load(this.words, 896 + 2 * slot) !== from) return false;\n        Atomics.store(this.words, 896 + 2 * slot, to);\n        return true;',
+    scenario: 'acquire, release and trim buffers of a pool',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'a slot claims room without the budget’s lock',
+    file: 'tcmalloc/cache-budget.js',
+    text: 'if (!this.locks.tryAcquire(2 /* Lock.Budget */))\n            return;',
+    by: '',
+    scenario: 'take room from each other',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'statistics are read without the classes',
+    file: 'tcmalloc/membership.js',
+    text: 'this.locks.reading([...locks, 1 /* Lock.PageHeap */], read)',
+    by: 'this.locks.reading([1 /* Lock.PageHeap */], read)',
+    scenario: 'reads figures and audits',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'a channel’s cell is filled without its lock',
+    file: 'channel/channel.js',
+    text: 'locks.acquire(0);\n        const tail',
+    by: 'const tail',
+    scenario: 'send to a channel',
+    memory: 'sc',
+    strikes: [],
+  },
+  {
+    name: 'what lies in a shared heap is not ended behind its dead owner',
+    file: 'lifetime/shared-registry.js',
+    text: 'orphan.leave();\n            ended++;',
+    by: '',
+    scenario: 'have a pool and a table of their own',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'the block in a dead thread’s hand is not freed',
+    file: 'tcmalloc/repair.js',
+    text: 'cache.freeLeft();\n            cache.flush();',
+    by: 'cache.flush();',
+    scenario: 'acquire, release and trim buffers of a pool',
+    memory: 'sc',
+    strikes: ['dies'],
+  },
+  {
+    name: 'a thread waits for its own other Heap object',
+    file: 'threads/locks.js',
+    text: 'owner === this.tag || this.slots.isOwnTag(owner)',
+    by: 'owner === this.tag',
+    scenario: 'uses a channel by two Heap objects',
+    memory: 'sc',
+    strikes: ['lives'],
+  },
+  {
+    name: 'a slot is kept for a waiter that is gone',
+    file: 'pool/pool-slots.js',
+    text: 'return seat < 0 || this.block',
+    by: 'return seat >= 0 && this.block',
+    scenario: 'leaves that waits for a buffer',
+    memory: 'sc',
+    strikes: [],
+  },
+]
