@@ -79,10 +79,11 @@ export interface HeapStats {
   /** Threads that have the heap open. */
   threads: number
   /**
-   * Blocks that dead threads allocated and didn't free, less those of other threads that they freed; in usable bytes. They are still live,
-   * since other threads may hold them.
+   * Blocks that threads had when they died, in usable bytes. They are still live, since other threads may hold them. A block is its
+   * allocator's, and the adopter's or receiver's once it was passed or sent. The heap doesn't know of an address that reached another thread
+   * in any other way. So this is null as soon as it sees that a thread has freed more than it had: what the dead have can't be told then.
    */
-  deadThreadsBytes: number
+  deadThreadsBytes: number | null
   /**
    * Blocks passed by `heap.pass` or sent through a channel, and not yet adopted or received; in usable bytes. They are live, but counted
    * for no thread.

@@ -18,3 +18,15 @@ export function warnOnce(message: string): void {
   told.add(message)
   emitWarning(message, { type: 'SpanheapWarning' })
 }
+
+/**
+ * Warns of what a peer may bring on, so each time, and never at the cost of the process: what a listener of the warning throws is dropped
+ * too. Node calls those later on, from where nothing can catch; so here they are called at once.
+ */
+export function warnSafely(message: string, detail: string): void {
+  try {
+    process.emit('warning', Object.assign(new Error(message), { name: 'SpanheapWarning', detail }))
+  } catch {
+    // The same.
+  }
+}

@@ -2,7 +2,7 @@ import { constants } from 'node:buffer'
 import { types } from 'node:util'
 import type { Address, Allocator } from '../base/allocator.ts'
 import { checkAlignment, checkBoolean, checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
-import { type AllocatorError, outOfMemory, outOfRange, wrongType } from '../base/errors.ts'
+import { type AllocatorError, closedError, outOfMemory, outOfRange, wrongType } from '../base/errors.ts'
 import type { BlockBytes } from '../memory/block-bytes.ts'
 import { Granule } from '../memory/page.ts'
 import type { ViewMemory } from '../memory/view-memory.ts'
@@ -177,15 +177,15 @@ export class HeapBuffers {
   }
 
   /** Gives up the block that a view starts with. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`, or the error for a block that isn't live */
-  pass(view: ArrayBufferView, granule: number): PassedBlock {
+  pass(view: ArrayBufferView, { granule, length }: { granule: number; length: number }): PassedBlock {
     const { passes } = this
     const owner = this.tiers.generation
     passes.ready()
     const { slot, sequence } = passes
     const address = granule * Granule.Bytes
-    const passed = passedBlock({ from: 'heap', owner, slot, sequence, address, length: view.byteLength })
+    const passed = passedBlock({ from: 'heap', owner, slot, sequence, address, length })
     const watchedAs = this.watchedAs(granule)
-    if (!passes.pass(granule, passed.length)) throw this.notLive(granule)
+    if (!passes.pass(granule, length)) throw this.notLive(granule)
     this.gaveUp(view, granule, watchedAs)
     return passed
   }
@@ -264,6 +264,7 @@ export class HeapBuffers {
 
   /** The object that `make` makes of a new block, with a buffer's options. If the block is watched, that object must stay reachable. */
   place<T extends object>(size: number, options: BufferOptions, make: (place: Place) => T): T {
+    if (!this.host.isOpen) throw closedError()
     checkOptions(options, BUFFER_OPTIONS)
     const { tag, alignment } = options
     const zero = checkBoolean('zero', options.zero, false)

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import { isDataView } from 'node:util/types'
 
 /**
  * The class of Node's Buffers. `new Buffer()` is deprecated, and `Buffer.from(buffer, …)` takes twice as long, since it first examines its
@@ -62,4 +63,16 @@ export class HeapView extends Given {
   static revoke(view: ArrayBufferView): void {
     ;(view as unknown as HeapView).#key = -(view as unknown as HeapView).#key
   }
+}
+
+const lengthOfArray = lengthGetter(Object.getPrototypeOf(Uint8Array.prototype))
+const lengthOfDataView = lengthGetter(DataView.prototype)
+
+/** Bytes of a view of any realm, as the engine has them. Its property `byteLength` may have been redefined. */
+export function bytesOf(view: ArrayBufferView): number {
+  return Reflect.apply(isDataView(view) ? lengthOfDataView : lengthOfArray, view, [])
+}
+
+function lengthGetter(prototype: object): () => number {
+  return Reflect.getOwnPropertyDescriptor(prototype, 'byteLength')!.get as () => number
 }

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { checkChoice } from '../base/arguments.ts'
+import { callersIn, callStack } from '../base/call-stack.ts'
 import { emitWarning } from '../base/warning.ts'
-import { callersIn, callStack } from './call-stack.ts'
 
 /** The share of buffers that are watched: none, one in 8192, or all. */
 export type LeakLevel = 'off' | 'sampled' | 'all'
@@ -63,6 +63,11 @@ export class LeakWatch {
     this.level = level
     this.untilWatched = this.spacing()
     this.registry = new FinalizationRegistry((entry) => this.collected(entry))
+  }
+
+  /** Keeps the usual path from allocating buffers. */
+  seal(): void {
+    this.untilWatched = 0
   }
 
   /** Counts a buffer. True if it is to be watched, and reported if it leaks. */

@@ -4,17 +4,16 @@ import { AllocatorError, closedError } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Heap } from '../heap/heap.ts'
 import { type AttachToOptions, attachTo, type HeapHost, HOST } from '../lifetime/host.ts'
-import { Granule } from '../memory/page.ts'
 import { type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import type { Locks } from '../threads/locks.ts'
-import { type BlockKind, SharedBlock } from '../threads/shared-block.ts'
+import { blockKind, SharedBlock } from '../threads/shared-block.ts'
 import { Waiters } from '../threads/waiters.ts'
 import { WakeWord } from '../threads/wake-word.ts'
 
 /** A channel's default and greatest capacity. */
 const DEFAULT_CAPACITY = 64
 const MOST_CAPACITY = 65_536
-const KIND: BlockKind = { magic: 0x4348_4103, name: 'channel' }
+const KIND = blockKind({ magic: 0x4348_4103, name: 'channel', isLocked: true, end: freeMessages })
 
 /** A channel's words among those of its block. Head, Tail and the cells change under the lock. */
 const enum Word {
@@ -128,7 +127,7 @@ export class Channel implements Disposable {
     this.#sent = new WakeWord(this.#block, Word.Tail, Word.Receivers)
     this.#received = new WakeWord(this.#block, Word.Head, Word.Senders)
     this.#capacity = words[Word.Capacity]!
-    if (token !== undefined) this.#block.join(() => this.freeMessages())
+    if (token !== undefined) this.#block.join()
   }
 
   /**
@@ -156,7 +155,9 @@ export class Channel implements Disposable {
 
   /** Messages that wait to be received. */
   get length(): number {
-    return (Atomics.load(this.#words, Word.Tail) - Atomics.load(this.#words, Word.Head)) | 0
+    const length = (Atomics.load(this.#words, Word.Tail) - Atomics.load(this.#words, Word.Head)) | 0
+    // The words may have been scribbled over, so they aren't trusted either.
+    return length > 0 && length <= this.#capacity ? length : 0
   }
 
   /** Threads that have the channel open, this one among them, and threads that died with it open. */
@@ -168,13 +169,13 @@ export class Channel implements Disposable {
    * Sends the block that a view starts with, together with the view's length. The sender gives it up, as by `heap.pass`. Returns false, and
    * sends nothing, if there is no room.
    * @throws AllocatorError `ERR_CHANNEL_CLOSED`; `ERR_HEAP_INVALID_ADDRESS` if no live block of the heap starts there, or only a pool, an
-   * arena or a table may free it, so that no receiver could
+   * arena or a table may free it, so that no receiver could; RangeError `ERR_OUT_OF_RANGE` if the view is longer than its block, or its
+   * `byteLength` isn't its real length
    */
   trySend(view: ArrayBufferView): boolean {
     const words = this.#words
     const locks = this.#locks
-    const granule = this.#host.passableGranule(view)
-    const { byteLength } = view
+    const { granule, length } = this.#host.passable(view)
     this.checkOpen()
     const { buffers } = this.#host
     const { passes } = buffers
@@ -187,7 +188,7 @@ export class Channel implements Disposable {
     const cell = this.cellOf(tail)
     const { slot, sequence } = passes
     // This thread can't be struck after `pass`: the block is passed if, and only if, the channel has it.
-    const isSent = room && passes.pass(granule, byteLength)
+    const isSent = room && passes.pass(granule, length)
     if (isSent) {
       words[cell] = slot
       words[cell + 1] = sequence
@@ -231,7 +232,7 @@ export class Channel implements Disposable {
     while (this.length !== 0) {
       locks.acquire(0)
       const head = words[Word.Head]!
-      if (head === words[Word.Tail]) {
+      if (this.length === 0) {
         locks.release(0)
         return undefined
       }
@@ -298,28 +299,13 @@ export class Channel implements Disposable {
   close(): void {
     this.#open = false
     for (const waiters of [this.#senders, this.#receivers]) waiters.end(channelClosed())
-    this.#block.leave(() => this.freeMessages())
+    this.#block.leave()
     if (this.#ownsHeap) this.heap.close()
   }
 
   /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
-  }
-
-  /** Frees the unreceived messages. A message is finished once it is no longer passed, so this may be started again after an interruption. */
-  private freeMessages(): boolean {
-    const words = this.#words
-    const host = this.#host
-    const { passes } = host.buffers
-    for (let at = words[Word.Head]!; at !== words[Word.Tail]; at = (at + 1) | 0) {
-      const cell = this.cellOf(at)
-      const slot = words[cell]!
-      const sequence = words[cell + 1]!
-      const granule = passes.granuleOf(slot, sequence)
-      if (granule !== 0 && passes.adopt(slot, sequence, granule)) host.discard(granule * Granule.Bytes)
-    }
-    return true
   }
 
   private cellOf(index: number): number {
@@ -361,6 +347,20 @@ export class Channel implements Disposable {
   private checkOpen(): void {
     if (!this.#open) throw channelClosed()
     if (!this.#host.isOpen) throw closedError()
+  }
+}
+
+/** Frees the unreceived messages: those of all cells whose block is still passed. */
+function freeMessages({ words }: SharedBlock, { buffers: { passes }, tiers }: HeapHost): void {
+  const { hand } = tiers
+  hand.clear()
+  const most = Math.floor((words.length - Word.Cells) / CELL_WORDS)
+  for (let at = 0; at < Math.min(words[Word.Capacity]!, most); at++) {
+    const cell = Word.Cells + at * CELL_WORDS
+    const slot = words[cell]!
+    const sequence = words[cell + 1]!
+    const granule = passes.granuleOf(slot, sequence)
+    if (granule !== 0 && passes.adopt(slot, sequence, granule, true)) hand.empty()
   }
 }
 

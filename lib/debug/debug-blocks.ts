@@ -1,7 +1,7 @@
 import type { Address } from '../base/allocator.ts'
 import { checkAlignment, checkCount } from '../base/arguments.ts'
+import { callStack } from '../base/call-stack.ts'
 import { AllocatorError, outOfMemory } from '../base/errors.ts'
-import { callStack } from '../buffers/call-stack.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import { Granule, MOST_HEAP_BYTES } from '../memory/page.ts'
 import type { Mapper } from '../os/mapper.ts'
@@ -40,6 +40,8 @@ export interface PlainCalls {
 export interface DebuggedHeap {
   readonly heap: object
   readonly tiers: TCMalloc
+  /** A new block in this thread's hand. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  takePlain(bytes: number, alignment: number, zeroed: boolean): Address
   /** The granule of a live block that its owner may free. @throws AllocatorError */
   unpooledGranule(address: Address): number
   /** The same, and ends the watch of the block. @throws AllocatorError */
@@ -103,6 +105,13 @@ export class DebugBlocks {
     return address
   }
 
+  /** A block for a part of the library, in this thread's hand. */
+  take(bytes: number, alignment: number, zeroed: boolean): Address {
+    const address = this.guarded(bytes, () => this.host.takePlain(bytes + GUARD_BYTES, alignment, false))
+    if (zeroed) this.slice(address / Granule.Bytes, 0, bytes).fill(0)
+    return address
+  }
+
   /** Always moves the block, so that the use of a stale pointer is detected. */
   realloc(address: Address, size: number): Address {
     if (address === 0) return this.malloc(size)
@@ -125,9 +134,13 @@ export class DebugBlocks {
     this.freeChecked(address, false)
   }
 
-  /** The same for the library's own callers, which can't handle an error: damage to the block is reported, and it is freed all the same. */
-  discard(address: Address): void {
-    this.freeChecked(address, true)
+  /** Frees the block in this thread's hand. Damage to it is reported, and it is freed all the same: the caller can't handle an error. */
+  discard(): void {
+    const { tiers } = this
+    const granule = tiers.hand.block[0]!
+    if (granule === 0) return
+    tiers.setState(granule, ObjectState.Live)
+    this.freeChecked(granule * Granule.Bytes, true)
   }
 
   freeBuffer(view: ArrayBufferView): void {
@@ -285,13 +298,15 @@ export class DebugBlocks {
   private undo(granule: number): void {
     this.quarantine.poison(granule)
     this.live.delete(granule)
-    this.plain.free(granule * Granule.Bytes)
+    const { hand } = this.tiers
+    if (hand.block[0] === granule) hand.empty()
+    else this.plain.free(granule * Granule.Bytes)
   }
 
-  /** Frees a block. Damage is thrown before anything is changed, or with `passes` only reported. */
-  private freeChecked(address: Address, passes: boolean): void {
+  /** Frees a block. Damage is thrown before anything is changed; of the block in this thread's hand it is only reported. */
+  private freeChecked(address: Address, isInHand: boolean): void {
     const handle = (found: Finding) => {
-      if (!passes) throw tell(found)
+      if (!isInHand) throw tell(found)
       warn(found)
     }
     const granule = this.freeable(address)
@@ -299,15 +314,16 @@ export class DebugBlocks {
     if (broken !== undefined) handle(broken)
     const usable = this.tiers.usableBytes(granule)
     const stays = this.quarantine.takes(usable)
-    if (stays) for (const written of this.quarantine.makeRoom(usable, passes)) handle(this.writeAfterFree(written))
+    if (stays) for (const written of this.quarantine.makeRoom(usable, isInHand)) handle(this.writeAfterFree(written))
     const record = { ...this.recordOf(granule), freed: this.stack() }
     try {
       this.host.ownGranule(address)
       if (!stays) this.empty(granule, usable)
-      const isFreed = stays
-        ? this.quarantine.enter(granule, ObjectState.Live)
-        : this.tiers.free(granule, ObjectState.Live)
-      if (!isFreed) throw wrongAddress(this.tiers, address)
+      if (isInHand) {
+        if (stays) this.tiers.hand.surrender(() => this.quarantine.enter(granule, ObjectState.Collected))
+        else this.tiers.hand.empty()
+      } else if (!(stays ? this.quarantine.enter(granule, ObjectState.Live) : this.tiers.free(granule)))
+        throw wrongAddress(this.tiers, address)
     } catch (error) {
       throw this.wrongFree(error)
     }

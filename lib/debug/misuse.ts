@@ -1,7 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
+import { announce } from '../base/announce.ts'
+import { callersIn } from '../base/call-stack.ts'
 import { AllocatorError, type AllocatorErrorCode } from '../base/errors.ts'
 import { emitWarning } from '../base/warning.ts'
-import { callersIn } from '../buffers/call-stack.ts'
 
 /** A misuse found by debug mode, as published to the diagnostics channel `spanheap:misuse`. */
 export interface MisuseReport {
@@ -70,9 +71,9 @@ export function finding(
 }
 
 /** Reports a finding and returns the error to throw. */
-export function tell({ report, error }: Finding): AllocatorError {
+export function tell({ report, error }: Finding, isAtWork = false): AllocatorError {
   told.add(error)
-  if (misuses.hasSubscribers) misuses.publish(report)
+  announce(misuses, report, isAtWork)
   return error
 }
 
@@ -81,9 +82,9 @@ export function isTold(error: AllocatorError): boolean {
   return told.has(error)
 }
 
-/** Reports a finding that no call can throw. If the channel has no subscriber, the first ten are process warnings. */
+/** Reports a finding that no call can throw, since it is in the middle of its work. If the channel has no subscriber, the first ten are process warnings. */
 export function warn(found: Finding): void {
-  const { message, cause } = tell(found)
+  const { message, cause } = tell(found, true)
   if (misuses.hasSubscribers || warnings >= MOST_WARNINGS) return
   warnings++
   const more = warnings === MOST_WARNINGS ? '; further ones are told to the channel spanheap:misuse only' : ''

@@ -11,9 +11,9 @@ import {
 import { AllocatorError, closedError, outOfMemory, outOfRange } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { type Addon, isAddon, type LedgerHandle, loadAddon } from '../os/addon.ts'
+import { defaultLimitBytes } from '../os/limits.ts'
 import type { SystemCall } from '../os/mapper.ts'
 import { countsOf, type LedgerOptions, openLedger } from '../os/native-mapper.ts'
-import { defaultLimitBytes } from '../os/open-mapper.ts'
 import { residentBytesOf } from '../os/resident.ts'
 
 /** The bytes of one block's entry in the map of blocks: the entry and its object. */

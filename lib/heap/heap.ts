@@ -8,7 +8,7 @@ import {
   checkSupported,
   checkViewLength,
 } from '../base/arguments.ts'
-import { AllocatorError, outOfMemory, wrongType } from '../base/errors.ts'
+import { AllocatorError, wrongType } from '../base/errors.ts'
 import { makePrintable } from '../base/printed.ts'
 import type { ArrayOf, BufferOptions, TypedArrayConstructor } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
@@ -58,6 +58,10 @@ const enum Call {
  * ```
  */
 export class Heap extends Opening implements Allocator {
+  /**
+   * Whether this thread's part of the memory is given back. `HeapHost.isOpen` ends earlier: `close` may wait for operations in between, or
+   * be struck, and then goes on when it is called again.
+   */
   #isClosed = false
   readonly #mapper = Opening.made!.mapper
   readonly #tiers = Opening.made!.tiers
@@ -112,7 +116,9 @@ export class Heap extends Opening implements Allocator {
     const mapper = options.mapper ?? doorNamed(token.system)
     if (mapper === undefined)
       throw new AllocatorError('ERR_HEAP_UNSUPPORTED', `a heap over ${token.system} memory can't be attached here`)
-    return new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token, whyUnknown(token)), watch))
+    const heap = new Heap(new Attachment(mapper, TCMalloc.attach(mapper, token, whyUnknown(token)), watch))
+    heap.#host.clearUp()
+    return heap
   }
 
   /**
@@ -206,10 +212,11 @@ export class Heap extends Opening implements Allocator {
    * returned value is small and plain, and stands for exactly the view's bytes: send it by `postMessage`, `workerData`, or any other way to
    * a thread that has this heap open. Until then the block counts in `stats().passedBytes`.
    * @throws AllocatorError `ERR_HEAP_INVALID_ADDRESS` (no live block of the heap starts there, or only a pool, an arena or a table may free
-   * it, or it was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` if 2^20 blocks wait to be adopted
+   * it, or it was passed already), `ERR_HEAP_DOUBLE_FREE`, `ERR_HEAP_OUT_OF_MEMORY` if 2^20 blocks wait to be adopted; RangeError
+   * `ERR_OUT_OF_RANGE` if the view is longer than its block, or its `byteLength` isn't its real length
    */
   pass(view: ArrayBufferView): PassedBlock {
-    return this.#buffers.pass(view, this.#host.passableGranule(view))
+    return this.#buffers.pass(view, this.#host.passable(view))
   }
 
   /**
@@ -345,7 +352,7 @@ export class Heap extends Opening implements Allocator {
   releaseFreeMemory(bytes?: number): number {
     if (bytes !== undefined) checkCount('bytes', bytes)
     this.#host.checkOpen()
-    this.#arenas.clearUp()
+    this.#host.clearUp()
     return this.#tiers.release(bytes)
   }
 
@@ -355,16 +362,18 @@ export class Heap extends Opening implements Allocator {
     if (this.#host.isOpen) {
       this.#arenas.close()
       // First close the heap to its own thread, in case the thread is struck before this ends. The usual path doesn't check for that, and
-      // another thread may soon have the slot's area: so take the area away.
+      // another thread may soon have the slot's area: so take from it what it needs.
       this.beginClose()
       this.#host.isOpen = false
-      for (const name of ['malloc', 'free', 'calloc', 'realloc', 'allocBuffer', 'freeBuffer'])
-        Object.defineProperty(this, name, { value: () => this.#host.checkOpen() })
+      this.#tiers.seal()
+      this.#watch.seal()
       this.#buffers.closeOwners() // nothing waits for buffers that are still out
     }
     if (this.#host.operations.areUnderWay) return // the last one's end calls this again
-    const found = this.#host.debug?.inspect()
-    const last = this.#tiers.member.close()
+    const { member } = this.#tiers
+    const found = member.isOver ? undefined : this.#host.debug?.inspect()
+    if (!member.isOver) this.#host.shared.close()
+    const last = member.close()
     this.#isClosed = true
     this.endClose(last)
     throwFirst(found)
@@ -372,7 +381,8 @@ export class Heap extends Opening implements Allocator {
 
   /** @internal */
   protected ownStats(): ReturnType<TCMalloc['stats']> {
-    this.#arenas.clearUpAndPrune()
+    this.#host.clearUp()
+    this.#arenas.prune()
     return this.#tiers.stats()
   }
 
@@ -398,7 +408,7 @@ export class Heap extends Opening implements Allocator {
             size <= Small.MostBytes
               ? this.#tiers.allocateSmall(this.#classBySize[(size + (Granule.Bytes - 1)) >>> Granule.Shift]!)
               : this.#tiers.allocateLarge(size, undefined)
-        while (granule === 0 && this.makeRoom(size))
+        while (granule === 0 && this.#host.makeRoom(size))
         return granule * Granule.Bytes
       }
       case Call.Free: {
@@ -419,7 +429,7 @@ export class Heap extends Opening implements Allocator {
           return address
         }
         do granule = this.#tiers.allocateLarge(size, this.#bytes)
-        while (granule === 0 && this.makeRoom(size))
+        while (granule === 0 && this.#host.makeRoom(size))
         return granule * Granule.Bytes
       }
       case Call.Realloc: {
@@ -444,17 +454,10 @@ export class Heap extends Opening implements Allocator {
         if (alignment <= Granule.Bytes) return this.malloc(size)
         checkSupported(alignment, this.#mapper.maxAlignment, size)
         do granule = this.#tiers.allocateAligned(alignment, size)
-        while (granule === 0 && this.makeRoom(size))
+        while (granule === 0 && this.#host.makeRoom(size))
         return granule * Granule.Bytes
       }
     }
-  }
-
-  /** Memory for `bytes` ran out: frees the arenas of dead threads. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
-  private makeRoom(bytes: number): true {
-    const errno = this.#tiers.lastErrno
-    if (this.#arenas.clearUp() === 0) throw outOfMemory(bytes, errno)
-    return true
   }
 
   /** Frees the block that a view starts with if this thread didn't make the view: by its address, or an isolated one. */
@@ -470,6 +473,6 @@ opensHeaps((token) => Heap.attach(token))
 
 /** Throws the first finding of debug mode, from a call that may throw it. */
 function throwFirst(found: readonly Finding[] = []): void {
-  const [first] = found.map(tell)
+  const [first] = found.map((one) => tell(one))
   if (first !== undefined) throw first
 }

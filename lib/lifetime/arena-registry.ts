@@ -14,10 +14,8 @@ const enum Word {
   Used = 33,
   /** The slot that was given up last, 0 for none; the others follow by `Next`. */
   Free = 34,
-  /** The granule of a chunk that the lock's holder has got from the heap and not given to an arena yet, or 0. */
-  Got = 35,
   /** The granule of a chunk that the lock's holder is giving back, or 0. */
-  Giving = 36,
+  Giving = 35,
 }
 
 /** The words of an arena's slot. A slot is the index of its first word. */
@@ -72,8 +70,8 @@ export interface LocalArena extends ArenaPlace {
  *
  * Everything but a look at a generation is done under one lock. A thread may be struck (docs/protocol.md) at function entries, loops and
  * Atomics. So words that belong together are stored by statements with none of these between them. Only two things can be half done: the
- * end of an arena, which says `Ending`, and a chunk on its way from or to the heap, which has a word. Each is finished by the thread that
- * takes over the lock, or that clears up.
+ * end of an arena, which says `Ending`, and a chunk on its way back to the heap, which has a word. Each is finished by the thread that takes
+ * over the lock, or that clears up. A chunk on its way to an arena is in the thread's hand.
  */
 export class ArenaRegistry {
   readonly words: Int32Array
@@ -90,6 +88,7 @@ export class ArenaRegistry {
     const { slots, tag } = tiers.member.thread()
     this.tag = tag
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.mendAll(), check: () => {} })
+    slots.ownLocks.add(this.locks)
   }
 
   /** Opens an arena. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` if there are too many; `ERR_HEAP_STALE_HANDLE` */
@@ -147,15 +146,16 @@ export class ArenaRegistry {
     const { spans, states } = tiers.tables
     return this.locked(() => {
       if (!this.isOpen(place)) return -1
-      const granule = tiers.allocateLarge(bytes, undefined, Word.Got)
+      // An arena's `slot` is a getter, and a call is where a thread can be struck: none may come between the last four stores.
+      const chunks = place.slot + Slot.Chunks
+      const { block } = tiers.hand
+      const granule = tiers.hand.takeLarge(bytes)
       if (granule === 0) return 0
-      // It doesn't count as a dead thread's memory: it is freed with the arena.
-      tiers.countOwned(granule, -1)
       const next = entryOf(granule) + Span.Next
-      words[Word.Got] = 0
+      block[0] = 0
       states[granule] = ObjectState.Chunk
-      spans[next] = words[place.slot + Slot.Chunks]!
-      words[place.slot + Slot.Chunks] = granule
+      spans[next] = words[chunks]!
+      words[chunks] = granule
       return granule
     })
   }
@@ -186,14 +186,8 @@ export class ArenaRegistry {
     this.local.add(arena)
   }
 
-  /** Before statistics are taken: ends the arenas that are due, and takes out all that have ended. */
-  clearUpAndPrune(): void {
-    this.clearUp()
-    this.prune()
-  }
-
   /** Takes out the arenas that have ended in any way. */
-  private prune(): void {
+  prune(): void {
     for (const arena of this.local) {
       if (this.isOpen(arena)) continue
       arena.shut()
@@ -212,7 +206,7 @@ export class ArenaRegistry {
     const { slots } = this.tiers.tables
     if (words[Word.ClearedDeaths] === slots.deaths) return 0
     return this.locked(() => {
-      const { deaths } = slots
+      const deaths = slots.countDeaths()
       let ended = this.mendAll()
       for (let slot = FIRST; slot <= words[Word.Used]!; slot += Slot.Words) {
         const owner = words[slot + Slot.Owner]!
@@ -238,12 +232,6 @@ export class ArenaRegistry {
   private mendAll(): number {
     const { words } = this
     const { states } = this.tiers.tables
-    const got = words[Word.Got]!
-    if (got !== 0) {
-      states[got] = ObjectState.Chunk
-      words[Word.Giving] = got
-      words[Word.Got] = 0
-    }
     // Only under the lock does a block become a chunk: so it is still the one that was to be freed.
     const giving = words[Word.Giving]!
     if (giving !== 0 && states[giving] === ObjectState.Chunk) this.tiers.free(giving, ObjectState.Chunk)

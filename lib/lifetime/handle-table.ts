@@ -4,14 +4,17 @@ import { checkCount, checkInteger, checkOptions, type OptionNames } from '../bas
 import { AllocatorError, staleHandle } from '../base/errors.ts'
 import { makePrintable, staysHere } from '../base/printed.ts'
 import { Address32, Granule } from '../memory/page.ts'
+import { ObjectState } from '../tcmalloc/object-state.ts'
 import type { HeapToken } from '../tcmalloc/token.ts'
-import { SharedBlock, SharedWord } from '../threads/shared-block.ts'
-import { chunkOf, firstOf, Generation, Handle, KIND, Slot, State, slotsOf, Word } from './handle-words.ts'
+import { blockKind, SharedBlock, SharedWord } from '../threads/shared-block.ts'
+import { chunkOf, firstOf, Generation, Handle, Slot, State, slotsOf, Word } from './handle-words.ts'
 import { type AttachToOptions, attachTo, checkHeap, type HeapHost, type HostHeap } from './host.ts'
 
 /** How many slots a thread takes or gives back at once (fewer in a small table); it keeps fewer than twice as many. */
 const MOST_BATCH = 128
 const BATCHES_OF_TABLE = 256
+
+const KIND = blockKind({ magic: 0x484e_4402, name: 'table', isLocked: true, end: freeAll })
 
 /** Options of a {@link HandleTable}. */
 export interface HandleTableOptions {
@@ -43,8 +46,8 @@ export interface HandleTableToken {
  * slot has had.
  *
  * The table is in the heap's memory. All threads that attach to it allocate, resolve and free any block; if two free one at once, one gets
- * an error. A thread that dies leaves nothing half done: its blocks stay live, and at most one block, which it was just allocating or
- * freeing, has no owner. The last thread to close the table frees all blocks that are live in it.
+ * an error. A thread that dies leaves nothing half done: its blocks stay live in the table. The last thread to close the table frees all
+ * blocks that are live in it, and so does any other thread of the heap once all that had the table open have died.
  * @example
  * ```ts
  * import { Heap } from 'spanheap'
@@ -67,6 +70,9 @@ export class HandleTable implements Disposable {
   readonly #words: Int32Array
   readonly #tag: number
   readonly #batch: number
+  /** The states of the heap's blocks, and the one in this thread's hand. */
+  readonly #states: Int8Array
+  readonly #hand: Int32Array
   #isOpen = true
   /** Whether `attach` has opened the heap: then the heap is closed with the table. */
   #ownsHeap = false
@@ -89,6 +95,8 @@ export class HandleTable implements Disposable {
     checkOptions(options, TABLE_OPTIONS)
     const most = checkInteger('max', options.max, 1, Handle.MostSlots, Handle.MostSlots)
     this.#host = host
+    this.#states = host.tiers.tables.states
+    this.#hand = host.tiers.hand.block
     const found = token && SharedBlock.find(host, KIND, token.handles, token.generation)
     // Everything that may fail comes before the block, and before the seat.
     this.#batch = batchOf(found?.words[Word.Most] ?? most)
@@ -106,7 +114,7 @@ export class HandleTable implements Disposable {
       )
     this.#words = this.#block.words
     this.#tag = this.#block.tag
-    found?.join(() => this.freeAll())
+    found?.join()
   }
 
   /** Opens a table of another thread in this one. @throws AllocatorError `ERR_HEAP_INVALID_TOKEN`, `ERR_HEAP_TOO_MANY_WORKERS` */
@@ -128,17 +136,19 @@ export class HandleTable implements Disposable {
   alloc(size: number): number {
     if (this.#kept === 0) this.refill()
     const host = this.#host
-    const address = host.heap.malloc(size)
-    host.setPooled(address, true)
+    const address = host.take(checkCount('size', size))
+    const granule = address / Granule.Bytes
     const short = size < 2 ** 31 ? size : size - host.heap.usableSize(address) - 1
     const index = this.#stack[this.#kept - 1]!
     const words = this.#chunks[chunkOf(index)]!
     const at = (index - firstOf(chunkOf(index))) << Handle.SlotShift
     const generation = words[at + Slot.State]! >>> Generation.Shift
-    words[at + Slot.Granule] = address / Granule.Bytes
+    this.#states[granule] = ObjectState.Pooled
+    words[at + Slot.Granule] = granule
     words[at + Slot.Size] = short
     words[at + Slot.Link] = 0
     words[at + Slot.State] = (generation << Generation.Shift) | State.Live
+    this.#hand[0] = 0
     this.#kept--
     return generation * Handle.MostSlots + index
   }
@@ -172,14 +182,16 @@ export class HandleTable implements Disposable {
     const kept = live + ((1 << Generation.Shift) + State.Kept - State.Live)
     const isLast = live >>> Generation.Shift === Generation.Most
     const next = isLast ? State.Retired : kept
+    if (this.#hand[0] !== 0) this.#host.tiers.hand.clear()
     if (Atomics.compareExchange(words, at + Slot.State, live, next) !== live) throw freed(handle)
-    const granule = words[at + Slot.Granule]!
+    // Behind the compare-and-exchange this thread can't be struck before the block is in its hand.
+    this.#hand[0] = words[at + Slot.Granule]!
     if (!isLast) {
       words[at + Slot.Link] = this.#tag
       this.#stack[this.#kept] = index
       this.#kept++
     }
-    this.freeOwn(granule * Granule.Bytes)
+    this.#host.emptyHand()
   }
 
   /** Whether a handle's block is live. Also false if the handle was never one of this table's. */
@@ -210,7 +222,7 @@ export class HandleTable implements Disposable {
   close(): void {
     if (this.#isOpen && this.#host.isOpen) this.giveBack(this.#kept)
     this.#isOpen = false
-    this.#block.leave(() => this.freeAll())
+    this.#block.leave()
     // From now on this thread finds nothing here.
     this.#kept = 0
     this.#chunks.length = 0
@@ -292,7 +304,7 @@ export class HandleTable implements Disposable {
     this.locked(() => {
       this.takeFree()
       if (this.#kept > 0) return
-      const { deaths } = this.#block.threads
+      const deaths = this.#block.threads.countDeaths()
       if (words[Word.ClearedDeaths] !== deaths || words[Word.Used] === words[Word.Most]) {
         this.takeFromTheDead()
         words[Word.ClearedDeaths] = deaths
@@ -325,9 +337,13 @@ export class HandleTable implements Disposable {
   private takeFromTheDead(): void {
     for (let index = 0; index < this.#words[Word.Used]!; index++) {
       if (this.stateOf(index) !== State.Kept) continue
+      const chunk = this.chunkWith(index)
+      const link = this.placeOf(index) + Slot.Link
       // 0 while a live thread is just freeing it.
-      const owner = this.chunkWith(index)[this.placeOf(index) + Slot.Link]!
-      if (owner !== 0 && !this.#block.threads.isAlive(owner)) this.unkeep(index)
+      const owner = chunk[link]!
+      if (owner === 0 || this.#block.threads.isAlive(owner)) continue
+      // Looked at again now that its owner is dead: before, that may have given it a block.
+      if (this.stateOf(index) === State.Kept && chunk[link] === owner) this.unkeep(index)
     }
   }
 
@@ -347,16 +363,19 @@ export class HandleTable implements Disposable {
       const at = this.placeOf(index)
       chunk[at + Slot.Link] = tag
       chunk[at + Slot.State] = (generation << Generation.Shift) | State.Kept
+      // By an Atomics store: a thread that sees the slot in use must also see the address of its chunk, which was stored before. A thread
+      // that is struck here hasn't taken the slot.
+      Atomics.store(words, Word.Used, index + 1)
       this.#stack[this.#kept] = index
       this.#kept++
-      words[Word.Used] = index + 1
     }
   }
 
   private addChunk(number: number): void {
-    const address = this.#host.heap.calloc(slotsOf(number) << Handle.SlotShift, 4)
-    this.#host.setPooled(address, true)
-    this.#words[Word.Chunks + number] = address / Granule.Bytes
+    const granule = this.#host.take(slotsOf(number) << (Handle.SlotShift + 2), 0, true) / Granule.Bytes
+    this.#states[granule] = ObjectState.Pooled
+    this.#words[Word.Chunks + number] = granule
+    this.#hand[0] = 0
   }
 
   /** Returns slots that this thread keeps to the free list, the last freed first. */
@@ -380,33 +399,6 @@ export class HandleTable implements Disposable {
     words[Word.Free] = index + 1
   }
 
-  private freeOwn(address: Address): void {
-    this.#host.setPooled(address, false)
-    this.#host.discard(address)
-  }
-
-  /** Frees all live blocks, and the chunks. Each is removed from the table before it is freed, so this may be started again. */
-  private freeAll(): boolean {
-    const words = this.#words
-    for (let index = 0; index < words[Word.Used]!; index++) {
-      if (this.stateOf(index) !== State.Live) continue
-      const chunk = this.chunkWith(index)
-      const at = this.placeOf(index)
-      const address = addressIn(chunk, at)
-      chunk[at + Slot.State] = State.Retired
-      this.freeOwn(address)
-    }
-    words[Word.Used] = 0
-    this.#chunks.length = 0
-    for (let number = 0; number < Word.MostChunks; number++) {
-      const granule = words[Word.Chunks + number]!
-      if (granule === 0) continue
-      words[Word.Chunks + number] = 0
-      this.freeOwn(granule * Granule.Bytes)
-    }
-    return true
-  }
-
   private locked<T>(run: () => T): T {
     return this.#block.locks.holding(0, run)
   }
@@ -424,6 +416,28 @@ const NEVER_GIVEN = -2
 /** A slot's first word while a handle is live. */
 function liveWord(handle: number): number {
   return (((handle / Handle.MostSlots) | 0) << Generation.Shift) | State.Live
+}
+
+/** Frees all live blocks, and then the chunks. */
+function freeAll({ words }: SharedBlock, { heap, tiers: { hand } }: HeapHost): void {
+  const { block } = hand
+  hand.clear()
+  for (let number = 0; number < Word.MostChunks; number++) {
+    const granule = words[Word.Chunks + number]!
+    if (granule === 0) continue
+    const slots = Math.min(slotsOf(number), words[Word.Used]! - firstOf(number))
+    const chunk = new Int32Array(heap.buffer, granule * Granule.Bytes, slotsOf(number) << Handle.SlotShift)
+    for (let slot = 0; slot < slots; slot++) {
+      const at = slot << Handle.SlotShift
+      if ((chunk[at + Slot.State]! & Generation.StateMask) !== State.Live) continue
+      block[0] = chunk[at + Slot.Granule]!
+      chunk[at + Slot.State] = State.Retired
+      hand.empty()
+    }
+    words[Word.Chunks + number] = 0
+    block[0] = granule
+    hand.empty()
+  }
 }
 
 function addressIn(words: Int32Array, at: number): Address {

@@ -1,7 +1,3 @@
-import type { BlockKind } from '../threads/shared-block.ts'
-
-export const KIND: BlockKind = { magic: 0x484e_4402, name: 'table' }
-
 /** A table's words among those of its block. They change under the lock. Its generation is the first generation of its slots. */
 export const enum Word {
   /** The most handles that there may be. */

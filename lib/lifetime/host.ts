@@ -1,8 +1,8 @@
 import type { Address } from '../base/allocator.ts'
 import { checkCount, checkOptions, type OptionNames } from '../base/arguments.ts'
-import { closedError, invalidToken } from '../base/errors.ts'
+import { closedError, invalidToken, outOfMemory, outOfRange } from '../base/errors.ts'
 import { HeapBuffers } from '../buffers/heap-buffers.ts'
-import { HeapView } from '../buffers/heap-view.ts'
+import { bytesOf, HeapView } from '../buffers/heap-view.ts'
 import { Operations } from '../buffers/in-flight.ts'
 import type { LeakWatch } from '../buffers/leak-watch.ts'
 import type { DebugBlocks } from '../debug/debug-blocks.ts'
@@ -13,11 +13,13 @@ import { Granule } from '../memory/page.ts'
 import { ViewMemory } from '../memory/view-memory.ts'
 import type { Mapper } from '../os/mapper.ts'
 import { isHandedOut, ObjectState } from '../tcmalloc/object-state.ts'
+import { Small } from '../tcmalloc/size-class.ts'
 import type { TCMalloc } from '../tcmalloc/tcmalloc.ts'
 import { checkToken, type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import { givenBack, isolated, notYours, wrongAddress } from '../tcmalloc/wrong-address.ts'
 import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { ArenaRegistry } from './arena-registry.ts'
+import { SharedRegistry } from './shared-registry.ts'
 
 /** The property of a heap by which the library itself reaches the heap's parts. A symbol: programs have no use for it. */
 export const HOST = Symbol('host')
@@ -42,6 +44,8 @@ export class HeapHost {
   readonly buffers: HeapBuffers
   /** The heap's arenas, of all threads. */
   readonly arenas: ArenaRegistry
+  /** Its channels, tables and pools, of all threads. */
+  readonly shared: SharedRegistry
   /** The system's operations that read or write blocks, in this thread. A close doesn't take the memory from them. */
   readonly operations: Operations
   /** In debug mode: the checks in front of the calls that move blocks. */
@@ -59,6 +63,7 @@ export class HeapHost {
     this.bytes = new BlockBytes(mapping.unshared())
     this.buffers = new HeapBuffers(this, tiers, watch)
     this.arenas = new ArenaRegistry(tiers)
+    this.shared = new SharedRegistry(this, tiers)
     this.operations = new Operations(() => {
       if (!this.isOpen) heap.close()
     })
@@ -82,22 +87,49 @@ export class HeapHost {
     return this.tiers.member.exclusively(work)
   }
 
-  /** Frees a block that a part of the library gives up for good. In debug mode, an error in it is reported, not thrown. */
-  discard(address: Address): void {
-    if (this.debug === undefined) this.heap.free(address)
-    else this.debug.discard(address)
+  /** Ends what dead threads have left: arenas, and what no other thread has open. Returns how many. */
+  clearUp(): number {
+    this.tiers.hand.clear()
+    return this.arenas.clearUp() + this.shared.clearUp()
+  }
+
+  /** Memory for `bytes` ran out: ends what dead threads have left. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */
+  makeRoom(bytes: number): true {
+    const errno = this.tiers.lastErrno
+    if (this.clearUp() === 0) throw outOfMemory(bytes, errno)
+    return true
+  }
+
+  /**
+   * A new block for a part of the library, in this thread's hand (lib/tcmalloc/hand.ts) until the caller has it in words of its own.
+   * @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY`
+   */
+  take(bytes: number, alignment = 0, zeroed = false): Address {
+    this.checkOpen()
+    if (this.debug !== undefined) return this.debug.take(bytes, alignment, zeroed)
+    const address = this.takePlain(bytes, alignment, zeroed)
+    // A large block's bytes are 0 already, but for an aligned one's.
+    if (zeroed && (alignment > Granule.Bytes || bytes <= Small.MostBytes)) this.bytes.zero(address, bytes)
+    return address
+  }
+
+  /** The same without debug mode's guard. `zeroed` concerns large blocks alone. */
+  takePlain(bytes: number, alignment: number, zeroed: boolean): Address {
+    let granule: number
+    do granule = this.tiers.hand.take(bytes, alignment, zeroed ? this.bytes : undefined)
+    while (granule === 0 && this.makeRoom(bytes))
+    return granule * Granule.Bytes
+  }
+
+  /** Frees the block in this thread's hand. In debug mode, an error in it is reported, not thrown. */
+  emptyHand(): void {
+    if (this.debug === undefined) this.tiers.hand.empty()
+    else this.debug.discard()
   }
 
   /** Whether an address is that of a pool's block. */
   isPooled(address: Address): boolean {
     return this.tiers.stateOf(address / Granule.Bytes) === ObjectState.Pooled
-  }
-
-  /** Makes a live block one that only a pool may free or, with false, ends that. */
-  setPooled(address: Address, pooled: boolean): void {
-    const granule = this.liveGranule(address)
-    this.buffers.unwatch(granule)
-    this.tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
   }
 
   /**
@@ -139,11 +171,21 @@ export class HeapHost {
     return granule
   }
 
-  /** The granule of the block that a view starts with, if its owner may free it, and so give it up. @throws as `heap.pass` */
-  passableGranule(view: ArrayBufferView): number {
+  /**
+   * The block that a view starts with, as its granule, and the view's bytes, if the block's owner may free it, and so give it up.
+   * @throws as `heap.pass`
+   */
+  passable(view: ArrayBufferView): { granule: number; length: number } {
     const key = ArrayBuffer.isView(view) && this.isOpen ? HeapView.keyOf(view, this.heap) : 0
     if (key < 0) throw givenBack(-key * Granule.Bytes)
-    return this.unpooledGranule(this.heap.addressOf(view))
+    const granule = this.unpooledGranule(this.heap.addressOf(view))
+    const length = bytesOf(view)
+    const usable = this.tiers.usableBytes(granule)
+    // The receiver makes a view of this length: it must not reach beyond the block.
+    if (length > usable) throw outOfRange('view.byteLength', `at most ${usable}, the bytes of its block`, length)
+    const { byteLength } = view
+    if (byteLength !== length) throw outOfRange('view.byteLength', `${length}, the view's real length`, byteLength)
+    return { granule, length }
   }
 }
 

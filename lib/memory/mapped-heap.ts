@@ -5,6 +5,7 @@ import type { Mapper, SystemCall } from '../os/mapper.ts'
 /** The base of heaps over mappings of their own: the source of their memory, and their closing. */
 export abstract class MappedHeap {
   readonly #mapper: Mapper
+  /** What `stats` returns from the beginning of the close on. */
   #finalStats: HeapStats | undefined
 
   /** @internal */

@@ -1,8 +1,8 @@
 import { checkInteger, MOST_ALIGNMENT } from '../base/arguments.ts'
 import { AllocatorError } from '../base/errors.ts'
 import { warnOnce } from '../base/warning.ts'
+import { addressRoom, defaultLimitBytes } from '../os/limits.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { addressRoom, defaultLimitBytes } from '../os/open-mapper.ts'
 import { leastSpanPages, MOST_HEAP_BYTES, Page } from './page.ts'
 
 /** The smallest reservation to try. */

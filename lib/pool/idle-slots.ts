@@ -16,7 +16,7 @@ export class IdleSlots {
 
   constructor(blocks: PoolBlocks) {
     this.blocks = blocks
-    this.stack = new Int32Array(blocks.slots.capacity)
+    this.stack = new Int32Array(blocks.slots.isShared ? blocks.slots.capacity : blocks.slots.nextCapacity)
   }
 
   /** Takes the newest slot off, or returns -1. If threads share the slots, it may no longer be free. */

@@ -5,7 +5,7 @@ import type { Heap } from '../heap/heap.ts'
 import { type HeapHost, HOST } from '../lifetime/host.ts'
 import { Granule } from '../memory/page.ts'
 import { publish } from './pool-events.ts'
-import { isLeased, isOut, isPassed, type PoolShape, type PoolSlots, Slot } from './pool-slots.ts'
+import { isLeased, isOut, type PoolSlots, Slot } from './pool-slots.ts'
 
 /** How messages name a pool. */
 export interface PoolName {
@@ -48,9 +48,9 @@ export class PoolBlocks {
     const slot = slots.claimEmpty()
     if (slot >= 0) {
       try {
-        const address = this.allocate(slots.shape)
-        this.host.setPooled(address, true)
-        slots.setAddress(slot, address)
+        const { size, alignment, zero } = slots.shape
+        this.host.take(size, alignment, zero === 2)
+        slots.place(slot)
         slots.change(slot, slots.own(Slot.Making), slots.own(Slot.Acquired))
       } catch (error) {
         slots.leaveEmpty(slot, Slot.Making)
@@ -80,15 +80,11 @@ export class PoolBlocks {
   /** Frees the block of a slot in the state `Trimming`. Its view then counts as given back. */
   drop(slot: number): void {
     const { slots, host } = this
-    const address = slots.blockOf(slot)
     this.isAtWork = true
     this.forgetView(slot)
-    slots.setAddress(slot, 0)
-    // 0 if this thread was struck here before.
-    if (address !== 0) {
-      host.setPooled(address, false)
-      host.discard(address)
-    }
+    host.tiers.hand.clear()
+    slots.displace(slot)
+    host.emptyHand()
     slots.leaveEmpty(slot, Slot.Trimming)
     this.isAtWork = false
   }
@@ -98,7 +94,7 @@ export class PoolBlocks {
     const { slots } = this
     if (slots.shape.zero === 2) this.zero(slot)
     this.retire(slot)
-    slots.change(slot, slots.own(Slot.Trimming), Slot.Free)
+    slots.free(slot, slots.own(Slot.Trimming))
     this.isAtWork = false
   }
 
@@ -133,7 +129,7 @@ export class PoolBlocks {
     const { slots } = this
     const slot = this.slotOf(buffer)
     const word = slots.state(slot)
-    if (isLeased(word)) throw this.leased(buffer)
+    if (isLeased(word)) throw this.leased(buffer, "an operation: it can't be passed")
     const sequence = slots.nextPass()
     const { generation: owner } = slots
     const address = slots.blockOf(slot)
@@ -238,8 +234,10 @@ export class PoolBlocks {
   /** Finishes what dead threads had begun on slots. True if that freed any. */
   clearUp(): boolean {
     const { slots } = this
-    if (!slots.isShared || slots.deaths === this.seenDeaths) return false
-    this.seenDeaths = slots.deaths
+    if (!slots.isShared) return false
+    const deaths = slots.countDeaths()
+    if (deaths === this.seenDeaths) return false
+    this.seenDeaths = deaths
     let freed = false
     for (let slot = 0; slot < slots.used; slot++) {
       const word = slots.state(slot)
@@ -247,7 +245,6 @@ export class PoolBlocks {
       if ((kind !== Slot.Making && kind !== Slot.Trimming) || !slots.isDead(word)) continue
       if (!slots.change(slot, word, slots.own(Slot.Making))) continue
       const address = slots.blockOf(slot)
-      if (address !== 0) this.host.setPooled(address, true)
       if (address !== 0 && slots.shape.zero === 2) this.zero(slot)
       if (address !== 0) this.retire(slot)
       slots.change(slot, slots.own(Slot.Making), address === 0 ? Slot.Empty : Slot.Free)
@@ -257,24 +254,16 @@ export class PoolBlocks {
     return freed
   }
 
-  /** The last thread of a shared pool frees the idle buffers, and the passed ones that no thread can adopt now. False if one is still in use. */
-  endShared(): boolean {
-    const { slots } = this
-    this.mendOwn()
-    this.clearUp()
-    for (let slot = 0; slot < slots.used; slot++) {
-      const word = slots.state(slot)
-      if ((word === Slot.Free || isPassed(word)) && this.take(slot, word)) this.drop(slot)
-    }
-    return slots.count((word) => word !== Slot.Empty) === 0
-  }
-
   doubleRelease(view: ArrayBufferView): AllocatorError {
     return this.misuse('ERR_POOL_DOUBLE_RELEASE', view, 'was given back or passed already')
   }
 
-  leased(view: ArrayBufferView): AllocatorError {
-    return this.misuse('ERR_POOL_LEASED', view, "is a lease's")
+  leased(view: ArrayBufferView, more: string): AllocatorError {
+    return this.misuse('ERR_POOL_LEASED', view, `belongs to a lease or ${more}`)
+  }
+
+  leasedElsewhere(view: ArrayBufferView): AllocatorError {
+    return this.leased(view, 'an operation of another thread')
   }
 
   /** The error for a wrong use of a buffer; it is also published to the subscribers. */
@@ -292,13 +281,5 @@ export class PoolBlocks {
   private keyOf(view: ArrayBufferView): number {
     if (!ArrayBuffer.isView(view)) throw wrongType('buffer', 'a view of a buffer', view)
     return HeapView.keyOf(view, this.owner)
-  }
-
-  private allocate({ size, alignment, zero }: PoolShape): number {
-    const { heap, bytes } = this.host
-    if (alignment === 0) return zero === 2 ? heap.calloc(1, size) : heap.malloc(size)
-    const address = heap.alignedAlloc(alignment, size)
-    if (zero === 2) bytes.zero(address, size)
-    return address
   }
 }

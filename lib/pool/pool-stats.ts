@@ -1,4 +1,4 @@
-import { isLeased, isOut, isPassed, type PoolSlots, Slot } from './pool-slots.ts'
+import { isLeased, isOut, isPassed, isReserved, type PoolSlots, Slot } from './pool-slots.ts'
 
 /** A pool's numbers. */
 export interface PoolStats {
@@ -31,7 +31,7 @@ export function poolStats(slots: PoolSlots | undefined, size: number, max: numbe
     const word = slots.state(slot)
     if (word === Slot.Empty) continue
     stats.buffers++
-    if (word === Slot.Free) stats.idle++
+    if (word === Slot.Free || isReserved(word)) stats.idle++
     else if (isPassed(word)) stats.passed++
     else if (isLeased(word)) stats.leased++
     else if (isOut(word)) stats.acquired++

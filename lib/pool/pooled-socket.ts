@@ -1,7 +1,9 @@
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import { type ConnectOpts, connect, type NetConnectOpts, Server, type ServerOpts, type Socket } from 'node:net'
+import { inspect, types } from 'node:util'
 import { AllocatorError, wrongType } from '../base/errors.ts'
+import { warnSafely } from '../base/warning.ts'
 import { HOST, type HostHeap } from '../lifetime/host.ts'
 import type { Lease } from './lease.ts'
 
@@ -85,12 +87,15 @@ class Reading {
       this.giveUpNext()
       this.end()
     })
-    socket.once('error', (error) => this.end(error))
+    socket.once('error', this.fail)
     socket.once('close', () => {
       this.end()
       this.giveUp()
     })
   }
+
+  /** Our listener of the socket's event `error`. */
+  readonly fail = (error: Error): void => this.end(error)
 
   /** The handle is closed, or there never was one: nothing reads any more. */
   giveUp(): void {
@@ -202,11 +207,14 @@ function connectArguments(args: unknown[]): { options: object; listener: (() => 
   return { options: { port: first, ...(typeof second === 'string' ? { host: second } : {}) }, listener }
 }
 
+/** What a program does with a connection. If it returns a promise that is rejected, the connection ends. */
+export type ConnectionListener = (socket: Socket) => void | Promise<void>
+
 /** Makes a server whose connections read into a pool's buffers, from the arguments of `net.createServer`. */
 export function createPooledServer(
   memory: ReadMemory,
-  options: ServerOpts | ((socket: Socket) => void) | undefined,
-  listener: ((socket: Socket) => void) | undefined
+  options: ServerOpts | ConnectionListener | undefined,
+  listener: ConnectionListener | undefined
 ): Server {
   const listen = typeof options === 'function' ? options : listener
   if (listen !== undefined && typeof listen !== 'function') throw wrongType('listener', 'a function', listen)
@@ -220,12 +228,12 @@ export function createPooledServer(
  * Node's server, except that accepted sockets read into a pool's buffers. Node has `onread` for sockets that a program makes, not for those
  * that a server accepts: so an accepted socket is changed into one that has it, before the program gets it.
  *
- * Listeners are watched for rejections, as by the option `captureRejections` of an EventEmitter: Node's server then destroys the socket.
+ * Listeners are watched for rejections, as by the option `captureRejections` of an EventEmitter: the socket is destroyed.
  */
 class PooledServer extends Server {
   readonly #memory: ReadMemory
 
-  constructor(memory: ReadMemory, options: ServerOpts, listener: ((socket: Socket) => void) | undefined) {
+  constructor(memory: ReadMemory, options: ServerOpts, listener: ConnectionListener | undefined) {
     super(options, listener)
     this.#memory = memory
     EventEmitter.call(this as never, { captureRejections: true })
@@ -234,6 +242,64 @@ class PooledServer extends Server {
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'connection') receive(this.#memory, args[0] as AcceptedSocket)
     return (super.emit as (...all: unknown[]) => boolean).call(this, event, ...args)
+  }
+
+  /** A listener has returned a promise that was rejected. */
+  override [EventEmitter.captureRejectionSymbol](error: Error, event: string, ...args: unknown[]): void {
+    if (event === 'connection') endFailed(args[0] as Socket, error)
+    else super[EventEmitter.captureRejectionSymbol]?.(error, event as never, ...(args as never[]))
+  }
+}
+
+/**
+ * Destroys the socket of a listener that failed. Our reader listens for the socket's error: so a bug of the listener, of which the program
+ * would hear nothing, is warned of. What was thrown may be anything, and so may what a program passes to a server by `emit`.
+ */
+function endFailed(socket: Socket, thrown: unknown): void {
+  let isTold = isOfConnection(thrown, socket)
+  try {
+    const ours = received.get(socket)?.fail
+    const isListenedTo = socket.listeners('error').some((listener) => listener !== ours)
+    // The event comes once, and with an error only.
+    isTold ||= isListenedTo && !socket.destroyed && Boolean(thrown)
+    if (!isListenedTo) socket.on('error', () => {})
+    socket.destroy(errorOf(thrown))
+  } catch {
+    // It was no socket.
+  }
+  if (!isTold) warnSafely("a listener of a pool's server failed, and its socket was destroyed", shown(thrown))
+}
+
+/** What a write to a socket, or Node's own reading of it, is rejected with once it is over. */
+const OVER: unknown[] = ['ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED', 'EPIPE']
+
+/** Whether a listener failed since its connection was over, or it was aborted: no fault of the listener's, and its peer may bring it on. */
+function isOfConnection(thrown: unknown, socket: Socket): boolean {
+  try {
+    const { name, code } = thrown as NodeJS.ErrnoException
+    return thrown === socket.errored || name === 'AbortError' || (socket.destroyed && OVER.includes(code))
+  } catch {
+    return false
+  }
+}
+
+/** What a socket can be destroyed with: Node reads the stack, and would stop halfway if that throws. */
+function errorOf(thrown: unknown): Error {
+  const error = thrown as Error | undefined
+  try {
+    void error?.stack
+    if (!types.isProxy(error)) return error as Error
+  } catch {
+    // Its getter throws.
+  }
+  return new Error('the listener failed', { cause: error })
+}
+
+function shown(thrown: unknown): string {
+  try {
+    return inspect(thrown)
+  } catch {
+    return "what it threw can't be shown"
   }
 }
 

@@ -212,7 +212,11 @@ function isDestroyed(stream: StreamState): boolean {
 }
 
 function closedEarly(stream: StreamState): Error {
-  return stream.errored ?? stream.stream?.errored ?? new Error('the stream was closed before all was written')
+  const error = stream.errored ?? stream.stream?.errored
+  if (error) return error
+  return Object.assign(new Error('the stream was closed before all was written'), {
+    code: 'ERR_STREAM_PREMATURE_CLOSE',
+  })
 }
 
 function isEnding({ writableEnded, _writableState: state }: StreamState): boolean {

@@ -1,5 +1,6 @@
 import { AllocatorError } from '../base/errors.ts'
 import { Page } from '../memory/page.ts'
+import type { CacheBudget } from './cache-budget.ts'
 import { type CentralCache, ownerOf } from './central-cache.ts'
 import { isCached, isHandedOut, ObjectState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
@@ -20,6 +21,7 @@ export interface AuditedTiers {
   central: CentralCache
   cache: ThreadCache
   transfer: TransferCache
+  budget: CacheBudget
   /** Blocks in the quarantine, in usable bytes. */
   quarantineBytes: number
   passes: PassSlots
@@ -217,6 +219,8 @@ class HeapWalk {
     // Not compared with the budget: other threads may have taken from it, until this cache next wants room.
     const { limits, claimed } = cache.claims()
     this.check(limits === claimed, `the cache's limits come to ${limits} bytes, but it claims ${claimed}`)
+    const { missing } = this.tiers.budget
+    this.check(missing === 0 || !this.tiers.isAlone(), `${missing} bytes of the budget are in nobody's claim`)
   }
 
   private stack(entries: Int32Array, sizeClass: number, state: number, tallied: number): void {

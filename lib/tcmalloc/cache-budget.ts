@@ -71,12 +71,17 @@ export class CacheBudget {
 
   /** Recomputes the unclaimed bytes from the slots' claims after a thread was struck. REQUIRES: the caller holds the budget. */
   rebuild(): void {
+    this.control[UNCLAIMED]! += this.missing
+  }
+
+  /** Bytes that are neither unclaimed nor claimed by a slot: 0, unless a thread was struck or is at work; for audits. */
+  get missing(): number {
     const { control, tables } = this
-    let claimed = 0
+    let missing = control[TOTAL]! - control[UNCLAIMED]!
     for (let slot = 0; slot < tables.slots.count; slot++) {
-      if (tables.slots.state(slot) !== SlotState.Free) claimed += tables.slotArea(slot)[AreaWord.BudgetBytes]!
+      if (tables.slots.state(slot) !== SlotState.Free) missing -= tables.slotArea(slot)[AreaWord.BudgetBytes]!
     }
-    control[UNCLAIMED] = control[TOTAL]! - claimed
+    return missing
   }
 
   private move(area: Int32Array, bytes: number): void {

@@ -2,6 +2,7 @@ import { Page } from '../memory/page.ts'
 import { Control, HeapWord } from './control.ts'
 import { fillStates, isCached, ObjectState, slotOfState } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
+import { PagePast } from './page-past.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { AreaWord } from './slot-area.ts'
 import { Location, locationOf, Span, SpanEntry } from './span.ts'
@@ -39,7 +40,7 @@ export class CentralCache {
   private readonly spans: Int32Array
   private readonly states: Int8Array
   private readonly pageClass: Int8Array
-  private readonly pageDirty: Int8Array
+  private readonly pagePast: Int8Array
   readonly pageHeap: PageHeap
   private readonly transit: number
 
@@ -52,7 +53,7 @@ export class CentralCache {
     this.spans = tables.spans
     this.states = tables.states
     this.pageClass = tables.pageClass
-    this.pageDirty = tables.pageDirty
+    this.pagePast = tables.pagePast
     this.pageHeap = pageHeap
   }
 
@@ -321,11 +322,11 @@ export class CentralCache {
     const { spans, classes } = this
     const pages = classes.pages[sizeClass]!
     const objects = classes.objects[sizeClass]!
-    const span = this.pageHeap.allocate(pages)
+    const span = this.pageHeap.allocate(pages, 1, sizeClass)
     if (span === 0) return 0
     for (let page = span; page < span + pages; page++) {
       this.pageClass[page] = sizeClass
-      this.pageDirty[page] = 1
+      this.pagePast[page] = PagePast.Dirty | sizeClass
       spans[(page << SpanEntry.Shift) + Span.Start] = span
     }
     fillStates(this.states, span << Page.GranuleShift, classes.stride[sizeClass]!, objects, ObjectState.Free)

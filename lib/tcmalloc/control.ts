@@ -18,6 +18,9 @@ export const enum Control {
 export const ARENA_WORDS = 131_072
 export const ARENA_LINE = 32
 
+/** Words behind those, the list of the blocks that threads share; described in lib/lifetime/shared-registry.ts. */
+export const SHARED_WORDS = 65_536
+
 /** The heap's own words, in the control section: for threads that attach, and for facts that concern all threads. */
 export const enum HeapWord {
   /** MAGIC while the heap is open; 0 before and after. Written last when the heap is made, first when it is closed. */
@@ -42,10 +45,18 @@ export const enum HeapWord {
   PassesUsed = 17,
   /** Pages of the budget shared by all heaps of the process without a limit of their own; 0 in a heap with one. Written once. */
   BudgetPages = 18,
+  /** The shared blocks' (lib/lifetime/shared-registry.ts): how many places of their list were ever in use. Under Clearing. */
+  SharedUsed = 19,
+  /** How often a thread has closed the heap and may have left blocks open. Atomic. */
+  SharedLeft = 20,
+  /** The sum of deaths and `SharedLeft` up to which the blocks that nobody has open were ended. */
+  SharedCleared = 21,
+  /** 1 once a thread has freed more than it was handed: threads free each other's blocks, and no count tells what the dead have. */
+  Uncounted = 22,
 }
 
 /** "SPAN", and a number that rises whenever the layout of the tables or the meaning of a word changes. */
-export const MAGIC = 0x5350_4107
+export const MAGIC = 0x5350_4109
 
 /** The page heap's words. Only a thread that holds the page heap writes them. */
 export const enum PageWord {

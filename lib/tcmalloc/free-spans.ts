@@ -2,6 +2,7 @@ import { AllocatorError } from '../base/errors.ts'
 import { Page } from '../memory/page.ts'
 import { PageWord } from './control.ts'
 import { ObjectState } from './object-state.ts'
+import { notePages } from './page-past.ts'
 import { Location, locationOf, Span, SpanEntry, slotOf } from './span.ts'
 import { SPAN_LISTS_WORDS, SpanLists } from './span-lists.ts'
 import { Child } from './span-tree.ts'
@@ -226,7 +227,7 @@ export class FreeSpans {
     // No shifts: the last page of the largest heap ends at granule 2^31.
     tables.states.fill(ObjectState.None, page * Page.Granules, (page + length) * Page.Granules)
     tables.pageClass.fill(0, page, page + length)
-    tables.pageDirty.fill(1, page, page + length)
+    notePages(tables.pagePast, page, page + length, true)
   }
 }
 

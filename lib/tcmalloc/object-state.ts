@@ -34,6 +34,9 @@ export const enum ObjectState {
   Live = -1,
 }
 
+/** The spare slot, behind the others. Its owner has no cache, so no object has its state. */
+export const SPARE_SLOT: number = ObjectState.SlotCount
+
 /** Whether a block in this state is handed out, in whichever way, and has an owner: a passed block has none. */
 export function isHandedOut(state: number): boolean {
   return (

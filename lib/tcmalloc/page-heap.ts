@@ -6,10 +6,15 @@ import { ceilTo, FreeSpans } from './free-spans.ts'
 import { ObjectState } from './object-state.ts'
 import { LEAST_GROWTH_PAGES, PageSupply } from './page-supply.ts'
 import { Location, locationOf, Span, SpanEntry } from './span.ts'
+import type { StaleEntries } from './stale-entries.ts'
 import type { Tables } from './tables.ts'
 
 /** Stands for an error number: a live thread kept the lock for too long. */
 export const PAGE_HEAP_BUSY = -1
+
+/** How long, in milliseconds, an allocation sleeps until another thread has released pages, and how often: for a second in vain. */
+const SLEEP_MS = 10
+const MOST_SLEEPS = 100
 
 /** The Span.Hint of a released span once the tables that describe it were given back too. */
 const TRIMMED = 1
@@ -29,6 +34,7 @@ export class PageHeap {
   private readonly unit: number
   private readonly limitPage: number
   private readonly locks: Locks
+  private readonly stale: StaleEntries
   private readonly transit: number
 
   /** @param slot this instance's thread slot; many instances share the same words */
@@ -39,9 +45,11 @@ export class PageHeap {
     limitPages: number,
     releaseRate: number,
     locks: Locks,
+    stale: StaleEntries,
     slot: number
   ) {
     this.locks = locks
+    this.stale = stale
     this.transit = locationOf(Location.Transit, slot)
     this.tables = tables
     this.control = tables.control
@@ -78,12 +86,18 @@ export class PageHeap {
   /**
    * A span of at least `pages` that starts at a multiple of `alignment` pages, in TRANSIT until its new owner writes another location; its
    * first page, or 0 if the system or the limit refuses.
+   * @param sizeClass the class of the objects that it is for; 0 for a large block
    */
-  allocate(pages: number, alignment = 1): number {
-    if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
-    const start = this.take(pages, alignment)
-    this.locks.release(Lock.PageHeap)
-    return start
+  allocate(pages: number, alignment = 1, sizeClass = 0): number {
+    for (let sleeps = 0; ; ) {
+      if (!this.hold()) return this.fail(PAGE_HEAP_BUSY)
+      const start = this.takeUnnamed(pages, alignment, sizeClass)
+      const releasing = this.control[PageWord.ReleasingPages]!
+      this.locks.release(Lock.PageHeap)
+      // Pages that the system is taking back for another thread are free, but in no list until then.
+      if (start !== 0 || releasing === 0 || sleeps === MOST_SLEEPS) return start
+      if (Atomics.wait(this.control, PageWord.ReleasingPages, releasing, SLEEP_MS) === 'timed-out') sleeps++
+    }
   }
 
   /** Takes the page heap's lock for a caller that holds a class; false if it can't be had. */
@@ -93,6 +107,23 @@ export class PageHeap {
 
   letGo(): void {
     this.locks.release(Lock.PageHeap)
+  }
+
+  /** A span that no stale entry names. One that is named stays free, in its place. */
+  private takeUnnamed(pages: number, alignment: number, sizeClass: number): number {
+    const start = this.take(pages, alignment)
+    if (start === 0) return 0
+    const length = this.spans[(start << SpanEntry.Shift) + Span.Length]!
+    if (!this.stale.name(start, length, length + this.freeBehind(start + length), sizeClass)) return start
+    const other = this.takeUnnamed(pages, alignment, sizeClass)
+    this.takeBack(start)
+    return other
+  }
+
+  /** Pages of the free span that starts at a page; 0 if none does. */
+  private freeBehind(page: number): number {
+    const next = this.free.freeSpanAt(page)
+    return next === 0 ? 0 : this.spans[(next << SpanEntry.Shift) + Span.Length]!
   }
 
   private take(pages: number, alignment: number): number {

@@ -3,6 +3,7 @@ import type { Mapper, Mapping } from '../os/mapper.ts'
 import type { Locks } from '../threads/locks.ts'
 import { HeapWord, Lock, PageWord } from './control.ts'
 import { ceilTo, type FreeSpans } from './free-spans.ts'
+import { notePages } from './page-past.ts'
 import { Location, locationOf, Span, SpanEntry } from './span.ts'
 import type { Tables } from './tables.ts'
 
@@ -162,11 +163,12 @@ export class PageSupply {
     spans[(start << SpanEntry.Shift) + Span.Location] = this.releasing
     if (yielding) this.locks.release(Lock.PageHeap)
     const errno = this.mapping.release(start * Page.Bytes, pages * Page.Bytes)
-    if (errno === 0) tables.pageDirty.fill(this.mapper.releaseZeroes ? 0 : 1, start, start + pages)
+    if (errno === 0) notePages(tables.pagePast, start, start + pages, !this.mapper.releaseZeroes)
     if (yielding) this.locks.acquire(Lock.PageHeap)
     control[PageWord.ReleasingPages]! -= pages
     this.free.insertCoalesced(start, pages, errno === 0 ? Location.Released : Location.Normal)
     this.claim(0)
+    if (yielding) Atomics.notify(control, PageWord.ReleasingPages)
     return errno === 0 ? pages : 0
   }
 }

@@ -121,9 +121,9 @@ export class PassSlots {
 
   /**
    * Adopts a block that `granuleOf` has found. False if another thread was faster. The caller's stores right after are part of it, as with
-   * `pass`.
+   * `pass`. With `inHand` the block comes into this thread's hand, and isn't its own.
    */
-  adopt(slot: number, sequence: number, granule: number): boolean {
+  adopt(slot: number, sequence: number, granule: number, inHand = false): boolean {
     const { words, states, area } = this
     const granules = this.tiers.usableBytes(granule) / Granule.Bytes
     const passed = inTagBits(sequence) | PassState.Passed
@@ -131,7 +131,8 @@ export class PassSlots {
     // A free that raced with the pass was faster: the block isn't the passed one any more.
     if (states[granule] !== ObjectState.Passed) return false
     states[granule] = ObjectState.Live
-    area[AreaWord.HandedOut]! += granules
+    if (inHand) area[AreaWord.InHand] = granule
+    else area[AreaWord.HandedOut]! += granules
     return true
   }
 

@@ -76,6 +76,7 @@ export class Quarantine {
     this.memory = tiers.mapping.unshared()
     const { slots, tag } = tiers.member.thread()
     this.locks = new Locks(this.words, Word.Lock, slots, tag, { mend: () => this.mend(), check: () => {} })
+    slots.ownLocks.add(this.locks)
   }
 
   /** The total of the blocks, in bytes. */
@@ -108,7 +109,8 @@ export class Quarantine {
         return false
       }
       this.finishEntering()
-      tiers.countOwned(granule, -1)
+      // A block that this thread has taken out of an owner's words isn't its own.
+      if (from !== ObjectState.Collected) tiers.countOwned(granule, -1)
       return true
     })
   }

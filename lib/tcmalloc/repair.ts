@@ -1,9 +1,10 @@
 import { AllocatorError } from '../base/errors.ts'
 import { Locks, type Mender } from '../threads/locks.ts'
-import { SlotState } from '../threads/thread-slots.ts'
+import { SlotState, Tag } from '../threads/thread-slots.ts'
 import type { CacheBudget } from './cache-budget.ts'
 import type { CentralCache } from './central-cache.ts'
 import { Control, HeapWord, Lock } from './control.ts'
+import { SPARE_SLOT } from './object-state.ts'
 import type { PageHeap } from './page-heap.ts'
 import type { SizeClassTable } from './size-class.ts'
 import { AreaWord, isOpen } from './slot-area.ts'
@@ -33,14 +34,12 @@ export class Repair implements Mender {
   readonly locks: Locks
   private readonly tables: Tables
   private readonly slot: number
-  private readonly tag: number
   private tiers!: RepairedTiers
 
   constructor(tables: Tables, slot: number) {
     this.tables = tables
     this.slot = slot
-    this.tag = tables.slots.tag(slot)
-    this.locks = new Locks(tables.control, Control.Locks, tables.slots, this.tag, this)
+    this.locks = new Locks(tables.control, Control.Locks, tables.slots, tables.slots.tag(slot), this)
   }
 
   /** Sets the tiers, which are made after the locks. */
@@ -55,9 +54,14 @@ export class Repair implements Mender {
 
   mend(lock: number, owner: number): void {
     const { slots } = this.tables
-    // If the owner is neither this thread nor dead, its slot was cleared up and claimed again.
-    const own = owner === this.slot ? owner : -1
-    const isStruck = (slot: number) => slot === own || slots.state(slot) === SlotState.Dead
+    // If the owner is neither of this thread nor dead, its slot was cleared up and claimed again.
+    const own = slots.isOwn(owner) ? owner : -1
+    // Looked at before the states and locations are: those of a thread that dies later change until then, and its slot is cleared up anyway.
+    const struck = Array.from(
+      { length: slots.count },
+      (_, slot) => slot === own || slots.state(slot) === SlotState.Dead
+    )
+    const isStruck = (slot: number) => struck[slot]!
     if (lock === Lock.Clearing) return // its next holder clears up from the start
     if (lock === Lock.Budget) this.tiers.budget.rebuild()
     else if (lock === Lock.PageHeap) this.rebuildPages(isStruck)
@@ -66,7 +70,10 @@ export class Repair implements Mender {
 
   /** This thread was struck on a slow path and lives: repairs and releases all that it holds. */
   mendOwn(): void {
-    this.mendAll(this.tag, this.slot)
+    const { locks } = this
+    const { slots } = this.tables
+    // Another thread that lives may hold a dirty lock, and wait for one that this thread was struck with.
+    this.mendAll(this.slot, Lock.Clearing, (lock) => slots.isOwnTag(locks.owner(lock)))
     this.tiers.cacheOf(this.slot).freeTaken()
   }
 
@@ -75,14 +82,33 @@ export class Repair implements Mender {
    * thread died on a slow path.
    */
   clearUp(): void {
-    const { control, slots } = this.tables
     this.locks.acquire(Lock.Clearing)
-    const { deaths } = slots
+    this.clearUpSlots()
+    this.locks.release(Lock.Clearing)
+  }
+
+  /**
+   * The same for the owner of the spare slot. It may have taken the slot over from a dead thread, and takes over that thread's work here.
+   * @param check throws if the heap is gone
+   */
+  clearUpBySpare(check: () => void): void {
+    this.locks.acquire(Lock.Clearing)
+    check()
+    this.mendAll(this.slot, Lock.PageHeap)
+    this.clearUpSlots()
+    this.locks.release(Lock.Clearing)
+  }
+
+  private clearUpSlots(): void {
+    const { control, slots } = this.tables
+    const deaths = slots.countDeaths()
     for (let slot = 0; slot < slots.count; slot++) {
-      if (slots.state(slot) === SlotState.Dead) this.clearUpSlot(slot)
+      const word = slots.word(slot)
+      if ((word & SlotState.Mask) !== SlotState.Dead) continue
+      this.clearUpSlot(slot)
+      slots.free(slot, word)
     }
     control[HeapWord.ClearedDeaths] = deaths
-    this.locks.release(Lock.Clearing)
   }
 
   /** A heap's state for a report of damage that can't be mended: slots in use, locks held, the counts. */
@@ -107,38 +133,48 @@ export class Repair implements Mender {
 
   private clearUpSlot(slot: number): void {
     const { tables } = this
-    const { slots, control } = tables
+    const { control } = tables
     const area = tables.slotArea(slot)
-    if (area[AreaWord.Busy] !== 0) this.mendAll(slots.tag(slot), slot)
+    // The owner of the spare slot has done nothing but clear up, and no area. This thread holds Clearing.
+    if (area[AreaWord.Busy] !== 0 || slot === SPARE_SLOT) this.mendAll(slot, Lock.PageHeap)
+    if (slot === SPARE_SLOT) return
     // A thread may die before its area has grown: the area is empty then, and must not be written.
     if (isOpen(area)) {
       const cache = this.tiers.cacheOf(slot)
-      cache.freeTaken()
+      cache.freeLeft()
       cache.flush()
       const handedOut = cache.handedOut()
       control[HeapWord.DeadGranules]! += handedOut
       area[AreaWord.HandedOut] = 0 // counted once, even if this thread is struck now and another starts again
       this.tiers.budget.giveBack(area)
       cache.close()
-    } else if (area[AreaWord.BudgetBytes] !== 0) this.tiers.budget.giveBack(area)
+    } else if (area[AreaWord.BudgetBytes] !== 0 || this.ownerOf(Lock.Budget) === slot) {
+      this.tiers.budget.giveBack(area) // it died while it joined
+    }
     tables.releaseArea(slot)
-    slots.free(slot)
   }
 
   /**
    * Mends all that a struck thread holds. Without a lock, it can only have been working on pages in transit. A dirty lock may have been
    * that thread's and now be held by another that mends it and looks for dead slots: this slot must stay dead until then.
+   * @param first the first lock to look at: behind Clearing if this thread holds that
+   * @param waitsFor whether to wait for a dirty lock that another slot has
    */
-  private mendAll(tag: number, slot: number): void {
-    for (let lock = 0; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
-      if (lock === Lock.Clearing && slot !== this.slot) continue // this thread holds it
-      if (this.locks.owner(lock) !== tag && !this.locks.isDirty(lock)) continue
+  private mendAll(slot: number, first: Lock, waitsFor: (lock: number) => boolean = () => true): void {
+    for (let lock: number = first; lock < Lock.FirstClass + this.tiers.classes.count; lock++) {
+      const isTheirs = this.ownerOf(lock) !== slot
+      if (isTheirs && !(this.locks.isDirty(lock) && waitsFor(lock))) continue
       this.locks.acquire(lock)
       this.locks.release(lock)
     }
     this.locks.acquire(Lock.PageHeap)
     this.rebuildPages((other) => other === slot)
     this.locks.release(Lock.PageHeap)
+  }
+
+  /** The slot that has a lock; -1 if it is free. */
+  private ownerOf(lock: number): number {
+    return (this.locks.owner(lock) & Tag.SlotMask) - 1
   }
 
   private mendClass(sizeClass: number, isStruck: (slot: number) => boolean): void {

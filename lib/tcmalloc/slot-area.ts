@@ -31,7 +31,9 @@ export const enum AreaWord {
    * top.
    */
   Surrendered = 657,
-  Stacks = 658,
+  /** The granule of the block in the owner's hand, or 0; see hand.ts. */
+  InHand = 658,
+  Stacks = 659,
   /** A low-water mark below 0: the stack ran empty. */
   Missed = -1,
 }

@@ -65,11 +65,17 @@ export class Figures {
       peakMappedBytes: mappedBytes, // pages are given back, but never their addresses
       passedBytes: Math.min(liveBytes, this.tiers.passes.bytes()),
       threads: open.length,
-      deadThreadsBytes: Math.min(
-        liveBytes,
-        Math.max(0, this.tiers.tables.control[HeapWord.DeadGranules]!) * Granule.Bytes
-      ),
+      deadThreadsBytes: this.deadBytes(open, liveBytes),
     }
+  }
+
+  /** What the dead have of the live bytes; null if a thread has freed more than it was handed. */
+  private deadBytes(open: readonly number[], liveBytes: number): number | null {
+    const { tables, cacheOf } = this.tiers
+    const { control } = tables
+    if (open.some((slot) => cacheOf(slot).handedOut() < 0)) control[HeapWord.Uncounted] = 1
+    if (control[HeapWord.Uncounted] === 1) return null
+    return Math.min(liveBytes, Math.max(0, control[HeapWord.DeadGranules]!) * Granule.Bytes)
   }
 
   private threadCacheBytes(open: readonly number[]): number {

@@ -2,8 +2,8 @@ import { AllocatorError, invalidToken } from '../base/errors.ts'
 import { Granule, MOST_SYSTEM_PAGE_BYTES, Page, roundUp } from '../memory/page.ts'
 import { reserveTables, tablesRefused } from '../memory/reservation.ts'
 import type { Mapper, Mapping } from '../os/mapper.ts'
-import { ThreadSlots } from '../threads/thread-slots.ts'
-import { ObjectState } from './object-state.ts'
+import { ThreadSlots, threadSlotWords } from '../threads/thread-slots.ts'
+import { ObjectState, SPARE_SLOT } from './object-state.ts'
 import { PassSlot } from './pass-slot.ts'
 import { SpanEntry } from './span.ts'
 
@@ -17,6 +17,17 @@ const PASS_STEP_BYTES = 2 ** 18
  * object" and is never out of the array's bounds. The part that hasn't grown costs nothing and reads as 0.
  */
 const LEAST_STATES = (2 ** 31) >>> Granule.Shift
+
+/** All thread slots, the spare one too. */
+const ALL_SLOTS = ObjectState.SlotCount + 1
+/** A thread that finds no slot, and the spare one in use, tries again so often, at such intervals: for a second. */
+const MOST_TRIES = 500
+const TRY_MS = 2
+
+/** The error for a thread that finds no slot. */
+export function tooManyWorkers(): AllocatorError {
+  return new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
+}
 
 /** The sizes that the tables are made for. */
 export interface TableSizes {
@@ -51,15 +62,17 @@ const PASS_STEPS = 2
  * A heap's metadata, in one mapping beside its memory: a fixed layout with no allocator inside. Numbers are relative to the heap, so they
  * mean the same in every thread. None of it is in object memory, so a program that overwrites memory can't damage the heap.
  *
- *     control | thread slots' words | class per page | dirty per page | slot areas | pass slots | span entries | object states
+ *     control | thread slots' words | class per page | past per page | slot areas | pass slots | span entries | object states
  */
 export class Tables {
   /** One state per granule; see object-state.ts. */
   readonly states: Int8Array
   /** One size class per page; 0 in large and in free spans. */
   readonly pageClass: Int8Array
-  /** One byte per page: 0 while the page is as the system gave it, all zeros; 1 once it has been handed out. */
-  readonly pageDirty: Int8Array
+  /** One byte per page: see page-past.ts. 0 while the page is as the system gave it at first. */
+  readonly pagePast: Int8Array
+  /** The same, four pages a word. */
+  readonly pagePasts: Int32Array
   /** One entry of eight words per page; see span.ts. */
   readonly spans: Int32Array
   /** One slot of eight words for each block that is passed and not adopted yet; see tcmalloc/pass-slots.ts. */
@@ -89,12 +102,12 @@ export class Tables {
       return { offset, byteLength }
     }
     const control = section(controlWords * 4)
-    this.slotWords = section((1 + ObjectState.SlotCount) * 4)
+    this.slotWords = section(threadSlotWords(ALL_SLOTS) * 4)
     const pageClass = section(pages)
-    const pageDirty = section(pages)
+    const pagePast = section(pages)
     const fixed = end
     this.slotBytes = roundUp(slotBytes, MOST_SYSTEM_PAGE_BYTES)
-    this.slotAreas = section(this.slotBytes * ObjectState.SlotCount)
+    this.slotAreas = section(this.slotBytes * ALL_SLOTS)
     const growing = (byteLength: number, stepsWord: number, stepBytes: number): GrowingSection => ({
       ...section(byteLength),
       stepsWord,
@@ -113,9 +126,10 @@ export class Tables {
     this.mapping = mapping
     const { buffer } = mapping
     this.control = new Int32Array(buffer, control.offset, controlWords)
-    this.slots = new ThreadSlots(new Int32Array(buffer, this.slotWords.offset, 1 + ObjectState.SlotCount))
+    this.slots = new ThreadSlots(new Int32Array(buffer, this.slotWords.offset, this.slotWords.byteLength / 4))
     this.pageClass = new Int8Array(buffer, pageClass.offset, pages)
-    this.pageDirty = new Int8Array(buffer, pageDirty.offset, pages)
+    this.pagePast = new Int8Array(buffer, pagePast.offset, pages)
+    this.pagePasts = new Int32Array(buffer, pagePast.offset, Math.ceil(pages / 4))
     this.passes = new Int32Array(buffer, this.passSection.offset, PassSlot.Most * PassSlot.Words)
     this.spans = new Int32Array(buffer, this.spanSection.offset, pages * SpanEntry.Words)
     this.states = new Int8Array(buffer, this.stateSection.offset, this.stateSection.byteLength)
@@ -139,12 +153,16 @@ export class Tables {
     return this.grown(this.passSection) / PassSlot.Bytes
   }
 
-  /** Claims a thread slot for this thread, and its area. @throws AllocatorError */
+  /**
+   * Claims a thread slot for this thread, and its area. If none is free, claims the spare one, which has no area: for a thread that clears
+   * up behind dead ones, and then claims one of theirs.
+   * @throws AllocatorError
+   */
   claimSlot(): { slot: number; area: Int32Array } {
-    const slot = this.mapping.claimSlot(this.slotWords.offset, ObjectState.SlotCount)
-    if (slot < 0)
-      throw new AllocatorError('ERR_HEAP_TOO_MANY_WORKERS', `a heap serves ${ObjectState.SlotCount} threads at most`)
-    const errno = this.mapping.grow(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
+    const slot = this.claimAny()
+    if (slot < 0) throw tooManyWorkers()
+    this.slots.noteThread(slot)
+    const errno = slot === SPARE_SLOT ? 0 : this.mapping.grow(this.areaOffset(slot), this.slotBytes)
     if (errno !== 0) {
       this.freeSlot(slot)
       throw tablesRefused(errno, this.slotBytes)
@@ -152,19 +170,42 @@ export class Tables {
     return { slot, area: this.slotArea(slot) }
   }
 
+  /** A slot that was free, or the spare one; -1 if a live thread keeps that. */
+  private claimAny(): number {
+    const { offset } = this.slotWords
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const slot = this.mapping.claimSlot(offset, ObjectState.SlotCount, false)
+      if (slot >= 0) return slot
+      if (this.mapping.claimSlot(offset, ObjectState.SlotCount, true) >= 0) return SPARE_SLOT
+      this.slots.sleep(SPARE_SLOT, TRY_MS)
+    }
+    return -1
+  }
+
   /** The area of a slot. The area of a slot that was never claimed reads as zeros, and must not be written. */
   slotArea(slot: number): Int32Array {
-    return new Int32Array(this.mapping.buffer, this.slotAreas.offset + slot * this.slotBytes, this.slotBytes / 4)
+    return new Int32Array(this.mapping.buffer, this.areaOffset(slot), this.slotBytes / 4)
   }
 
   /** Gives the memory of a slot's area back. REQUIRES: no thread uses the slot. */
   releaseArea(slot: number): void {
-    if (this.mapper.canRelease) this.mapping.release(this.slotAreas.offset + slot * this.slotBytes, this.slotBytes)
+    if (this.mapper.canRelease) this.mapping.release(this.areaOffset(slot), this.slotBytes)
+  }
+
+  private areaOffset(slot: number): number {
+    return this.slotAreas.offset + slot * this.slotBytes
   }
 
   /** Gives a slot that this thread claimed back. */
   freeSlot(slot: number): void {
     this.mapping.freeSlot(this.slotWords.offset, slot)
+  }
+
+  /** What marks this thread's slot dead, and doesn't keep these tables. */
+  ender(slot: number): () => void {
+    const { mapping } = this
+    const { offset } = this.slotWords
+    return () => mapping.endSlot(offset, slot)
   }
 
   /**

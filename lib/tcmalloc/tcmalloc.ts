@@ -9,17 +9,19 @@ import { busy } from '../threads/locks.ts'
 import { auditTiers } from './audit.ts'
 import { CacheBudget } from './cache-budget.ts'
 import { CentralCache } from './central-cache.ts'
-import { ARENA_LINE, ARENA_WORDS, HeapWord, Lock, MAGIC, PageWord } from './control.ts'
+import { ARENA_LINE, ARENA_WORDS, HeapWord, Lock, MAGIC, PageWord, SHARED_WORDS } from './control.ts'
+import { Hand } from './hand.ts'
 import { IsolatedBlocks } from './isolated-blocks.ts'
 import { Membership } from './membership.ts'
 import { ObjectState } from './object-state.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from './page-heap.ts'
+import { notePages, PagePast } from './page-past.ts'
 import { PassSlots } from './pass-slots.ts'
 import { QUARANTINE_WORDS, Quarantine } from './quarantine.ts'
-
 import { SizeClassTable, Small } from './size-class.ts'
-import { threadCacheLayout } from './slot-area.ts'
+import { AreaWord, threadCacheLayout } from './slot-area.ts'
 import { Location, Span, SpanEntry } from './span.ts'
+import { StaleEntries } from './stale-entries.ts'
 import { Figures } from './stats.ts'
 import { Tables } from './tables.ts'
 import { ThreadCache } from './thread-cache.ts'
@@ -60,8 +62,12 @@ export class TCMalloc {
   readonly tables: Tables
   /** Blocks on their way from one thread to another. */
   readonly passes: PassSlots
+  /** The block on its way to or from the words of an owner. */
+  readonly hand: Hand
   /** Words of the control section for arenas (lib/lifetime/). */
   readonly arenaWords: Int32Array
+  /** The same for blocks that threads share. */
+  readonly sharedWords: Int32Array
   /** Holds recently freed blocks, in debug mode. */
   readonly quarantine: Quarantine | undefined
   readonly quarantineWords: Int32Array
@@ -75,6 +81,7 @@ export class TCMalloc {
   private readonly pageHeap: PageHeap
   private readonly central: CentralCache
   private readonly transfer: TransferCache
+  private readonly budget: CacheBudget
   private readonly limitPages: number
   private readonly figures: Figures
 
@@ -111,10 +118,15 @@ export class TCMalloc {
     if (!isHeap || new Int32Array(tables)[HeapWord.Magic] !== MAGIC)
       throw invalidToken('the heap is closed, or is none')
     const adopted = openTables(mapper, limitPages, false, tableMapping)
-    return new TCMalloc(mapper, mapping, limitPages, adopted, ({ control }) => {
+    const check = ({ control }: Tables) => {
       if (control[HeapWord.Magic] !== MAGIC || control[HeapWord.Generation] !== generation)
         throw invalidToken('the heap is closed')
-    })
+    }
+    for (;;) {
+      const tiers = new TCMalloc(mapper, mapping, limitPages, adopted, check)
+      if (!tiers.member.isSpare) return tiers
+      // All slots were taken. Those of dead threads are free now.
+    }
   }
 
   private constructor(
@@ -133,12 +145,16 @@ export class TCMalloc {
     this.limitPages = limitPages
     this.tables = tables
     this.arenaWords = tables.control.subarray(arenas, arenas + ARENA_WORDS)
-    this.quarantineWords = tables.control.subarray(arenas + ARENA_WORDS)
+    const shared = arenas + ARENA_WORDS
+    this.sharedWords = tables.control.subarray(shared, shared + SHARED_WORDS)
+    this.quarantineWords = tables.control.subarray(shared + SHARED_WORDS)
     this.member = new Membership(tables, checkAdopted === undefined)
     const { slot, area, locks } = this.member
     const releaseRate = tables.control[HeapWord.ReleaseRate]! / 1000
     const budget = new CacheBudget(tables, locks)
-    this.pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, slot)
+    this.budget = budget
+    const stale = new StaleEntries(tables, stacks)
+    this.pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, stale, slot)
     this.central = new CentralCache(tables, this.classes, this.pageHeap, slot)
     this.transfer = new TransferCache(tables, this.classes, transfers, this.central)
     const cacheOf = (slot: number) =>
@@ -146,6 +162,7 @@ export class TCMalloc {
     this.cache = cacheOf(slot)
     this.isolated = IsolatedBlocks.over(mapping, tables, this.cache, area)
     this.passes = new PassSlots(this, slot, area)
+    this.hand = new Hand(this, area)
     const { member, classes, pageHeap, central, transfer, passes, cache, isolated } = this
     const reservedBytes = mapping.reservedBytes + tables.reservedBytes
     this.figures = new Figures(
@@ -176,6 +193,7 @@ export class TCMalloc {
 
   /** The data by which another thread attaches. REQUIRES: the memory is shared. */
   share(): SharedHeap {
+    this.member.listen()
     return {
       memory: new Uint8Array(this.mapping.buffer as SharedArrayBuffer, 0, 0),
       tables: new Uint8Array(this.tables.mapping.buffer as SharedArrayBuffer, 0, 0),
@@ -218,13 +236,18 @@ export class TCMalloc {
     return Atomics.compareExchange(this.tables.states, granule, from, to) === from
   }
 
-  /** Allocates an object of a class after the thread cache's stack had none. */
-  allocateSmall(sizeClass: number): number {
+  /** Keeps this thread from using the heap by its usual path: it finds nothing, and takes nothing back, whatever calls it. */
+  seal(): void {
+    this.cache.seal()
+  }
+
+  /** Allocates an object of a class after the thread cache's stack had none. With `inHand` it is in this thread's hand. */
+  allocateSmall(sizeClass: number, inHand = false): number {
     this.member.enter()
-    let granule = this.cache.pop(sizeClass) || this.cache.refill(sizeClass)
+    let granule = this.cache.refill(sizeClass, inHand)
     if (granule === 0) {
       this.flush()
-      granule = this.cache.refill(sizeClass)
+      granule = this.cache.refill(sizeClass, inHand)
     }
     this.figures.notePeaks()
     this.member.leave()
@@ -237,17 +260,19 @@ export class TCMalloc {
   }
 
   /**
-   * Allocates a block in a span of its own. With `zeroed`, bytes that aren't zero already are cleared.
-   * @param note the index of a word of `arenaWords`, or 0; the block is recorded there before this thread can be struck while only it knows
-   * the block
+   * Allocates a block in a span of its own. With `zeroed`, bytes that aren't zero already are cleared. With `inHand` it is in this thread's
+   * hand, not its own.
    */
-  allocateLarge(bytes: number, zeroed: BlockBytes | undefined, note = 0): number {
+  allocateLarge(bytes: number, zeroed: BlockBytes | undefined, inHand = false): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     const pages = this.pageHeap.roundToUnit(pagesFor(bytes))
     // As with `pop`, a strike leaves nothing half done that a repair would have to know of.
     const kept = this.cache.spans.take(pages)
     if (kept !== 0) {
-      if (note !== 0) this.arenaWords[note] = kept << Page.GranuleShift
+      if (inHand) {
+        this.hand.block[0] = kept << Page.GranuleShift
+        this.hand.area[AreaWord.HandedOut]! -= pages << Page.GranuleShift
+      }
       if (zeroed !== undefined) this.zeroDirty(kept, pages, zeroed)
       return kept << Page.GranuleShift
     }
@@ -258,19 +283,19 @@ export class TCMalloc {
       start = this.pageHeap.allocate(pages)
     }
     if (start !== 0 && zeroed !== undefined) this.zeroDirty(start, pages, zeroed)
-    const granule = this.handOutSpan(start, note)
+    const granule = this.handOutSpan(start, inHand)
     this.member.leave()
     return granule
   }
 
   /** A block whose address is a multiple of `alignment`, which is more than a granule. */
-  allocateAligned(alignment: number, bytes: number): number {
+  allocateAligned(alignment: number, bytes: number, inHand = false): number {
     if (bytes > MOST_HEAP_BYTES) return this.pageHeap.tooLarge()
     if (alignment <= Page.Bytes && bytes <= Small.MostBytes) {
       // Spans start at pages, so a class's objects are aligned to any power of two that divides its size.
       let sizeClass = this.classBySize[Math.ceil(bytes / Granule.Bytes)]!
       while (sizeClass < this.classes.count && this.classes.size[sizeClass]! % alignment !== 0) sizeClass++
-      if (sizeClass < this.classes.count) return this.allocateSmall(sizeClass)
+      if (sizeClass < this.classes.count) return this.allocateSmall(sizeClass, inHand)
     }
     const pages = Math.max(1, pagesFor(bytes))
     const alignmentPages = Math.max(1, alignment / Page.Bytes)
@@ -280,7 +305,7 @@ export class TCMalloc {
       this.flush()
       start = this.pageHeap.allocate(pages, alignmentPages)
     }
-    const granule = this.handOutSpan(start)
+    const granule = this.handOutSpan(start, inHand)
     this.member.leave()
     return granule
   }
@@ -341,7 +366,7 @@ export class TCMalloc {
       if (!resized && this.cache.spans.giveBackAt(page + before)) resized = this.pageHeap.extend(page, pages)
     }
     const after = this.tables.spans[(page << SpanEntry.Shift) + Span.Length]!
-    if (after > before) this.tables.pageDirty.fill(1, page + before, page + after)
+    notePages(this.tables.pagePast, page + before, page + after, true)
     this.cache.count((after - before) << Page.GranuleShift)
     this.figures.notePeaks()
     this.member.leave()
@@ -411,6 +436,7 @@ export class TCMalloc {
       central: this.central,
       cache: this.cache,
       transfer: this.transfer,
+      budget: this.budget,
       quarantineBytes: this.quarantine?.bytes ?? 0,
       passes: this.passes,
       isAlone: () => this.member.isAlone(),
@@ -419,17 +445,17 @@ export class TCMalloc {
   }
 
   /** Makes an allocated span one live object; 0 stays 0. */
-  private handOutSpan(start: number, note = 0): number {
+  private handOutSpan(start: number, inHand: boolean): number {
     if (start === 0) return 0
     const { tables } = this
     const granule = start << Page.GranuleShift
     const entry = start << SpanEntry.Shift
     const pages = tables.spans[entry + Span.Length]!
-    tables.pageDirty.fill(1, start, start + pages)
-    this.cache.count(pages << Page.GranuleShift)
+    tables.pagePast.fill(PagePast.Dirty, start, start + pages)
+    if (!inHand) this.cache.count(pages << Page.GranuleShift)
     tables.states[granule] = ObjectState.Live
     tables.spans[entry + Span.Location] = Location.Large
-    if (note !== 0) this.arenaWords[note] = granule
+    if (inHand) this.hand.block[0] = granule
     this.figures.notePeaks()
     return granule
   }
@@ -446,11 +472,11 @@ export class TCMalloc {
   }
 
   private zeroDirty(start: number, pages: number, bytes: BlockBytes): void {
-    const { pageDirty } = this.tables
+    const { pagePast } = this.tables
     let page = start
     while (page < start + pages) {
       let end = page
-      while (end < start + pages && pageDirty[end] === 1) end++
+      while (end < start + pages && pagePast[end]! < 0) end++
       if (end > page) bytes.zero(page * Page.Bytes, (end - page) * Page.Bytes)
       page = end + 1
     }
@@ -460,7 +486,7 @@ export class TCMalloc {
 /** Makes the tables of a new heap, or opens those that another thread has made. */
 function openTables(mapper: Mapper, limitPages: number, isTight: boolean, adopted?: Mapping): Tables {
   const classes = new SizeClassTable(leastSpanPages(mapper.systemPageSize))
-  const controlWords = roundUp(transferLayout(classes).end, ARENA_LINE) + ARENA_WORDS + QUARANTINE_WORDS
+  const controlWords = roundUp(transferLayout(classes).end, ARENA_LINE) + ARENA_WORDS + SHARED_WORDS + QUARANTINE_WORDS
   const slotBytes = threadCacheLayout(classes).end * 4
   return new Tables(mapper, { pages: Page.First + limitPages, controlWords, slotBytes, isTight }, adopted)
 }

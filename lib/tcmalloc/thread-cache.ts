@@ -14,6 +14,8 @@ import type { TransferCache } from './transfer-cache.ts'
 const TRIP_SHIFT = 2
 /** How often a stack that has grown beyond a batch may overflow before it must shrink (kMaxOverages). */
 const MOST_OVERAGES = 3
+/** The states that a sealed cache sees. */
+const NO_STATES = new Int8Array(0)
 /** A cache that has used up its budget looks for idle stacks once every so many trips to the central cache. */
 const TRIPS_BETWEEN_SCAVENGES = 64
 
@@ -35,9 +37,12 @@ export class ThreadCache {
   /** Large blocks that the thread has freed: a part of this cache, included in its totals. */
   readonly spans: SpanCache
   private readonly area: Int32Array
+  /** The states for the usual path; those of the tables until the cache is sealed. */
   private readonly states: Int8Array
   private readonly pageClass: Int8Array
-  private readonly size: Int32Array
+  /** The bytes of each class. */
+  readonly size: Int32Array
+  private readonly tables: Tables
   private readonly classes: SizeClassTable
   private readonly layout: StackLayout
   private readonly transfer: TransferCache
@@ -56,6 +61,7 @@ export class ThreadCache {
     area: Int32Array
   ) {
     this.area = area
+    this.tables = tables
     this.states = tables.states
     this.pageClass = tables.pageClass
     this.state = slotState(slot)
@@ -68,13 +74,15 @@ export class ThreadCache {
     this.budget = budget
   }
 
-  /** Prepares a new slot's area. The word that marks the cache open is written last. */
+  /**
+   * Prepares a new slot's area. The word that marks the cache open is written last. The words below the stacks are 0 already, and nothing
+   * ever writes them: a store to each would make the system back 85 pages, which takes longer than all the rest of attaching.
+   */
   initialize(): void {
     const { area } = this
     area.fill(0, 0, AreaWord.Stacks)
     for (let sizeClass = 1; sizeClass < this.classes.count; sizeClass++) {
       const base = this.layout.base[sizeClass]!
-      area[base] = 0
       area[sizeClass] = base
       area[AreaWord.Limit + sizeClass] = base
     }
@@ -112,12 +120,12 @@ export class ThreadCache {
     return this.states[granule] === ObjectState.Live ? this.size[this.pageClass[granule >>> Page.GranuleShift]!]! : 0
   }
 
-  /** After a `pop` that gave nothing: an object from the central cache, or 0 if there is no memory. */
-  refill(sizeClass: number): number {
+  /** After a `pop` that gave nothing: an object from the central cache, in this thread's hand if so wished; 0 if there is no memory. */
+  refill(sizeClass: number, inHand = false): number {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     // An object whose state isn't ours was freed twice at one instant, and is another thread's now.
-    while (area[sizeClass]! > base && this.states[area[area[sizeClass]!]!] !== this.state) {
+    while (area[sizeClass]! > base && this.tables.states[area[area[sizeClass]!]!] !== this.state) {
       area[sizeClass]!--
     }
     if (area[sizeClass] === base) {
@@ -132,11 +140,23 @@ export class ThreadCache {
       if (got === 0) return 0
       area[AreaWord.LowWater + sizeClass] = AreaWord.Missed
       // Taken first: finding room may empty stacks, this one too.
-      const granule = this.pop(sizeClass)
+      const granule = this.popInto(sizeClass, inHand)
       this.raiseLimit(sizeClass, limit < batch ? 1 : batch)
       return granule
     }
-    return this.pop(sizeClass)
+    return this.popInto(sizeClass, inHand)
+  }
+
+  /** A `pop` by which the object comes into the slot's hand, or becomes its own. */
+  private popInto(sizeClass: number, inHand: boolean): number {
+    const { area } = this
+    const stride = this.classes.stride[sizeClass]!
+    const granule = this.pop(sizeClass)
+    if (inHand && granule !== 0) {
+      area[AreaWord.InHand] = granule
+      area[AreaWord.HandedOut]! -= stride
+    }
+    return granule
   }
 
   /**
@@ -144,6 +164,14 @@ export class ThreadCache {
    * thread was faster with its free.
    */
   overflow(granule: number, sizeClass: number): boolean {
+    this.relieve(sizeClass)
+    if (this.push(granule)) return true
+    // The limit is 0, or a scavenge has lowered it.
+    return this.surrender(granule, sizeClass, ObjectState.Live, this.classes.stride[sizeClass]!)
+  }
+
+  /** Makes a place on a full stack, if its limit allows: gives a batch to the central cache, or raises the limit. */
+  relieve(sizeClass: number): void {
     const { area } = this
     const base = this.layout.base[sizeClass]!
     const batch = this.classes.batch[sizeClass]!
@@ -160,9 +188,6 @@ export class ThreadCache {
         this.lowerLimit(sizeClass, Math.max(batch, limit - batch))
       }
     }
-    if (this.push(granule)) return true
-    // The limit is 0, or a scavenge has lowered it.
-    return this.surrender(granule, sizeClass, ObjectState.Live, this.classes.stride[sizeClass]!)
   }
 
   /**
@@ -172,7 +197,7 @@ export class ThreadCache {
     const { area } = this
     this.locks.acquire(Lock.FirstClass + sizeClass)
     // The class was read earlier: since then the block may have been freed, and its pages carved anew.
-    const isThere = this.states[granule] === from && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
+    const isThere = this.tables.states[granule] === from && this.pageClass[granule >>> Page.GranuleShift] === sizeClass
     if (isThere) {
       area[AreaWord.Surrendered] = granule
       this.transfer.giveBack(sizeClass, area, AreaWord.Surrendered, 1, from)
@@ -195,9 +220,34 @@ export class ThreadCache {
     const { area } = this
     const granule = area[AreaWord.Taken]!
     if (granule === 0) return
-    if (this.states[granule] === ObjectState.Collected) this.transfer.scrub?.(granule)
+    if (this.tables.states[granule] === ObjectState.Collected) this.transfer.scrub?.(granule)
     this.freeUnowned(granule, ObjectState.Collected)
     area[AreaWord.Taken] = 0
+  }
+
+  /**
+   * Makes the block in the slot's hand one that any thread may free that finds it, noted in `Taken`. It may have come to its next owner's
+   * state already, but that owner doesn't know it.
+   */
+  surrenderHand(): void {
+    const { area } = this
+    const granule = area[AreaWord.InHand]!
+    if (granule === 0) return
+    const { states } = this.tables
+    states[granule] = ObjectState.Collected
+    area[AreaWord.Taken] = granule
+    area[AreaWord.InHand] = 0
+  }
+
+  /** Frees what a struck thread was about to free, or to give to an owner. REQUIRES: no lock is held but Clearing */
+  freeLeft(): void {
+    this.freeTaken()
+    const granule = this.area[AreaWord.InHand]!
+    if (granule === 0) return
+    // As poison, it isn't looked at: its guard may not have been written.
+    this.transfer.scrub?.(granule)
+    this.surrenderHand()
+    this.freeTaken()
   }
 
   /**
@@ -228,9 +278,16 @@ export class ThreadCache {
   }
 
   /**
-   * Ends the cache: until the slot is claimed anew it isn't open, every pop finds granule 0, and every push a limit of 0. (The fields
-   * aren't written: V8 treats fields written only once as constants.)
+   * Ends the usual path, also for the time when another thread has the slot and its area: no object has a state any more, so `pop` finds
+   * nothing, `push` takes nothing, and no block has a size. The field is deleted first: V8 treats a field that is written only once as a
+   * constant, and a second write would end that for all caches. Without it, this object gets a shape of its own.
    */
+  seal(): void {
+    Reflect.deleteProperty(this, 'states')
+    Object.defineProperty(this, 'states', { value: NO_STATES })
+  }
+
+  /** Ends the cache: until the slot is claimed anew it isn't open, every pop finds granule 0, and every push a limit of 0. */
   close(): void {
     this.area.fill(0, 0, AreaWord.Stacks)
   }

@@ -1,5 +1,6 @@
 import { AllocatorError } from '../base/errors.ts'
-import { Tag, type ThreadSlots } from './thread-slots.ts'
+import { checkNotPaused } from './paused.ts'
+import { type OwnLocks, Tag, type ThreadSlots } from './thread-slots.ts'
 
 /** Words from one lock to the next: two cache lines, since the processor fetches them in pairs. */
 const STRIDE = 32
@@ -19,7 +20,7 @@ const enum Bit {
 const SPINS = 100
 /** How often, in milliseconds, a sleeper wakes up to check whether the owner has died. */
 const SLEEP_MS = 10
-/** A live owner that keeps a lock longer than this, in milliseconds, is reported. */
+/** A waiter that has slept this long for one live owner, in milliseconds, reports it. */
 const MOST_WAIT_MS = 10_000
 
 /** Repairs the data that a lock guards after its owner was struck while holding it. */
@@ -35,8 +36,11 @@ export interface Mender {
  * overflow strike at function entries, in loops and on entry to every Atomics operation. So a thread may die or be thrown out of its work
  * while it holds a lock, and even the releasing store may not happen. A thread that finds the owner dead, or itself the owner, takes the
  * lock over as dirty, repairs the guarded data and only then clears the dirty bit. If it is struck in turn, the next thread repairs again.
+ *
+ * Itself is the owner by any of the slots that it has, one for each Heap object. None of them can be at work: JavaScript runs one thing at a
+ * time in a thread, and nothing under a lock calls the program.
  */
-export class Locks {
+export class Locks implements OwnLocks {
   private readonly words: Int32Array
   private readonly first: number
   private readonly slots: ThreadSlots
@@ -102,6 +106,25 @@ export class Locks {
     if ((Atomics.exchange(this.words, at, 0) & Bit.Waited) !== 0) Atomics.notify(this.words, at, 1)
   }
 
+  /** Of a single lock: mends and releases it if this thread holds it by this slot. REQUIRES: this thread is in the middle of nothing */
+  settle(): void {
+    if (this.owner(0) !== this.tag) return
+    this.acquire(0)
+    this.release(0)
+  }
+
+  /**
+   * Of a single lock whose data needs no repair: releases it if its owner is dead. Else the word might stay until another owner has that tag,
+   * after 2^21 claims of the slot.
+   */
+  leaveDead(): void {
+    const { words, first } = this
+    const word = Atomics.load(words, first)
+    const owner = word & ~Bit.All
+    if (owner === 0 || this.slots.isAlive(owner)) return
+    if (Atomics.compareExchange(words, first, word, 0) === word) Atomics.notify(words, first, 1)
+  }
+
   /** Whether a lock's data waits for a repair or is being repaired. */
   isDirty(lock: number): boolean {
     return (Atomics.load(this.words, this.first + lock * STRIDE) & Bit.Dirty) !== 0
@@ -116,7 +139,8 @@ export class Locks {
   private contend(lock: number, own: number): boolean {
     const { words } = this
     const at = this.first + lock * STRIDE
-    let since = 0
+    // Whole sleeps count, and not a clock's time, which goes on while the process is stopped.
+    let slept = 0
     let waitedFor = 0
     // After a sleep with the Waited bit: other threads may still be asleep, since a notification wakes only one.
     let taken = own
@@ -127,7 +151,9 @@ export class Locks {
         continue
       }
       const owner = word & ~Bit.All
-      if (owner === this.tag || !this.slots.isAlive(owner)) {
+      const isOwn = owner === this.tag || this.slots.isOwnTag(owner)
+      if (isOwn || !this.slots.isAlive(owner)) {
+        if (isOwn) checkNotPaused()
         if (this.takeOver(lock, word, taken)) return true
         continue
       }
@@ -136,13 +162,16 @@ export class Locks {
         Atomics.compareExchange(words, at, word, word | Bit.Waited)
         continue
       }
-      const now = Date.now()
       if (waitedFor !== owner) {
         waitedFor = owner
-        since = now
-      } else if (now - since > MOST_WAIT_MS) return false
+        slept = 0
+      } else if (slept >= MOST_WAIT_MS) return false
       this.mender.check()
-      Atomics.wait(words, at, word, SLEEP_MS)
+      if (Atomics.wait(words, at, word, SLEEP_MS) === 'timed-out') {
+        slept += SLEEP_MS
+        // The owner may have been struck long ago, and not come back to the heap since.
+        this.slots.ring(owner)
+      }
       taken = own | Bit.Waited
     }
   }

@@ -49,6 +49,30 @@ export class Seats {
     return sum
   }
 
+  /** The next seat behind `after`, counted from 0, whose word in a row is `value`, and whose thread lives; -1 if there is none. */
+  next(row: number, value: number, after: number): number {
+    const count = this.end - this.first
+    for (let looked = 1; looked <= count; looked++) {
+      const seat = (after + looked) % count
+      if (Atomics.load(this.words, row + seat) === value && this.isLive(this.tag(seat))) return seat
+    }
+    return -1
+  }
+
+  /** The tag in a seat, counted from 0. */
+  tag(seat: number): number {
+    return Atomics.load(this.words, this.first + seat)
+  }
+
+  /** Whether `test` holds of the seats, counted from 0, of all live threads but this one. */
+  everyOther(test: (seat: number) => boolean): boolean {
+    for (let seat = 0; seat < this.end - this.first; seat++) {
+      const tag = this.tag(seat)
+      if (this.isLive(tag) && !this.threads.isOwnTag(tag) && !test(seat)) return false
+    }
+    return true
+  }
+
   /** The number of live threads that have the object open, and of those that died with it open. */
   count(): { live: number; dead: number } {
     let live = 0

@@ -1,6 +1,6 @@
 /** Stack frames to keep. */
 const FRAMES = 16
-const THIS_FILE = 'buffers/call-stack.js'
+const THIS_FILE = 'base/call-stack.js'
 /** The folder of the library's files, as stacks name it. A bundled library has no folder of its own. */
 const LIBRARY = import.meta.url?.endsWith(THIS_FILE) ? import.meta.url.slice(0, -THIS_FILE.length) : undefined
 
@@ -10,9 +10,9 @@ const LIBRARY = import.meta.url?.endsWith(THIS_FILE) ? import.meta.url.slice(0, 
  *
  * The stack settings belong to the program, which may have frozen or replaced them.
  */
-export function callStack(): string | undefined {
+export function callStack(frames = FRAMES): string | undefined {
   try {
-    return withSetting('stackTraceLimit', FRAMES, () => withSetting('prepareStackTrace', undefined, capture))
+    return withSetting('stackTraceLimit', frames, () => withSetting('prepareStackTrace', undefined, capture))
   } catch {
     return undefined
   }
@@ -35,6 +35,12 @@ function withSetting<T>(name: 'stackTraceLimit' | 'prepareStackTrace', value: un
     if (before !== undefined) Reflect.defineProperty(Error, name, before)
     else Reflect.deleteProperty(Error, name)
   }
+}
+
+/** The frames of such a stack, but for those of async functions that wait, and whether they are the library's own. */
+export function framesOf(stack: string | undefined): { text: string; isLibrary: boolean }[] {
+  const frames = stack?.split('\n').filter((line) => /^ +at (?!async )/.test(line)) ?? []
+  return frames.map((text) => ({ text, isLibrary: LIBRARY !== undefined && text.includes(LIBRARY) }))
 }
 
 /** The lines of such a stack without the library's own. */
