@@ -136,3 +136,35 @@ test('what is no channel, or no block, is refused', (t) => {
   t.throws(() => new Channel(heap, { capacity: 0 }), { code: 'ERR_OUT_OF_RANGE' })
   t.throws(() => new Channel(new Heap({ mapper: new GrowableMapper() })), { code: 'ERR_HEAP_NOT_SHARED' })
 })
+
+test('a view that is longer than its block, or says that it is, is refused, and its block stays', (t) => {
+  const { heap, there } = open(4)
+  class Lying extends Uint8Array {
+    override get byteLength() {
+      return 2 ** 33
+    }
+  }
+  const buffer = heap.allocBuffer(64)
+  const altered = new DataView(buffer.buffer, buffer.byteOffset, 64)
+  Object.defineProperty(altered, 'byteLength', { value: 32 })
+  const hidden = Object.defineProperty(new Uint8Array(buffer.buffer, buffer.byteOffset, 65), 'byteLength', {
+    value: 64,
+  })
+  const refused = { code: 'ERR_OUT_OF_RANGE' }
+  for (const view of [
+    new Uint8Array(buffer.buffer, buffer.byteOffset, 65),
+    new DataView(buffer.buffer, buffer.byteOffset, 2 ** 20),
+    new Lying(buffer.buffer, buffer.byteOffset, 64),
+    altered,
+    hidden,
+  ]) {
+    t.throws(() => there.trySend(view), refused)
+    t.throws(() => there.sendSync(view), refused)
+    t.throws(() => heap.pass(view), refused)
+  }
+  t.is(there.length, 0)
+  t.true(there.trySend(new DataView(buffer.buffer, buffer.byteOffset, 64)))
+  t.is(there.tryReceive()!.length, 64)
+  heap.freeBuffer(heap.bufferAt(buffer.byteOffset))
+  heap.audit()
+})

@@ -133,6 +133,25 @@ test.serial('what waits in a channel is passed: the sender can’t free it, and 
   heap.audit()
 })
 
+test.serial(
+  'a channel whose counts were scribbled over has no message, and its end still frees what was passed',
+  (t) => {
+    using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
+    for (const head of [1, 2, -5, 2 ** 31 - 1]) {
+      const channel = new Channel(heap, { capacity: 4 })
+      channel.trySend(heap.allocBuffer(100))
+      const words = new Int32Array(heap.buffer, channel.share().channel, 64)
+      t.deepEqual([words[36], words[37]], [0, 1], 'messages received and sent')
+      words[36] = head
+      t.is(channel.length, 0)
+      t.is(channel.tryReceive(), undefined)
+      channel.close()
+      t.is(heap.stats().liveBytes, 0)
+    }
+    heap.audit()
+  }
+)
+
 test.serial('a message whose cell was scribbled over is skipped, and no other block is touched', (t) => {
   using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
   using channel = new Channel(heap)
@@ -145,4 +164,22 @@ test.serial('a message whose cell was scribbled over is skipped, and no other bl
   t.is(channel.tryReceive(), undefined)
   t.is(heap.stats().passedBytes, 224, 'nobody’s')
   heap.audit()
+})
+
+test.serial('a channel’s lock that a dead thread had is free before its slot’s claims come round', (t) => {
+  using heap = new Heap({ limitBytes: 2 ** 28, leaks: 'off' })
+  using channel = new Channel(heap)
+  const peer = Heap.attach(heap.share(), { leaks: 'off' })
+  const { member, tables } = peer[HOST].tiers
+  const { slot, tag } = member.thread()
+  const lock = new Int32Array(heap.buffer, channel.share().channel, 1)
+  lock[0] = tag
+  tables.slots.markDead(slot)
+  Heap.attach(heap.share(), { leaks: 'off' }).close()
+  const { words } = tables.slots as unknown as { words: Int32Array }
+  words[1 + slot]! += 4 * (2 ** 21 - 1)
+  using again = Heap.attach(heap.share(), { leaks: 'off' })
+  t.is(again[HOST].tiers.member.thread().tag, tag)
+  t.is(lock[0], 0)
+  t.true(channel.trySend(heap.allocBuffer(10)))
 })

@@ -140,6 +140,22 @@ const scenarios: Record<string, () => Report | Promise<Report>> = {
     new Heap().close()
     return { whole: value!.length === 1000 && value!.every((byte: number) => byte === 9) }
   },
+  async 'attached heaps are dropped without a close'() {
+    const heap = new Heap({ limitBytes: 64 * MIB })
+    const token = heap.share()
+    const use = () => {
+      const attached = Heap.attach(token)
+      for (const address of Array.from({ length: 50 }, () => attached.malloc(1000))) attached.free(address)
+    }
+    for (let round = 0; round < 10; round++) {
+      for (let i = 0; i < 50; i++) use()
+      await collectGarbage()
+    }
+    const { threads, liveBytes } = heap.stats()
+    heap.audit()
+    heap.close()
+    return { threads, liveBytes }
+  },
   async 'heaps are dropped without a close'() {
     const use = (): Heap => {
       const heap = new Heap()

@@ -1,9 +1,13 @@
 // A worker that attaches to a heap and does what it is told: one task a message, or one that never ends.
+import { setTimeout as sleep } from 'node:timers/promises'
 import vm from 'node:vm'
-
 import { parentPort, workerData } from 'node:worker_threads'
-import { Heap, type HeapToken } from '../../lib/index.ts'
+import { Heap } from '../../lib/heap/heap.ts'
+import type { HeapToken } from '../../lib/index.ts'
 import { churn } from '../support/churn.ts'
+
+/** Strikes that a thread survives; a long run by hand sets more. */
+const STRIKES = Number(process.env.SPANHEAP_KILLS ?? 80)
 
 const { token, task } = workerData as { token: HeapToken; task: string }
 const heap = Heap.attach(token)
@@ -31,6 +35,13 @@ switch (task) {
   case 'exit':
     churn(heap, 3, 20_000)
     process.exit(7)
+    break
+  case 'exit once told':
+    port.postMessage('attached')
+    port.once('message', () => {
+      churn(heap, 3, 3000)
+      process.exit(7)
+    })
     break
   case 'throw':
     churn(heap, 4, 20_000)
@@ -65,6 +76,33 @@ switch (task) {
       }
     }
     heap.audit()
+    port.postMessage('done')
+    break
+  }
+  case 'timeouts, then idle':
+  case 'overflows, then idle': {
+    // Struck in one of several Heap objects, or in one that it attaches and that nobody keeps; then it does nothing for a while.
+    const others = [Heap.attach(token), Heap.attach(token)]
+    for (let round = 0; round < STRIKES; round++) {
+      const used = [heap, ...others][round % 3]!
+      const work = (seed: number) => {
+        if (task === 'overflows, then idle') churn(used, seed + 1, 3)
+        else churn(round % 20 === 0 ? Heap.attach(token) : used, seed + 1, 1e9)
+      }
+      const deep = (calls: number): void => {
+        work(calls)
+        deep(calls + 1)
+      }
+      try {
+        if (task === 'overflows, then idle') deep(round)
+        else vm.runInNewContext('work(seed)', { work, seed: round }, { timeout: 1 + (round % 3) })
+      } catch (error) {
+        const { code } = error as { code?: string }
+        if (code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT' && !(error instanceof RangeError)) throw error
+      }
+      await sleep(round % 5)
+      if (round % 4 === 0) others[round % 2]!.stats()
+    }
     port.postMessage('done')
     break
   }

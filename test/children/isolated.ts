@@ -229,10 +229,10 @@ const scenarios: Record<string, () => Report | Promise<Report>> = {
       await worker.terminate()
       heap.audit()
     }
-    const lost = () => heap.stats().liveBytes - heap.stats().deadThreadsBytes
+    const lost = () => heap.stats().liveBytes - heap.stats().deadThreadsBytes!
     await collectUntil(() => lost() === 0)
     const { liveBytes, deadThreadsBytes } = heap.stats()
-    return { lost: liveBytes - deadThreadsBytes, dead: deadThreadsBytes }
+    return { lost: liveBytes - deadThreadsBytes!, dead: deadThreadsBytes }
   },
   async 'a transfer moves the block'() {
     const heap = new Heap()

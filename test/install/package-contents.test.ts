@@ -30,9 +30,6 @@ const inFolder = (folder: string) =>
     .map((name) => `${folder}/${name}`)
     .filter((name) => statSync(join(ROOT, name)).isFile())
 
-/** Documents for those who work on the project, and so have its sources. */
-const OF_A_CLONE = ['CONTRIBUTING.md', 'lib/README.md', 'tools/README.md']
-
 /** The compiled file of a source, and its types. */
 const compiled = (source: string) => `dist/${source.replace(/ts$/, 'js')}`
 const types = (source: string) => source.replace(/\.(c?)ts$/, '.d.$1ts')
@@ -104,7 +101,7 @@ test('every document that a packed document links to is packed', (t) => {
     const text = readFileSync(join(ROOT, name), 'utf8')
     for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       const target = join(name, '..', link!)
-      if (!OF_A_CLONE.includes(target)) t.true(files.includes(target), `${name}: ${link}`)
+      t.true(files.includes(target), `${name}: ${link}`)
     }
   }
 })

@@ -4,7 +4,7 @@ import { Arena, type ArenaToken, Heap } from '../../lib/index.ts'
 import { startLifetimeWorker as start } from '../support/lifetime-worker.ts'
 
 /** Kills by terminate(); a long run by hand sets more. */
-const KILLS = Number(process.env.SPANHEAP_KILLS ?? 8)
+const KILLS = Number(process.env.SPANHEAP_KILLS ?? 20)
 
 test('an arena is ended by another worker', async (t) => {
   const heap = new Heap()

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { Arena, BufferPool, Channel, HandleTable, Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 
 type AttachTo = { heap?: Heap }
 
@@ -63,7 +64,12 @@ const LIMIT_BYTES = 2 ** 26
 test('pooled and watched blocks are live to audit and stats, and to views', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES, leaks: 'all' })
   const blocks = Array.from({ length: 30 }, (_, i) => heap.allocBuffer(i * 997))
-  for (const buffer of blocks.slice(10, 20)) heap[HOST].setPooled(heap.addressOf(buffer), true)
+  const setPooled = (buffer: Buffer, pooled: boolean) => {
+    const granule = heap.addressOf(buffer) / 16
+    heap[HOST].buffers.unwatch(granule)
+    heap[HOST].tiers.setState(granule, pooled ? ObjectState.Pooled : ObjectState.Live)
+  }
+  for (const buffer of blocks.slice(10, 20)) setPooled(buffer, true)
   heap.audit()
   heap.releaseFreeMemory()
   heap.audit()
@@ -73,7 +79,7 @@ test('pooled and watched blocks are live to audit and stats, and to views', (t) 
     t.throws(() => heap.free(heap.addressOf(buffer)), { code: 'ERR_HEAP_INVALID_ADDRESS' })
     t.throws(() => heap.realloc(heap.addressOf(buffer), 1), { code: 'ERR_HEAP_INVALID_ADDRESS' })
     t.throws(() => heap.realloc(heap.addressOf(buffer), 1_000_000), { code: 'ERR_HEAP_INVALID_ADDRESS' })
-    heap[HOST].setPooled(heap.addressOf(buffer), false)
+    setPooled(buffer, false)
   }
   for (const buffer of blocks) heap.freeBuffer(buffer)
   heap.audit()

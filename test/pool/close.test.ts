@@ -114,11 +114,14 @@ test('a heap that is closed before its pool ends the pool: no timer throws, and 
   t.is(pool.stats().buffers, 0)
 })
 
-test('a shared pool that is closed ends when the last operation lets go of an acquired buffer', async (t) => {
+test('a shared pool that is closed ends when the last operation lets go of a released buffer', async (t) => {
   const pool = new BufferPool({ size: 100 })
   pool.share()
-  const letGo = pool.hold(pool.acquire())!
+  const buffer = pool.acquire()
+  const letGo = pool.hold(buffer)!
   pool.close()
+  pool.release(buffer)
+  t.is(pool.stats().leased, 1)
   letGo()
   await pool[Symbol.asyncDispose]()
   t.is(pool.stats().buffers, 0)

@@ -109,8 +109,8 @@ test.serial('what is wrong with a buffer that a lease ends with, or that is trim
   t.is(trimmed.error, undefined)
   t.like(trimmed.reports, [{ kind: 'overflow', address, offset: 100 }])
   t.is(pool.stats().buffers, 0)
-  t.is(heap.stats().liveBytes, 0)
   pool.close()
+  t.is(heap.stats().liveBytes, 0)
   heap.close()
 })
 

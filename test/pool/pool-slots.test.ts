@@ -1,5 +1,6 @@
 import test from 'ava'
 import { BufferPool, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { isLeased, isOut, isPassed, PoolSlots, Slot } from '../../lib/pool/pool-slots.ts'
 import { ACQUIRED, EMPTY, FREE, LEASED, MAKING, SHAPE, TRIMMING, WATCHED } from '../support/slot-states.ts'
 
@@ -7,7 +8,9 @@ const LIMIT_BYTES = 2 ** 26
 
 test('slots: each is claimed once, in order, and what was left empty comes first', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
-  const slots = PoolSlots.local(heap, SHAPE)
+  const none = PoolSlots.local(heap, SHAPE)
+  t.deepEqual([none.capacity, none.claimEmpty()], [0, -1])
+  const slots = none.grown(heap)
   t.deepEqual([slots.capacity, slots.used, slots.isShared], [16, 0, false])
   t.deepEqual(
     Array.from({ length: 17 }, () => slots.claimEmpty()),
@@ -23,38 +26,40 @@ test('slots: each is claimed once, in order, and what was left empty comes first
   t.deepEqual(grown.shape, SHAPE)
 })
 
-test('slots: shapes above 4 GiB, and blocks above 32 GiB, keep their numbers', (t) => {
+test('slots: shapes above 4 GiB keep their numbers', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
   const shape = { size: 2 ** 34 + 5, alignment: 2 ** 26, zero: 2, most: 3 } as const
-  const slots = PoolSlots.local(heap, shape)
-  t.deepEqual(slots.shape, shape)
-  for (const address of [0, 16, 2 ** 31, 2 ** 35 + 32]) {
-    slots.setAddress(2, address)
-    t.is(slots.blockOf(2), address)
-  }
+  t.deepEqual(PoolSlots.local(heap, shape).grown(heap).shape, shape)
 })
 
-test('slots: what lies in a block is found, and what lies beside it isn’t', (t) => {
+test('slots: what lies in a block is found, and what lies beside it isn’t, nor what a slot has lost', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
-  const slots = PoolSlots.local(heap, SHAPE)
+  const slots = PoolSlots.local(heap, SHAPE).grown(heap)
   const slot = slots.claimEmpty()
-  slots.setAddress(slot, 65_536)
-  for (const [address, reach, found] of [
-    [65_536, 1, 0],
-    [65_537, 1, -1],
-    [65_635, 100, 0],
-    [65_636, 100, -1],
-    [65_535, 100, -1],
-    [0, 100, -1],
+  const host = heap[HOST]
+  const block = host.take(100)
+  slots.place(slot)
+  for (const [offset, reach, found] of [
+    [0, 1, 0],
+    [1, 1, -1],
+    [99, 100, 0],
+    [100, 100, -1],
+    [-1, 100, -1],
   ] as const)
-    t.is(slots.find(address, reach), found, `${address}`)
+    t.is(slots.find(block + offset, reach), found, `${offset}`)
+  t.is(slots.find(0, 100), -1)
+  t.is(slots.blockOf(slot), block)
+  slots.displace(slot)
+  t.is(slots.find(block, 1), -1)
+  t.is(host.tiers.hand.block[0], block / 16)
   slots.leaveEmpty(slot, MAKING as never)
-  t.is(slots.find(65_536, 1), -1, 'an empty slot has none')
+  slots.home!.leave()
+  t.is(heap.stats().liveBytes, 0)
 })
 
 test('slots: words say whose a slot is, and what', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
-  const slots = PoolSlots.local(heap, SHAPE)
+  const slots = PoolSlots.local(heap, SHAPE).grown(heap)
   const table: [number, boolean, boolean][] = [
     [MAKING, false, false],
     [ACQUIRED, true, false],
@@ -89,7 +94,7 @@ test('slots: a look for a free one takes each once, the near ones first', (t) =>
   t.is(slots.takeFree(acquired, false), -1, 'not within the next 64')
   t.is(slots.takeFree(acquired, true), 150)
   t.is(slots.takeFree(acquired, true), -1)
-  slots.block!.leave(() => true)
+  slots.block!.leave()
   t.is(heap.stats().liveBytes, 0)
 })
 
@@ -121,13 +126,15 @@ test('a thread dies for a pool whatever the bits of its tag are', (t) => {
 test('a slot that its thread was struck in is used again: by the thread where it lives, by others where it died', (t) => {
   using heap = new Heap()
   using pool = new BufferPool({ heap, size: 100, max: 2 })
-  const { malloc } = heap
-  heap.malloc = () => {
+  pool.release(pool.acquire())
+  pool.trim()
+  const host = heap[HOST] as unknown as { take?: () => number }
+  host.take = () => {
     Object.assign(pool.blocks.slots, { change: () => false, empty: () => {} })
     throw new Error('struck')
   }
   t.throws(() => pool.acquire(), { message: 'struck' })
-  heap.malloc = malloc
+  delete host.take
   const slots = pool.blocks.slots as unknown as Record<string, unknown>
   for (const name of ['change', 'empty']) delete slots[name]
   t.is(pool.stats().buffers, 1)

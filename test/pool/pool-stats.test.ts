@@ -8,7 +8,7 @@ const LIMIT_BYTES = 2 ** 26
 
 test('stats: each slot is counted once, by its word', (t) => {
   using heap = new Heap({ limitBytes: LIMIT_BYTES })
-  const slots = PoolSlots.local(heap, SHAPE)
+  const slots = PoolSlots.local(heap, SHAPE).grown(heap)
   const dead = -(2 ** 31) | 7
   for (const word of [FREE, FREE, slots.own(ACQUIRED as never), slots.own(WATCHED as never), dead | ACQUIRED]) {
     const slot = slots.claimEmpty()

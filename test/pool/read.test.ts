@@ -14,6 +14,7 @@ test('a file is read in chunks of the pool', async (t) => {
   const lengths: number[] = []
   for await (const chunk of pool.read(file, { start: 0 })) {
     t.true(pool.leaseOf(chunk) !== undefined)
+    t.throws(() => pool.release(chunk), { code: 'ERR_POOL_LEASED', message: /or a read loop, .* don't release it$/ })
     lengths.push(chunk.length)
   }
   t.deepEqual(lengths, [1024, 1024, 1024, 1024, 904])

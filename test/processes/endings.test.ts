@@ -21,6 +21,13 @@ for (const [scenario, expected] of Object.entries(lives)) {
   })
 }
 
+test('attached heaps that are dropped without a close count as threads that died', async (t) => {
+  t.deepEqual(reportOf(await runChild('endings', ['attached heaps are dropped without a close'])), {
+    threads: 1,
+    liveBytes: 0,
+  })
+})
+
 test('heaps that are dropped without a close give their address space back', async (t) => {
   const ended = await runChild('endings', ['heaps are dropped without a close'])
   const { reserved, grown, left } = reportOf<{ reserved: number; grown: number; left: number }>(ended)

@@ -24,3 +24,8 @@ test.serial('freed memory goes back to the system, and the tables for it', async
   )
   t.true(given > 0 && given <= mappedBytes)
 })
+
+test.serial('the memory of a killed worker goes back as its thread ends, without another call', async (t) => {
+  const { bytes, returned } = reportOf<{ bytes: number; returned: number }>(await runChild('killed-worker'))
+  t.true(returned > 0.9 * bytes, `${returned} of ${bytes} bytes`)
+})

@@ -1,5 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Allocator } from '../../lib/index.ts'
+import { type Allocator, Heap } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
+import { ROSTER } from '../../lib/pool/pool-slots.ts'
+import { SharedWord } from '../../lib/threads/shared-block.ts'
 import type { Refuser } from './refuser.ts'
 
 /** What somebody owns, filled with a byte of its own. */
@@ -37,9 +40,12 @@ export class World<H extends Allocator = Allocator> {
     refuser.stand(heap)
   }
 
-  /** What the program has of the heap, beside what fills it. */
+  /** What the program has of the heap, beside what fills it, and the rosters of pools: one that has grown stays so, though the buffer was refused. */
   private get liveBytes(): number {
-    return this.heap.stats().liveBytes - this.ballast.reduce((sum, address) => sum + this.heap.usableSize(address), 0)
+    const shared = this.heap instanceof Heap ? [...this.heap[HOST].shared.open] : []
+    const rosters = shared.filter(({ words }) => words[SharedWord.Kind] === ROSTER.magic)
+    const others = [...this.ballast, ...rosters.map(({ address }) => address)]
+    return this.heap.stats().liveBytes - others.reduce((sum, address) => sum + this.heap.usableSize(address), 0)
   }
 
   /** Fills the heap, but for so many blocks of 64 KiB. */

@@ -254,9 +254,8 @@ export class PoolModel {
   }
 
   private settleClose(): void {
-    if (!this.isClosing || this.isClosed) return
-    const waitedFor = this.out.filter(({ lease, holds }) => !this.isShared || lease !== undefined || holds.length > 0)
-    this.isClosed = waitedFor.length === 0
+    // It is the only thread that has the pool open, shared or not.
+    if (this.isClosing && this.out.length === 0) this.isClosed = true
   }
 
   private compare(): void {

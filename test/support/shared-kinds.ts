@@ -48,7 +48,7 @@ export const SHARED_KINDS = {
     attach: ({ Channel }, heap, token) => Channel.attach(token as never, { heap }),
   },
   pool: {
-    bytes: 2592,
+    bytes: 3616,
     make: ({ BufferPool }, heap) => {
       const pool = new BufferPool({ heap, size: 100, max: 4, trimMs: 0 })
       const token = pool.share()

@@ -9,6 +9,7 @@ import { Repair } from '../../lib/tcmalloc/repair.ts'
 import { SizeClassTable } from '../../lib/tcmalloc/size-class.ts'
 import { threadCacheLayout } from '../../lib/tcmalloc/slot-area.ts'
 import { Location, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
+import { StaleEntries } from '../../lib/tcmalloc/stale-entries.ts'
 import { Tables } from '../../lib/tcmalloc/tables.ts'
 import { ThreadCache } from '../../lib/tcmalloc/thread-cache.ts'
 import { TransferCache, transferLayout } from '../../lib/tcmalloc/transfer-cache.ts'
@@ -57,7 +58,8 @@ export function openTiers(options: TiersOptions = {}): Tiers {
     const { slot } = tables.claimSlot()
     const repair = new Repair(tables, slot)
     const { locks } = repair
-    const pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, slot)
+    const stale = new StaleEntries(tables, stacks)
+    const pageHeap = new PageHeap(tables, mapper, mapping, limitPages, releaseRate, locks, stale, slot)
     const central = new CentralCache(tables, classes, pageHeap, slot)
     const transfer = new TransferCache(tables, classes, transfers, central)
     const budget = new CacheBudget(tables, locks)

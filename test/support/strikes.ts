@@ -9,8 +9,8 @@ import type { SharedClasses } from './shared-kinds.ts'
 import { strikeBuild } from './strike-build.ts'
 
 /** Of each operation the first so many points are all struck, and so many of the rest; a long run by hand strikes all. */
-const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 30)
-const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 20)
+const FIRST_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 12)
+const OTHER_POINTS = Number(process.env.SPANHEAP_STRIKES ?? 10)
 
 /** What is tested of a build that can be struck. */
 export interface Library extends SharedClasses {

@@ -108,12 +108,16 @@ class WatchedMapping implements Mapping {
     if (!this.mapper.refuses()) this.inner.discard(offset, length)
   }
 
-  claimSlot(offset: number, count: number): number {
-    return this.inner.claimSlot(offset, count)
+  claimSlot(offset: number, count: number, isSpare: boolean): number {
+    return this.inner.claimSlot(offset, count, isSpare)
   }
 
   freeSlot(offset: number, index: number): void {
     this.inner.freeSlot(offset, index)
+  }
+
+  endSlot(offset: number, index: number): void {
+    this.inner.endSlot(offset, index)
   }
 
   isUnder(buffer: ArrayBufferLike): boolean {

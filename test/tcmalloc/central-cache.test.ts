@@ -112,7 +112,10 @@ test('the first fetch carves a span: its pages, its objects, its states', (t) =>
   const first = Page.First * Page.Granules
   t.deepEqual(granules, [first + stride, first])
   t.deepEqual([...tiers.tables.pageClass.subarray(8, 14)], [...Array(pages).fill(sizeClass), 0])
-  t.deepEqual([...tiers.tables.pageDirty.subarray(8, 14)], [1, 1, 1, 1, 1, 0])
+  t.deepEqual(
+    [...tiers.tables.pagePast.subarray(8, 14)].map((past) => past < 0),
+    [true, true, true, true, true, false]
+  )
   for (let page = 8; page < 13; page++) t.is(spanWord(tiers, page, Span.Start), 8)
   t.is(spanWord(tiers, 8, Span.Location), Location.Central)
   t.is(spanWord(tiers, 8, Span.FreeObjects), objects - 2)

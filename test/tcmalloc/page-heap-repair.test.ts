@@ -3,7 +3,10 @@ import { Page } from '../../lib/memory/page.ts'
 import { PageWord } from '../../lib/tcmalloc/control.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { PAGE_HEAP_BUSY, PageHeap } from '../../lib/tcmalloc/page-heap.ts'
+import { PagePast } from '../../lib/tcmalloc/page-past.ts'
+import { threadCacheLayout } from '../../lib/tcmalloc/slot-area.ts'
 import { Location, locationOf, Span, SpanEntry } from '../../lib/tcmalloc/span.ts'
+import { StaleEntries } from '../../lib/tcmalloc/stale-entries.ts'
 import type { Locks } from '../../lib/threads/locks.ts'
 import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
@@ -34,7 +37,10 @@ test('a rebuild makes free what a struck thread was moving, and leaves what othe
   const walked = tables.states.subarray(struck * Page.Granules, (releasing + 30) * Page.Granules)
   t.true(walked.every((state) => state === ObjectState.None))
   t.deepEqual([...tables.pageClass.subarray(struck, releasing + 30)], Array(50).fill(0))
-  t.deepEqual([...tables.pageDirty.subarray(mine, releasing + 31)], [...Array(10).fill(0), ...Array(50).fill(1), 0])
+  t.deepEqual(
+    [...tables.pagePast.subarray(mine, releasing + 31)],
+    [...Array(10).fill(0), ...Array(50).fill(PagePast.Dirty), 0]
+  )
   t.is(pageHeap.allocate(50), struck)
 })
 
@@ -146,10 +152,19 @@ test('tables of released spans are given back once for each release', (t) => {
 })
 
 test('where the lock can’t be had, nothing is taken and nothing released', (t) => {
-  const { tables, mapper, mapping, pageHeap } = openTiers()
+  const { tables, classes, mapper, mapping, pageHeap } = openTiers()
   freeSpan({ pageHeap }, pageHeap.allocate(10))
   const locks = { tryAcquire: () => false } as unknown as Locks
-  const busy = new PageHeap(tables, mapper, mapping, 4096, 1, locks, 0)
+  const busy = new PageHeap(
+    tables,
+    mapper,
+    mapping,
+    4096,
+    1,
+    locks,
+    new StaleEntries(tables, threadCacheLayout(classes)),
+    0
+  )
   t.is(busy.allocate(1), 0)
   t.is(busy.lastErrno, PAGE_HEAP_BUSY)
   busy.tooLarge()

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { Page } from '../../lib/memory/page.ts'
 import { Lock } from '../../lib/tcmalloc/control.ts'
+import { PagePast } from '../../lib/tcmalloc/page-past.ts'
 import { Span } from '../../lib/tcmalloc/span.ts'
 import { freeSpan, freeSpans, openTiers, spanWord, type Tiers } from '../support/simulated-tiers.ts'
 
@@ -93,18 +94,19 @@ test('released pages count as clean only where they read as zeros', (t) => {
   for (const releaseZeroes of [true, false]) {
     const tiers = openTiers({ system: { releaseZeroes } })
     const [a] = freeApart(tiers, [2])
-    tiers.tables.pageDirty.fill(1, a!, a! + 2)
+    tiers.tables.pagePast.fill(PagePast.Dirty | 5, a!, a! + 2)
     tiers.pageHeap.release(2)
-    t.deepEqual([...tiers.tables.pageDirty.subarray(a!, a! + 2)], releaseZeroes ? [0, 0] : [1, 1])
+    const past = releaseZeroes ? 5 : PagePast.Dirty | 5
+    t.deepEqual([...tiers.tables.pagePast.subarray(a!, a! + 2)], [past, past])
   }
 })
 
 test('pages that were never handed out are not clean any more once a system that does not clear has had them', (t) => {
   const tiers = openTiers({ system: { releaseZeroes: false } })
   const [a] = freeApart(tiers, [2])
-  t.deepEqual([...tiers.tables.pageDirty.subarray(a!, a! + 2)], [0, 0])
+  t.deepEqual([...tiers.tables.pagePast.subarray(a!, a! + 2)], [0, 0])
   tiers.pageHeap.release(2)
-  t.deepEqual([...tiers.tables.pageDirty.subarray(a!, a! + 2)], [1, 1])
+  t.deepEqual([...tiers.tables.pagePast.subarray(a!, a! + 2)], [PagePast.Dirty, PagePast.Dirty])
 })
 
 test('freeing releases a span now and then: once per thousand pages for every page released', (t) => {

@@ -4,7 +4,7 @@ import { Granule } from '../../lib/memory/page.ts'
 import type { Mapping } from '../../lib/os/mapper.ts'
 import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { POISON, QUARANTINE_WORDS, Quarantine } from '../../lib/tcmalloc/quarantine.ts'
-import { SlotState, ThreadSlots } from '../../lib/threads/thread-slots.ts'
+import { SlotState, ThreadSlots, threadSlotWords } from '../../lib/threads/thread-slots.ts'
 
 const MIB = 2 ** 20
 /** Blocks of these tests are all so long, in bytes, one behind the other. */
@@ -14,7 +14,7 @@ const BYTES = 64
 function openTiers(blocks: number, usable = BYTES) {
   const memory = new ArrayBuffer(Math.min(blocks * usable, 64 * MIB))
   const states = new Int8Array(blocks * (usable / Granule.Bytes) + 1)
-  const slots = new ThreadSlots(new Int32Array(new SharedArrayBuffer(40)).fill(SlotState.Live, 1, 2))
+  const slots = new ThreadSlots(new Int32Array(threadSlotWords(9)).fill(SlotState.Live, 1, 2))
   const freed: number[] = []
   const tiers = {
     mapping: { unshared: () => memory } as unknown as Mapping,

@@ -35,7 +35,6 @@ for (const name of SHARED_NAMES) {
     for (const n of chosenPoints(total, random(5))) {
       for (const dies of [true, false]) {
         const { survivor, victim, before, shared } = open()
-        const wordBytes = survivor.usableSize(shared.address)
         try {
           expect(strikeAt(n, shared.close), 'it came to its end')
           struck++
@@ -47,8 +46,7 @@ for (const name of SHARED_NAMES) {
           if (!dies) expect(first !== undefined, 'it is still there')
           expect(codeOf(again) === 'ERR_HEAP_INVALID_TOKEN', 'it is there again')
           const lost = survivor.stats().liveBytes - before
-          // The block that was just being freed: one of what was in it, a chunk of a table's, or its words.
-          expect([0, 112, 4096, wordBytes].includes(lost), `${lost} bytes are lost`)
+          expect(lost === 0, `${lost} bytes are lost`)
           const others = Array.from({ length: 20 }, () => survivor.malloc(kind.bytes))
           for (const address of others) survivor.view(address).fill(7)
           if (!dies) shared.close()
@@ -64,7 +62,7 @@ for (const name of SHARED_NAMES) {
       }
     }
     t.log(`${struck} strikes`)
-    t.true(struck > 50)
+    t.true(struck > 20)
   })
 
   test.serial(`a thread is struck anywhere while it opens a ${name}: it is there for the others`, (t) => {

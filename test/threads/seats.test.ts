@@ -1,11 +1,11 @@
 import test from 'ava'
 import { Seats } from '../../lib/threads/seats.ts'
-import { SlotState, ThreadSlots } from '../../lib/threads/thread-slots.ts'
+import { SlotState, ThreadSlots, threadSlotWords } from '../../lib/threads/thread-slots.ts'
 
 /** Three seats behind a word of something else, for threads of which the first `live` live. */
 function open(live: number) {
   const words = new Int32Array(new SharedArrayBuffer(6 * 4))
-  const threads = new ThreadSlots(new Int32Array([0, ...Array.from({ length: live }, () => (1 << 2) | SlotState.Live)]))
+  const threads = new ThreadSlots(new Int32Array(threadSlotWords(live)).fill((1 << 2) | SlotState.Live, 1, 1 + live))
   return { words, threads, seats: new Seats(words, 1, 3, threads) }
 }
 

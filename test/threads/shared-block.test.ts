@@ -1,6 +1,7 @@
 import test from 'ava'
 import { BufferPool, Channel, HandleTable, Heap } from '../../lib/index.ts'
 import { HOST } from '../../lib/lifetime/host.ts'
+import { ObjectState } from '../../lib/tcmalloc/object-state.ts'
 import { SHARED_KINDS, SHARED_NAMES } from '../support/shared-kinds.ts'
 
 const CLASSES = { BufferPool, Channel, HandleTable }
@@ -80,17 +81,35 @@ for (const name of SHARED_NAMES) {
     }
   })
 
-  test(`a ${name} whose threads have all died is opened by the next one, and goes with it`, (t) => {
-    using heap = openHeap()
-    const before = heap.stats().liveBytes
-    const theirs = Heap.attach(heap.share())
-    const { token } = make(CLASSES, theirs)
-    const { slots, slot } = theirs[HOST].thread()
-    slots.markDead(slot)
-    heap.threadIdle()
-    t.true(heap.stats().liveBytes > before + 300)
-    attach(CLASSES, heap, token)[Symbol.dispose]()
-    t.is(heap.stats().liveBytes, before)
-    heap.audit()
+  test(`a ${name} whose threads have all died, or closed the heap, is ended by the next one that looks`, (t) => {
+    const looks: ((heap: Heap, token: object) => void)[] = [
+      (heap) => heap.stats(),
+      (heap) => heap.releaseFreeMemory(),
+      (heap) => Heap.attach(heap.share()).close(),
+      (heap) => heap.handles().close(),
+      (heap) => t.throws(() => heap.malloc(2 ** 30), { code: 'ERR_HEAP_OUT_OF_MEMORY' }),
+      (heap, token) => t.throws(() => attach(CLASSES, heap, token), INVALID),
+    ]
+    for (const look of looks) {
+      for (const dies of [true, false]) {
+        using heap = openHeap()
+        const theirs = Heap.attach(heap.share())
+        const { token } = make(CLASSES, theirs)
+        if (dies) {
+          const { slots, slot } = theirs[HOST].thread()
+          slots.markDead(slot)
+        } else {
+          // A pool ends with the heap's close, so that its slots must be open until then.
+          theirs[HOST].buffers.closeOwners = () => {}
+          theirs.close()
+        }
+        look(heap, token)
+        const { states } = heap[HOST].tiers.tables
+        t.false(states.subarray(0, 2 ** 16).includes(ObjectState.Pooled))
+        const { liveBytes, deadThreadsBytes } = heap.stats()
+        t.deepEqual({ liveBytes, deadThreadsBytes }, { liveBytes: 0, deadThreadsBytes: 0 })
+        heap.audit()
+      }
+    }
   })
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { Heap, type HeapToken } from '../../lib/index.ts'
+import { HOST } from '../../lib/lifetime/host.ts'
 import { GrowableMapper } from '../../lib/os/growable-mapper.ts'
 import { childScript } from '../support/child.ts'
 import { churn } from '../support/churn.ts'
@@ -129,4 +130,42 @@ test('a thread may open a heap more than once, and several heaps', (t) => {
   all[1]!.free(address)
   t.throws(() => all[2]!.free(address), { code: 'ERR_HEAP_DOUBLE_FREE' })
   for (const heap of all) heap.close()
+})
+
+test('after close nothing finds a block, whatever way it is called, though another has the slot', (t) => {
+  const owner = new Heap({ limitBytes: 64 * MIB, leaks: 'off' })
+  const closed = Heap.attach(owner.share(), { leaks: 'off' })
+  const view = closed.allocBuffer(64)
+  const large = closed.allocBuffer(300_000)
+  const { malloc, free, calloc, realloc, allocBuffer, freeBuffer } = closed
+  closed.close()
+  const next = Heap.attach(owner.share(), { leaks: 'off' })
+  t.is(next[HOST].thread().slot, 1, 'it has the slot of the closed one')
+  const blocks = Array.from({ length: 300 }, () => next.malloc(64))
+  for (const address of blocks.splice(20)) next.free(address)
+  for (let i = 0; i < 3; i++) next.free(next.malloc(300_000))
+  const before = next.stats()
+  const [address] = blocks
+  const calls: Record<string, () => unknown> = {
+    malloc: () => malloc.call(closed, 64),
+    'large malloc': () => malloc.call(closed, 300_000),
+    free: () => free.call(closed, address!),
+    calloc: () => calloc.call(closed, 1, 64),
+    'realloc in place': () => realloc.call(closed, address!, 60),
+    'realloc that moves': () => realloc.call(closed, address!, 200),
+    allocBuffer: () => allocBuffer.call(closed, 64),
+    'large allocBuffer': () => allocBuffer.call(closed, 300_000),
+    'allocBuffer of 0 bytes': () => allocBuffer.call(closed, 0),
+    freeBuffer: () => freeBuffer.call(closed, view),
+    'large freeBuffer': () => freeBuffer.call(closed, large),
+    prototype: () => Heap.prototype.malloc.call(closed, 16),
+    method: () => closed.malloc(16),
+  }
+  for (let round = 0; round < 3; round++)
+    for (const [name, call] of Object.entries(calls)) t.throws(call, { code: 'ERR_HEAP_CLOSED' }, name)
+  const after = next.stats()
+  t.deepEqual([after.liveBytes, after.threadCacheBytes], [before.liveBytes, before.threadCacheBytes])
+  next.audit()
+  owner.close()
+  next.close()
 })
