@@ -33,6 +33,8 @@ export const GROUPS = [
       'lib/README.md',
       'docs/tiers.md',
       'docs/protocol.md',
+      'docs/owners.md',
+      'docs/memory-order.md',
       'docs/size-classes.md',
       'docs/v8.md',
       'docs/decisions/README.md',

@@ -11,7 +11,7 @@ const bytes = integerArgument('MEBIBYTES', { standard: 64, least: 2, most: 1024 
 // By itself a heap gives back a little after enough frees. Not here, so that the steps are apart.
 const heap = new Heap({ limitBytes: 16 * bytes, releaseRate: 0 })
 
-const mebibytes = (count) => (count === null ? '?' : (count / MIB).toFixed(1)).padStart(8)
+const mebibytes = (count) => (count === null ? '?' : (count / MIB).toFixed(0)).padStart(8)
 function show(what) {
   const { reservedBytes, mappedBytes } = heap.stats()
   console.log(`${what.padEnd(44)}${[reservedBytes, mappedBytes, heap.residentBytes()].map(mebibytes).join(' ')}`)
