@@ -91,9 +91,9 @@ export interface BufferHost {
   readonly isOpen: boolean
 }
 
-/** An object that keeps buffers of a heap and reports how many: a pool. */
+/** An object that keeps buffers of a heap and reports how many: a pool, leases. */
 export interface BufferOwner {
-  ownerStats(): OwnerStats
+  ownerStats(): readonly OwnerStats[]
   /** Called before the heap is closed, and again once it takes no calls any more. An owner with nothing to end doesn't need it. */
   close?(): void
 }
@@ -258,7 +258,7 @@ export class HeapBuffers {
     for (const { tag, bytes } of [...this.watched.values()].filter((watched) => watched.isHeld()))
       add({ tag, buffers: 1, bytes })
     for (const stats of this.isolated.ownerStats()) add(stats)
-    for (const owner of this.owners) add(owner.ownerStats())
+    for (const owner of this.owners) for (const stats of owner.ownerStats()) add(stats)
     return [...byTag.values()].sort((a, b) => b.bytes - a.bytes)
   }
 
@@ -296,7 +296,7 @@ export class HeapBuffers {
   }
 
   /** A block of `bytes`, of which the first `size` are the buffer's. */
-  private block(bytes: number, size: number, alignment: number | undefined, zero: boolean): Address {
+  block(bytes: number, size: number, alignment: number | undefined, zero: boolean): Address {
     if (alignment === undefined) return zero ? this.heap.calloc(1, bytes) : this.heap.malloc(bytes)
     const address = this.heap.alignedAlloc(alignment, bytes)
     if (zero) this.host.bytes.zero(address, size)

@@ -5,7 +5,7 @@ import { isDataView } from 'node:util/types'
  * The class of Node's Buffers. `new Buffer()` is deprecated, and `Buffer.from(buffer, …)` takes twice as long, since it first examines its
  * arguments. `Buffer[Symbol.species]` must name the class itself, so that `map` makes Buffers.
  */
-const NodeBuffer = (Buffer as unknown as { [Symbol.species]: unknown })[Symbol.species] as new (
+export const NodeBuffer = (Buffer as unknown as { [Symbol.species]: unknown })[Symbol.species] as new (
   buffer: ArrayBuffer,
   byteOffset: number,
   length: number
@@ -50,6 +50,11 @@ export class HeapView extends Given {
   /** The key of a view that `owner` made; negative if it was given back; 0 for other owners' views and for anything else. */
   static keyOf(view: ArrayBufferView, owner: object): number {
     return #owner in view && (view as unknown as HeapView).#owner === owner ? (view as unknown as HeapView).#key : 0
+  }
+
+  /** The maker of a view; undefined if the view isn't one of these. */
+  static ownerOf(view: ArrayBufferView): object | undefined {
+    return #owner in view ? (view as unknown as HeapView).#owner : undefined
   }
 
   /**

@@ -17,8 +17,10 @@ import type { PassedBlock } from '../buffers/passed-block.ts'
 import { type Finding, tell } from '../debug/misuse.ts'
 import { type Arena, type ArenaOptions, openArena } from '../lifetime/arena.ts'
 import { allocateBlock, type Block } from '../lifetime/block.ts'
+import type { LeaseOptions } from '../lifetime/block-leases.ts'
 import { HandleTable, type HandleTableOptions } from '../lifetime/handle-table.ts'
 import { HeapHost, HOST, opensHeaps } from '../lifetime/host.ts'
+import type { Lease } from '../lifetime/lease.ts'
 import { Loop } from '../memory/block-bytes.ts'
 import { Address32, Granule, isNatural32 } from '../memory/page.ts'
 import { doorNamed } from '../os/open-mapper.ts'
@@ -176,6 +178,19 @@ export class Heap extends Opening implements Allocator {
   /** A block for `using`. Any use after its free throws. @throws as `allocBuffer` */
   block(size: number, options?: BufferOptions): Block {
     return allocateBlock(this.#host, size, options)
+  }
+
+  /**
+   * A buffer of exactly `size` bytes with a count of its users, which goes back with the last of them. Nothing else can free its block.
+   * @throws as `allocBuffer`
+   */
+  lease(size: number, options?: LeaseOptions): Lease<Buffer<ArrayBuffer>> {
+    return this.#host.leases.lease(size, options)
+  }
+
+  /** Takes a passed block, as `adopt` does, in a lease. @throws as `adopt` */
+  adoptLease(passed: PassedBlock): Lease<Buffer<ArrayBuffer>> {
+    return this.#host.leases.adopt(passed)
   }
 
   /** An arena for `using`: all its allocations are freed at once. @throws AllocatorError `ERR_HEAP_OUT_OF_MEMORY` */

@@ -276,9 +276,9 @@ export class Arena implements Disposable {
   }
 
   /** @internal The memory that it holds, for the heap's statistics. */
-  ownerStats(): OwnerStats {
+  ownerStats(): OwnerStats[] {
     const { tag, isOpen } = this
-    return { tag, buffers: isOpen ? this.#chunks.length : 0, bytes: isOpen ? this.#heldBytes : 0 }
+    return [{ tag, buffers: isOpen ? this.#chunks.length : 0, bytes: isOpen ? this.#heldBytes : 0 }]
   }
 
   private get position(): number {

@@ -19,6 +19,7 @@ import { checkToken, type HeapToken, notAHeap } from '../tcmalloc/token.ts'
 import { givenBack, isolated, notYours, wrongAddress } from '../tcmalloc/wrong-address.ts'
 import type { ThreadSlots } from '../threads/thread-slots.ts'
 import { ArenaRegistry } from './arena-registry.ts'
+import { BlockLeases } from './block-leases.ts'
 import { SharedRegistry } from './shared-registry.ts'
 
 /** The property of a heap by which the library itself reaches the heap's parts. A symbol: programs have no use for it. */
@@ -42,6 +43,8 @@ export class HeapHost {
   readonly bytes: BlockBytes
   /** The watched and isolated buffers, and the owners that keep buffers of this heap. */
   readonly buffers: HeapBuffers
+  /** Leases of single blocks. */
+  readonly leases: BlockLeases
   /** The heap's arenas, of all threads. */
   readonly arenas: ArenaRegistry
   /** Its channels, tables and pools, of all threads. */
@@ -67,6 +70,7 @@ export class HeapHost {
     this.operations = new Operations(() => {
       if (!this.isOpen) heap.close()
     })
+    this.leases = new BlockLeases(this)
     this.debug = debugMemory && debugged(this, debugMemory, mapper)
   }
 

@@ -13,11 +13,12 @@ import type { OwnerStats } from '../buffers/owner-stats.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
 import type { Heap } from '../heap/heap.ts'
 import { attachTo, type HeapHost, HOST } from '../lifetime/host.ts'
+import { Lease } from '../lifetime/lease.ts'
+import { type WriteOptions, write } from '../streams/write.ts'
 import type { HeapToken } from '../tcmalloc/token.ts'
 import { Waiters } from '../threads/waiters.ts'
 import { WakeWord } from '../threads/wake-word.ts'
 import { IdleSlots } from './idle-slots.ts'
-import { Lease } from './lease.ts'
 import { Leases } from './leases.ts'
 import { PoolBlocks } from './pool-blocks.ts'
 import { publish } from './pool-events.ts'
@@ -34,7 +35,6 @@ import { isLeased, isOut, PoolSlots, Slot, Word } from './pool-slots.ts'
 import { type PoolStats, poolStats } from './pool-stats.ts'
 import { type ConnectionListener, connectPooled, createPooledServer } from './pooled-socket.ts'
 import { type ReadOptions, type ReadSource, read } from './read.ts'
-import { type WriteOptions, write } from './write.ts'
 
 /** A token by which another thread attaches to a pool. It survives structured clone. */
 export interface PoolToken {
@@ -254,28 +254,46 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
 
   /**
    * Takes a passed buffer, once, in any thread that shares the pool. The thread that passed it may take it back if no other has adopted it.
-   * Returns this thread's own view of it; release it like an acquired buffer.
+   * Returns this thread's own view of it; release it like an acquired buffer. What a lease passed is as long as the lease's buffer was.
    * @throws AllocatorError `ERR_HEAP_STALE_HANDLE` if it was adopted already, or the value is another pool's, or `pass` never gave it;
    * TypeError `ERR_INVALID_ARG_TYPE` if it isn't an object
    */
   adopt(passed: PassedBlock): PoolBuffer {
     this.checkUsable()
-    const slot = this.#blocks.adopt(passed)
-    return (this.nextIsNoted() ? this.#leases.watchBuffer(slot) : this.#blocks.viewOf(slot)) as PoolBuffer
+    const { slot, length } = this.#blocks.adopt(passed)
+    const buffer = this.nextIsNoted() ? this.#leases.watchBuffer(slot) : this.#blocks.viewOf(slot)
+    return (length === this.size ? buffer : this.#blocks.first(slot, length)) as PoolBuffer
+  }
+
+  /** The same in a lease, whose buffer is as long as what was passed. @throws as `adopt` */
+  adoptLease(passed: PassedBlock): Lease<PoolBuffer> {
+    this.checkUsable()
+    const { slot, length } = this.#blocks.adopt(passed)
+    return this.leaseSlot(slot, length)
   }
 
   /** A buffer with a count of its users; for `using`. @throws as `acquire` */
   lease(): Lease<PoolBuffer> {
-    return this.handingOut(() => this.leaseOut(this.acquire()))
+    return this.leaseFirst(this.size)
   }
 
-  /** The same, once there is one. */
+  /** @internal The same of a buffer's first bytes. */
+  leaseFirst(length: number): Lease<PoolBuffer> {
+    return this.handingOut(() => this.leaseOut(this.acquire(), length))
+  }
+
+  /** The same as `lease`, once there is one. */
   async leaseAsync(options?: Abortable): Promise<Lease<PoolBuffer>> {
+    return this.leaseFirstAsync(this.size, options)
+  }
+
+  /** @internal */
+  async leaseFirstAsync(length: number, options?: Abortable): Promise<Lease<PoolBuffer>> {
     const buffer = await this.acquireAsync(options)
-    if (this.#state === 'open') return this.leaseOut(buffer)
+    if (this.#state === 'open') return this.leaseOut(buffer, length)
     // The pool may have been closed while the buffer was on its way.
     if (this.#state !== 'closed') this.release(buffer)
-    return this.lease()
+    return this.leaseFirst(length)
   }
 
   /** The lease in whose buffer a view lies; undefined if no lease of this thread has it. */
@@ -365,7 +383,7 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     if (this.#state !== 'open') return undefined
     const lease = during(() => {
       const buffer = this.tryAcquire()
-      return buffer === undefined ? undefined : this.leaseOut(buffer)
+      return buffer === undefined ? undefined : this.leaseOut(buffer, this.size)
     })
     return this.#blocks.areThere ? lease : undefined
   }
@@ -426,9 +444,9 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
   }
 
   /** @internal */
-  ownerStats(): OwnerStats {
+  ownerStats(): OwnerStats[] {
     const { buffers, bytes } = this.stats()
-    return { tag: this.tag, buffers, bytes }
+    return [{ tag: this.tag, buffers, bytes }]
   }
 
   /**
@@ -763,8 +781,12 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     return this.#blocks.first(this.#blocks.slotUnder(lease.buffer), length)
   }
 
-  private leaseOut(buffer: PoolBuffer): Lease<PoolBuffer> {
-    return this.#leases.leaseOut(this.#blocks.slotOf(buffer)) as Lease<PoolBuffer>
+  private leaseOut(buffer: PoolBuffer, length: number): Lease<PoolBuffer> {
+    return this.leaseSlot(this.#blocks.slotOf(buffer), length)
+  }
+
+  private leaseSlot(slot: number, length: number): Lease<PoolBuffer> {
+    return this.#leases.leaseOut(slot, length) as Lease<PoolBuffer>
   }
 }
 

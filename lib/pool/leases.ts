@@ -1,5 +1,6 @@
 import type { LeakWatch, Watched } from '../buffers/leak-watch.ts'
-import { Lease } from './lease.ts'
+import type { PassedBlock } from '../buffers/passed-block.ts'
+import { Lease } from '../lifetime/lease.ts'
 import type { PoolBlocks, PoolName } from './pool-blocks.ts'
 import { isLeased, isOut, Slot } from './pool-slots.ts'
 
@@ -27,6 +28,7 @@ export class Leases {
   private readonly watched = new Map<number, Watched>()
   private readonly lender = {
     endLease: (slot: number) => this.end(slot),
+    passLease: (slot: number, view: unknown) => this.pass(slot, (view as Buffer).length),
     beginOperation: () => this.pool.blocks.host.operations.begin(),
   }
 
@@ -34,13 +36,14 @@ export class Leases {
     this.pool = pool
   }
 
-  /** A lease of a buffer that was just acquired. */
-  leaseOut(slot: number): Lease {
-    const { blocks, leaseWatch } = this.pool
+  /** A lease of the first `length` bytes of a buffer that was just acquired. */
+  leaseOut(slot: number, length: number): Lease {
+    const { blocks, leaseWatch, size } = this.pool
     const { slots } = blocks
     this.unwatch(slot)
     slots.change(slot, slots.state(slot), slots.own(Slot.Leased))
-    const lease = new Lease(this.lender, slot, blocks.viewOf(slot))
+    const view = length === size ? blocks.viewOf(slot) : blocks.first(slot, length)
+    const lease = new Lease(this.lender, slot, view)
     this.leases.set(slot, new WeakRef(lease))
     if (leaseWatch.next()) this.watch(slot, lease, 'lease')
     return lease
@@ -116,10 +119,21 @@ export class Leases {
   }
 
   private end(slot: number): void {
+    this.forget(slot)
+    this.pool.makeFree(slot, this.pool.blocks.slots.own(Slot.Leased))
+  }
+
+  private pass(slot: number, length: number): PassedBlock {
+    const { blocks } = this.pool
+    const passed = blocks.passSlot(slot, blocks.slots.own(Slot.Leased), length)
+    this.forget(slot)
+    return passed
+  }
+
+  private forget(slot: number): void {
     this.unwatch(slot)
     this.leases.delete(slot)
     this.held.delete(slot)
-    this.pool.makeFree(slot, this.pool.blocks.slots.own(Slot.Leased))
   }
 
   private watchOf(kind: Watched['kind']): LeakWatch {

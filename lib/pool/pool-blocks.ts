@@ -130,23 +130,30 @@ export class PoolBlocks {
     const slot = this.slotOf(buffer)
     const word = slots.state(slot)
     if (isLeased(word)) throw this.leased(buffer, "an operation: it can't be passed")
+    if (!isOut(word)) throw this.doubleRelease(buffer)
+    return this.passSlot(slot, word, this.name.size)
+  }
+
+  /** Gives up the first `length` bytes of a slot that is out, by its word. */
+  passSlot(slot: number, word: number, length: number): PassedBlock {
+    const { slots } = this
     const sequence = slots.nextPass()
     const { generation: owner } = slots
-    const address = slots.blockOf(slot)
-    const passed = passedBlock({ from: 'pool', owner, slot, sequence, address, length: this.name.size })
-    if (!isOut(word) || !slots.change(slot, word, slots.passed(sequence))) throw this.doubleRelease(buffer)
+    const passed = passedBlock({ from: 'pool', owner, slot, sequence, address: slots.blockOf(slot), length })
+    if (!slots.change(slot, word, slots.passed(sequence))) throw this.doubleRelease(this.viewOf(slot))
     if (this.host.debug !== undefined) this.endViews(slot)
     return passed
   }
 
-  /** Makes the slot of a passed buffer this thread's, acquired; returns it. @throws as `pool.adopt` */
-  adopt(value: unknown): number {
+  /** Makes the slot of a passed buffer this thread's, acquired; returns it, and the length that was passed. @throws as `pool.adopt` */
+  adopt(value: unknown): { slot: number; length: number } {
     const { slots } = this
     const { slot, sequence, address, length } = checkPassed(value, 'pool', slots.generation)
-    if (slot >= slots.used || address !== slots.blockOf(slot) || length !== this.name.size) throw stalePass()
+    if (slot >= slots.used || address !== slots.blockOf(slot) || length > this.name.size) throw stalePass()
+    // The word doesn't tell the length. One that was changed on its way gives fewer bytes, never others'.
     this.viewOf(slot) // made before the buffer is this thread's, since an error after that would lose it
     if (!slots.adopt(slot, sequence)) throw stalePass()
-    return slot
+    return { slot, length }
   }
 
   /** Drops this thread's view of the slot, which can't be released again. */

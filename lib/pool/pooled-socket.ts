@@ -5,7 +5,7 @@ import { inspect, types } from 'node:util'
 import { AllocatorError, wrongType } from '../base/errors.ts'
 import { warnSafely } from '../base/warning.ts'
 import { HOST, type HostHeap } from '../lifetime/host.ts'
-import type { Lease } from './lease.ts'
+import type { Lease } from '../lifetime/lease.ts'
 
 /** Chunks that wait to be read before a socket is paused. */
 const MOST_WAITING = 4

@@ -4,9 +4,9 @@ import { types } from 'node:util'
 import { type Abortable, checkSignal, orAborted } from '../base/abort.ts'
 import { checkCount } from '../base/arguments.ts'
 import { wrongType } from '../base/errors.ts'
-import type { Lease } from './lease.ts'
+import type { Lease } from '../lifetime/lease.ts'
+import { isFileHandle } from '../streams/write.ts'
 import { type ReadMemory, readingOf } from './pooled-socket.ts'
-import { isFileHandle } from './write.ts'
 
 /** Options of a read. */
 export interface ReadOptions extends Abortable {

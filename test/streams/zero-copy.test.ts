@@ -6,7 +6,7 @@ import { connect, Socket } from 'node:net'
 import { Duplex, PassThrough, Writable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import test from 'ava'
-import { isFileStream, isNativeFile, nativeSocket } from '../../lib/pool/zero-copy.ts'
+import { isFileStream, isNativeFile, nativeSocket } from '../../lib/streams/zero-copy.ts'
 import { fileOf, gather, isWhole, listening, poolOf, serve } from '../support/pool-io.ts'
 
 const SIZE = 100

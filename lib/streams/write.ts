@@ -18,6 +18,9 @@ export interface WriteOptions extends Abortable {
   position?: number
 }
 
+/** Options of the last write to a stream. */
+export interface EndOptions extends Abortable {}
+
 /** Ends a hold on a view's memory; undefined if the memory needs none. */
 type LetGo = (() => void) | undefined
 
@@ -48,6 +51,35 @@ export function write(
   const bytes = copy ?? new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
   if (isFile) return orAborted(writeFile(target, bytes, position, letGo), signal)
   return orAborted(isKnown ? writeHeld(target, socket, bytes, letGo) : writeCopy(target, bytes, letGo), signal)
+}
+
+/**
+ * The same, after which the stream ends. A message of HTTP that hasn't sent its headers gets the length, as it would by `end(data)`. That isn't
+ * called, since it may forget its callback if the socket is destroyed.
+ */
+export function end(target: Writable, view: ArrayBufferView, options: EndOptions, hold: Hold): Promise<void> {
+  if (isFileHandle(target) || !isWritable(target)) throw wrongType('target', 'a Writable', target)
+  checkSignal(options.signal)
+  if (needsLength(target)) target.setHeader('Content-Length', view.byteLength)
+  const written = write(target, view, options, hold)
+  target.end()
+  return written
+}
+
+/** What a message of HTTP shows of its headers. */
+interface Headers {
+  headersSent: boolean
+  statusCode?: number
+  hasHeader(name: string): boolean
+  setHeader(name: string, value: number): unknown
+}
+
+/** Whether a stream is a message whose headers can still be set, and say nothing of its length. */
+function needsLength(target: Writable): target is Writable & Headers {
+  const { headersSent, statusCode, hasHeader, setHeader } = target as Partial<Headers>
+  if (headersSent !== false || typeof hasHeader !== 'function' || typeof setHeader !== 'function') return false
+  if (statusCode === 204 || statusCode === 304) return false // these have no body
+  return !['Content-Length', 'Transfer-Encoding'].some((name) => (target as Writable & Headers).hasHeader(name))
 }
 
 function copyOf(view: ArrayBufferView): Buffer {
