@@ -5,7 +5,7 @@ import { outOfRange, wrongType } from '../base/errors.ts'
 import type { BufferOptions, BufferOwner, HeapBuffers } from '../buffers/heap-buffers.ts'
 import { HeapView } from '../buffers/heap-view.ts'
 import type { Operations } from '../buffers/in-flight.ts'
-import type { Watched } from '../buffers/leak-watch.ts'
+import type { LeakWatch, Watched } from '../buffers/leak-watch.ts'
 import type { OwnerStats } from '../buffers/owner-stats.ts'
 import type { PassedBlock } from '../buffers/passed-block.ts'
 import { Granule } from '../memory/page.ts'
@@ -31,6 +31,15 @@ export interface LeaseHost {
   readonly isOpen: boolean
   checkOpen(): void
   offsetOf(view: ArrayBufferView): number
+}
+
+/** Choices of those who keep leases of their own. */
+export interface LeaseKeeping {
+  /** Called when one has ended, and when the heap is closed. */
+  readonly ended: () => void
+  readonly watch: LeakWatch
+  /** What a report of a leak calls it. */
+  readonly kind: Watched['kind']
 }
 
 /**
@@ -63,8 +72,8 @@ class LeasedBlock implements Lender, Watched {
     this.newer = undefined
   }
 
-  get kind(): 'lease' {
-    return 'lease'
+  get kind(): Watched['kind'] {
+    return this.leases.kind
   }
 
   isHeld(): boolean {
@@ -111,8 +120,19 @@ class LeasedBlock implements Lender, Watched {
   }
 
   private leave(): void {
-    if (this.weak !== undefined) this.leases.host.buffers.watch.unwatch(this)
+    if (this.weak !== undefined) this.leases.watch.unwatch(this)
     this.leases.remove(this)
+  }
+}
+
+/** By the view of a watched lease the lease is found, and kept: a program may hold nothing else of it. The list doesn't lead here. */
+class WatchedView {
+  readonly block: LeasedBlock
+  lease: BufferLease | undefined
+
+  constructor(block: LeasedBlock) {
+    this.block = block
+    this.lease = undefined
   }
 }
 
@@ -122,13 +142,16 @@ class LeasedBlock implements Lender, Watched {
  */
 export class BlockLeases implements BufferOwner {
   readonly host: LeaseHost
+  readonly watch: LeakWatch
+  readonly kind: Watched['kind']
   private readonly ended: () => void
   private newest: LeasedBlock | undefined
   private out = 0
 
-  /** @param ended called when one has ended */
-  constructor(host: LeaseHost, ended: () => void = () => {}) {
+  constructor(host: LeaseHost, { ended, watch, kind }: LeaseKeeping) {
     this.host = host
+    this.watch = watch
+    this.kind = kind
     this.ended = ended
     host.buffers.addOwner(this)
   }
@@ -158,11 +181,12 @@ export class BlockLeases implements BufferOwner {
     const granule = address / Granule.Bytes
     try {
       const { buffer, byteOffset } = host.memory.at(address, length)
-      const lease = new Lease(block, 0, HeapView.buffer(buffer, byteOffset, length, block, granule))
-      const { watch } = host.buffers
-      if (watch.next()) {
+      const watched = this.watch.next() ? new WatchedView(block) : undefined
+      const lease = new Lease(block, 0, HeapView.buffer(buffer, byteOffset, length, watched ?? block, granule))
+      if (watched !== undefined) {
+        watched.lease = lease
         block.weak = new WeakRef(lease)
-        watch.watch(lease, block, true)
+        this.watch.watch(lease, block, true)
       } else block.lease = lease
       host.tiers.setState(granule, ObjectState.Pooled)
       this.add(block)
@@ -174,23 +198,39 @@ export class BlockLeases implements BufferOwner {
   }
 
   /** A lease of a block that was passed. @throws as `heap.adopt` */
-  adopt(passed: PassedBlock): BufferLease {
+  adopt(passed: PassedBlock, tag?: string): BufferLease {
     const { host } = this
     host.checkOpen()
     const buffer = host.buffers.adopt(passed)
     const address = host.heap.addressOf(buffer)
     host.buffers.unwatch(address / Granule.Bytes)
-    return this.leaseBlock(address, buffer.length)
+    return this.leaseBlock(address, buffer.length, tag)
   }
 
-  /** The lease in whose buffer a view lies; undefined if it is none of these. */
+  /** The lease in whose buffer a view lies; undefined if it is none of these, or has ended. */
   of(view: ArrayBufferView): BufferLease | undefined {
-    const owner = HeapView.ownerOf(view)
-    if (owner instanceof LeasedBlock && owner.leases === this) return leaseOf(owner)
+    const known = this.blockOf(view)
+    if (known !== undefined) return this.isOut(known) ? leaseOf(known) : undefined
     const offset = this.host.offsetOf(view)
     for (const block of this.blocks())
       if (offset >= block.address && offset < block.address + block.bytes) return leaseOf(block)
     return undefined
+  }
+
+  /** Whether a view is the buffer of one of these, which may have ended. */
+  made(view: ArrayBufferView): boolean {
+    return this.blockOf(view) !== undefined
+  }
+
+  /** Called when the heap is closed: nothing comes back any more. */
+  close(): void {
+    this.ended()
+  }
+
+  private blockOf(view: ArrayBufferView): LeasedBlock | undefined {
+    const owner = HeapView.ownerOf(view)
+    const block = owner instanceof WatchedView ? owner.block : owner
+    return block instanceof LeasedBlock && block.leases === this ? block : undefined
   }
 
   ownerStats(): OwnerStats[] {

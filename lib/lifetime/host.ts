@@ -70,7 +70,7 @@ export class HeapHost {
     this.operations = new Operations(() => {
       if (!this.isOpen) heap.close()
     })
-    this.leases = new BlockLeases(this)
+    this.leases = new BlockLeases(this, { ended: () => {}, watch, kind: 'lease' })
     this.debug = debugMemory && debugged(this, debugMemory, mapper)
   }
 

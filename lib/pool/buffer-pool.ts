@@ -397,7 +397,9 @@ export class BufferPool extends Opening implements Disposable, AsyncDisposable {
     this.checkOpen()
     const heap = this.#heap.share()
     const { slots } = this.blocks
-    const most = Math.max(this.#settings.mostWhenShared, slots.used)
+    // Words for more buffers than the heap has room for would only be memory lost, in a set of many pools above all.
+    const room = Math.ceil(this.#host.tiers.endAddress / this.size)
+    const most = Math.max(Math.min(this.#settings.mostWhenShared, room), slots.used)
     if (!slots.isShared) this.move(most, () => slots.shared(this.#heap, most))
     // At each call, since this thread may have been struck between the two steps in an earlier one, before any token existed.
     this.enterShared()

@@ -146,7 +146,7 @@ async function* copyStream(
 }
 
 /** The chunks of a source. An abort ends the wait for the next one: a stream is destroyed, as by a loop that is left. */
-async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
+export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
   const chunks = source[Symbol.asyncIterator]()
   let isOver = false
   try {

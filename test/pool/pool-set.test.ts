@@ -1,5 +1,10 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { Writable } from 'node:stream'
 import test from 'ava'
 import { Heap, PoolSet } from '../../lib/index.ts'
+import { collectGarbage } from '../support/garbage.ts'
+import { fileOf, gather, listening, sample, until } from '../support/pool-io.ts'
+import { stateOf } from '../support/pools.ts'
 
 const LIMIT_BYTES = 2 ** 26
 const WRONG_TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' }
@@ -72,7 +77,7 @@ test('what is larger comes from the heap, exactly as long, and goes back there',
   t.is(buffer.length, 101)
   pools.release(buffer)
   t.is(pools.heap.stats().liveBytes, before)
-  t.throws(() => pools.release(buffer), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.throws(() => pools.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
 })
 
 test('a closed set takes back what is out, and then closes a heap of its own', async (t) => {
@@ -127,7 +132,7 @@ test('a buffer of the heap that the set has not handed out is none of its own, a
   t.throws(() => pools.release(strange), { code: 'ERR_POOL_FOREIGN_BUFFER' })
   t.is(heap.addressOf(strange), strange.byteOffset)
   pools.release(own)
-  t.throws(() => pools.release(own), { code: 'ERR_HEAP_DOUBLE_FREE' })
+  t.throws(() => pools.release(own), { code: 'ERR_POOL_DOUBLE_RELEASE' })
   heap.freeBuffer(strange)
   t.is(heap.stats().liveBytes, 0)
 })
@@ -155,4 +160,202 @@ test('a set: options of its pools are checked as theirs, and nothing stays of on
   for (const value of [null, 7, 'x']) t.throws(() => new PoolSet(value as never), WRONG_TYPE)
   t.deepEqual(heap.stats({ detail: true }).owners, [])
   t.is(heap.stats().liveBytes, 0)
+})
+
+for (const debug of [false, true]) {
+  const mode = debug ? ', in debug mode' : ''
+
+  test(`leases are as long as was asked, from the pools and beyond them${mode}`, async (t) => {
+    using heap = new Heap({ debug })
+    await using pools = new PoolSet({ heap, sizes: [100, 1000], max: 2, leaks: 'off' })
+    for (const size of [0, 1, 99, 100, 101, 1000, 1001, 300_000]) {
+      const lease = pools.lease(size)
+      t.is(lease.buffer.length, size)
+      lease.buffer.fill(1)
+      const part = lease.buffer.subarray(size >> 1)
+      t.is(size === 0 ? lease : pools.leaseOf(part), lease)
+      t.throws(() => pools.release(lease.buffer), { code: 'ERR_POOL_LEASED' })
+      t.throws(() => pools.pass(lease.buffer), { code: 'ERR_POOL_LEASED' })
+      const letGo = pools.hold(lease.buffer)!
+      lease.release()
+      t.is(lease.references, 1)
+      letGo()
+      t.is(lease.references, 0)
+      t.is(pools.leaseOf(part), undefined)
+    }
+    const [first, second] = [pools.lease(5), await pools.leaseAsync(6)]
+    t.throws(() => pools.lease(7), { code: 'ERR_POOL_EXHAUSTED' })
+    t.is(pools.tryAcquire(7), undefined)
+    const waiting = [pools.leaseAsync(7), pools.acquireAsync(8)] as const
+    t.deepEqual(await Promise.all(waiting.map(stateOf)), ['waiting', 'waiting'])
+    first.release()
+    second.release()
+    t.is((await waiting[0]).buffer.length, 7)
+    t.is((await waiting[1]).length, 100)
+    ;(await waiting[0]).release()
+    pools.release(await waiting[1])
+    const large = [await pools.leaseAsync(5000), await pools.acquireAsync(5000), pools.tryAcquire(5000)!] as const
+    t.deepEqual([large[0].buffer.length, large[1].length, large[2].length], [5000, 5000, 5000])
+    large[0].release()
+    for (const buffer of large.slice(1) as Buffer[]) pools.release(buffer)
+    for (const call of ['leaseAsync', 'acquireAsync'] as const) {
+      await t.throwsAsync(pools[call](5000, { signal: AbortSignal.abort(new Error('no')) }), { message: 'no' })
+      await t.throwsAsync(pools[call](50, { signal: {} as AbortSignal }), WRONG_TYPE)
+      await t.throwsAsync(pools[call](-1), { code: 'ERR_OUT_OF_RANGE' })
+    }
+    heap.audit()
+    t.true(pools.stats().every(({ acquired, leased }) => acquired + leased === 0))
+  })
+
+  test(`pass and adopt, from the pools and beyond them${mode}`, (t) => {
+    using heap = new Heap({ debug })
+    using pools = new PoolSet({ heap, sizes: [100, 1000], leaks: 'off' })
+    for (const size of [100, 1000, 1001, 300_000]) {
+      const passed = structuredClone(pools.pass(pools.acquire(size).fill(size)))
+      const adopted = pools.adopt(passed)
+      t.deepEqual([adopted.length, adopted[50]], [size, size & 255])
+      t.throws(() => pools.adopt(passed), { code: 'ERR_HEAP_STALE_HANDLE' })
+      t.throws(() => pools.adoptLease(passed), { code: 'ERR_HEAP_STALE_HANDLE' })
+      pools.release(adopted)
+      t.throws(() => pools.release(adopted), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+      t.throws(() => pools.pass(adopted), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+    }
+    for (const size of [0, 70, 900, 1001]) {
+      const lease = pools.lease(size)
+      lease.buffer.fill(7)
+      const again = pools.adoptLease(lease.pass())
+      t.deepEqual([again.buffer.length, again.buffer.every((byte) => byte === 7)], [size, true])
+      const buffer = pools.adopt(again.pass())
+      t.is(buffer.length, size)
+      pools.release(buffer)
+    }
+    for (const value of [undefined, null, 7])
+      t.throws(() => pools.adopt(value as never), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' })
+    for (const value of [{}, [], { owner: 7, from: 'pool' }])
+      t.throws(() => pools.adopt(value as never), { code: 'ERR_HEAP_STALE_HANDLE' })
+    t.true(pools.stats().every(({ acquired, leased, passed }) => acquired + leased + passed === 0))
+    heap.audit()
+  })
+
+  test(`a shared set: what one takes, another gives back${mode}`, (t) => {
+    using heap = new Heap({ debug })
+    using pools = new PoolSet({ heap, sizes: [100, 1000], alignment: 64, zero: 'acquire', leaks: 'off' })
+    const token = structuredClone(pools.share())
+    using other = PoolSet.attach(token, { tag: 'other', leaks: 'off', idleBytes: 10_000 })
+    t.deepEqual(
+      other.stats().map(({ size }) => size),
+      [100, 1000]
+    )
+    t.is(other.tag, 'other')
+    for (const size of [100, 1000, 5000]) {
+      const lease = other.adoptLease(pools.pass(pools.acquire(size).fill(3)))
+      t.deepEqual([lease.buffer.length, lease.buffer[10]], [size, 3])
+      lease.release()
+      const adopted = pools.adopt(other.lease(size).pass())
+      t.deepEqual([adopted.length, adopted.every((byte) => byte === 0)], [size, true])
+      t.is(pools.heap.addressOf(adopted) % 64, 0)
+      pools.release(adopted)
+    }
+    for (const wrong of [
+      { ...token, pools: [] },
+      { ...token, pools: undefined },
+      { ...token, pools: [null] },
+      { ...token, pools: [token.pools[0], { pool: 16, generation: 5 }] },
+      { ...token, pools: [{ pool: token.pools[0]!.pool, generation: 1 }] },
+    ])
+      t.throws(() => PoolSet.attach(wrong as never), { code: 'ERR_HEAP_INVALID_TOKEN' })
+    t.throws(() => PoolSet.attach(token, { size: 7 } as never), { instanceOf: TypeError })
+    t.throws(() => PoolSet.attach(token, { idleBytes: -1 }), { code: 'ERR_OUT_OF_RANGE' })
+    heap.audit()
+  })
+}
+
+test('options concern buffers beyond the pools too', async (t) => {
+  using heap = new Heap()
+  heap.freeBuffer(heap.allocBuffer(5000).fill(1))
+  using pools = new PoolSet({ heap, sizes: [100], zero: 'release', alignment: 512, tag: 'mine', leaks: 'all' })
+  const buffer = pools.acquire(5000)
+  t.true(buffer.every((byte) => byte === 0))
+  t.is(buffer.byteOffset % 512, 0)
+  const mine = heap.stats({ detail: true }).owners.filter(({ tag }) => tag === 'mine')
+  t.deepEqual(
+    mine.map(({ buffers, bytes }) => [buffers, bytes]),
+    [[1, 5000]]
+  )
+  pools.release(buffer)
+  const reports: { kind: string; bytes: number }[] = []
+  const listen = (report: unknown) => void reports.push(report as { kind: string; bytes: number })
+  subscribe('spanheap:leak', listen)
+  t.teardown(() => unsubscribe('spanheap:leak', listen))
+  const kept = pools.acquire(7001)
+  ;(() => pools.acquire(7002).fill(1))()
+  ;(() => pools.lease(7003).buffer.fill(1))()
+  await collectGarbage()
+  const ours = reports.filter(({ bytes }) => bytes > 7000 && bytes < 7010).sort((a, b) => a.bytes - b.bytes)
+  t.deepEqual(
+    ours.map(({ kind, bytes }) => [kind, bytes]),
+    [
+      ['buffer', 7002],
+      ['lease', 7003],
+    ]
+  )
+  pools.release(kept)
+})
+
+test('what is written is held until it is done, whatever its size', async (t) => {
+  await using pools = new PoolSet({ sizes: [100] })
+  let done = () => {}
+  const target = new Writable({
+    write(_chunk, _encoding, callback) {
+      done = callback
+    },
+  })
+  for (const size of [100, 5000]) {
+    const buffer = pools.acquire(size)
+    const written = pools.write(target, buffer.subarray(10))
+    pools.release(buffer)
+    t.true(pools.heap.usableSize(pools.heap.addressOf(buffer)) >= size, 'it is not free yet')
+    done()
+    await written
+    t.throws(() => pools.release(buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+    await t.throwsAsync(pools.write(target, buffer), { code: 'ERR_POOL_DOUBLE_RELEASE' })
+    const lease = pools.lease(size)
+    const again = pools.write(target, lease)
+    lease.release()
+    t.is(lease.references, 1)
+    done()
+    await again
+    t.is(lease.references, 0)
+  }
+  await t.throwsAsync(pools.write(target, 7 as never), WRONG_TYPE)
+})
+
+test('files and sockets are read into buffers of one of the pools', async (t) => {
+  await using pools = new PoolSet()
+  const contents = sample(200_000)
+  const file = await fileOf(t, contents)
+  t.deepEqual(await gather(pools.read(file, { start: 0 })), contents)
+  t.deepEqual(
+    pools.stats().flatMap(({ size, buffers }) => (buffers > 0 ? size : [])),
+    [65_536]
+  )
+  const server = pools.createServer(async (socket) => {
+    for await (const chunk of pools.read(socket)) await pools.write(socket, chunk)
+    socket.end()
+  })
+  const port = await listening(t, server)
+  const socket = pools.connect(port, '127.0.0.1')
+  socket.end(contents)
+  t.deepEqual(await gather(pools.read(socket)), contents)
+  await until(() => pools.stats().every(({ leased }) => leased === 0))
+  using small = new PoolSet({ sizes: [10, 1000] })
+  for await (const chunk of small.read(file, { start: 0 })) t.is(chunk.length, 1000)
+})
+
+test('reclaim takes back what dead threads had', (t) => {
+  using pools = new PoolSet({ sizes: [100, 1000] })
+  pools.share()
+  t.is(pools.reclaim(), 0)
+  pools.release(pools.acquire(5))
+  t.is(pools.trim(), 100)
 })
