@@ -27,13 +27,32 @@ export interface CollectOptions extends Abortable {
   maxBytes?: number
 }
 
-/** A source whose bytes can be collected: streams of Node and of the web, files, Blobs, requests and responses of `fetch`. */
-export type CollectSource =
-  | AsyncIterable<Uint8Array>
-  | FileHandle
-  | { getReader(): { read(): Promise<{ done: boolean; value?: unknown }> } }
-  | { stream(): unknown; readonly size: number }
-  | { readonly body: unknown; readonly bodyUsed: boolean; readonly headers: { get(name: string): string | null } }
+/** A stream of the web's kind, by what is used of it: the types of Node and of browsers don't agree. */
+export interface WebStream {
+  /** As of a `ReadableStream`. */
+  getReader(): unknown
+}
+
+/** A Blob or a File, by what is used of it. */
+export interface BlobSource {
+  /** As of a `Blob`. */
+  stream(): unknown
+  /** Its length in bytes. */
+  readonly size: number
+}
+
+/** A `Request` or a `Response` of `fetch`, by what is used of it. */
+export interface BodySource {
+  /** A web stream, or null. */
+  readonly body: unknown
+  /** Whether it was read already. */
+  readonly bodyUsed: boolean
+  /** As of a `Response`. */
+  readonly headers: unknown
+}
+
+/** A source whose bytes can be collected; Node's streams are async iterables. */
+export type CollectSource = AsyncIterable<Uint8Array> | FileHandle | WebStream | BlobSource | BodySource
 
 /** The most bytes that are allocated because a header tells of them: a peer may claim anything, and send nothing. */
 const MOST_BELIEVED = 16 * 2 ** 20

@@ -454,7 +454,8 @@ export class TCMalloc {
     tables.pagePast.fill(PagePast.Dirty, start, start + pages)
     if (!inHand) this.cache.count(pages << Page.GranuleShift)
     tables.states[granule] = ObjectState.Live
-    tables.spans[entry + Span.Location] = Location.Large
+    // Atomic, so that no processor shows it before the state: an audit by another thread would find a large block that isn't live.
+    Atomics.store(tables.spans, entry + Span.Location, Location.Large)
     if (inHand) this.hand.block[0] = granule
     this.figures.notePeaks()
     return granule

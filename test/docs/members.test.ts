@@ -75,12 +75,12 @@ test('what an editor offers of a heap and of a pool', (t) => {
       .join(' ')
   t.is(
     of('Heap'),
-    'addressOf adopt alignedAlloc allocArray allocBuffer arena audit block buffer bufferAt calloc close free freeBuffer handles malloc pass ' +
+    'addressOf adopt adoptLease alignedAlloc allocArray allocBuffer arena audit block buffer bufferAt calloc close free freeBuffer handles lease malloc pass ' +
       'realloc releaseFreeMemory residentBytes share stats systemCalls threadIdle toJSON unwatch usableSize view'
   )
   t.is(
     of('BufferPool'),
-    'acquire acquireAsync adopt close connect createServer heap hold lease leaseAsync leaseOf pass read reclaim release share size stats tag ' +
+    'acquire acquireAsync adopt adoptLease close connect createServer heap hold lease leaseAsync leaseOf pass read reclaim release share size stats tag ' +
       'toJSON trim tryAcquire tryLease write'
   )
 })
