@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { DirectHeap } from '../../lib/direct/index.ts'
 import { FreeListHeap } from '../../lib/freelist/index.ts'
 import { GoHeap } from '../../lib/go/index.ts'
@@ -139,6 +140,55 @@ export const SCENARIOS: readonly Scenario[] = [
       for (const buffer of buffers) world.give(buffer, (mine) => set.release(mine))
       set.close()
       await undefined
+    },
+  },
+  {
+    name: 'Leases of single blocks',
+    open: watchedHeap,
+    play(world: World<Heap>) {
+      const { heap } = world
+      const leases = [0, 10, 3000, 70_000, 400_000, 2 * MIB].map((size) => world.do(() => heap.lease(size)))
+      for (const lease of leases) world.own(lease.buffer, lease)
+      const aligned = world.do(() => heap.lease(50_000, { alignment: 4096, zero: true }))
+      aligned.release()
+      const passed = world.give(leases.pop()!, (mine) => mine.pass())
+      const adopted = world.do(() => heap.adoptLease(passed))
+      leases.push(adopted)
+      world.own(adopted.buffer, adopted)
+      for (const lease of leases) world.give(lease, (mine) => mine.release())
+    },
+  },
+  {
+    name: 'PoolSet, leases and sources',
+    open: heap,
+    async play(world: World<Heap>) {
+      const set = world.do(() => new PoolSet({ heap: world.heap, sizes: [1000, 70_000], trimMs: 0, leaks: 'off' }))
+      world.observe(() => set.stats().map(({ acquired, leased, passed }) => ({ acquired, leased, passed })))
+      // First, since one that is closed waits for this thread's leases.
+      world.keepsLive = false // some of its pools may be shared when the next one isn't
+      world.do(() => set.share())
+      world.keepsLive = true
+      const other = world.do(() => PoolSet.attach(set.share(), { heap: world.heap, trimMs: 0, leaks: 'off' }))
+      const sizes = [10, 1000, 60_000, 80_000, 400_000]
+      const leases = sizes.map((size) => world.do(() => set.lease(size)))
+      for (const lease of leases) world.own(lease.buffer, lease)
+      for (let round = 0; round < 3; round++) {
+        const chunks = [100, 3000, 200_000, 300_000].map((size) => Buffer.alloc(size, round + 1))
+        const collected = await world.doAsync(() => set.collect(Readable.from(chunks)))
+        if (!collected.buffer.equals(Buffer.concat(chunks))) throw new Error('other bytes than the source had')
+        leases.push(collected)
+        world.own(collected.buffer, collected)
+      }
+      for (const lease of leases.splice(0, 3)) {
+        const passed = world.give(lease, (mine) => mine.pass())
+        const adopted = world.do(() => other.adoptLease(passed))
+        world.own(adopted.buffer, adopted)
+        world.give(adopted, (mine) => mine.release())
+      }
+      for (const lease of leases) world.give(lease, (mine) => mine.release())
+      set.close()
+      other.close()
+      await other[Symbol.asyncDispose]()
     },
   },
   {

@@ -218,4 +218,13 @@ export const MUTATIONS: readonly Mutation[] = [
     memory: 'sc',
     strikes: [],
   },
+  {
+    name: 'a large block’s place may be seen before its state',
+    file: 'tcmalloc/tcmalloc.js',
+    text: 'Atomics.store(tables.spans, entry + 2 /* Span.Location */, 5 /* Location.Large */)',
+    by: 'tables.spans[entry + 2 /* Span.Location */] = 5 /* Location.Large */',
+    scenario: 'a thread reads figures and audits while another allocates',
+    memory: 'pso',
+    strikes: [],
+  },
 ]
