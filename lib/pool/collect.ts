@@ -226,10 +226,11 @@ class GrowingBlock {
 
 /** The stream of a source, null if it has none, and how many bytes it is believed to bring: 0 if it doesn't tell. */
 function opened(source: unknown): { stream: unknown; size: number } {
-  const { stream, size, body, bodyUsed, headers } = (source ?? {}) as Partial<Blob & Response>
-  const told = Math.min(declaredLength(headers), MOST_BELIEVED)
-  // Node's streams first: a body of undici's `request` is one, and has all that `fetch` gives.
-  if (isReadable(source) || typeof bodyUsed !== 'boolean') {
+  const told = Math.min(declaredLength((source as Partial<Response> | null)?.headers), MOST_BELIEVED)
+  // Node's streams first: a body of undici's `request` is one, and makes a web stream of itself if its `body` is looked at.
+  if (isReadable(source)) return { stream: source, size: told }
+  const { stream, size, body, bodyUsed } = (source ?? {}) as Partial<Blob & Response>
+  if (typeof bodyUsed !== 'boolean') {
     const isBlob = typeof stream === 'function' && typeof size === 'number'
     return isBlob ? { stream: (source as Blob).stream(), size } : { stream: source ?? undefined, size: told }
   }

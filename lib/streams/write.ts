@@ -217,6 +217,8 @@ class Listeners {
     this.waiting.set(stream, listeners)
     stream.once(this.event, (argument?: unknown) => {
       this.waiting.delete(stream)
+      // Usually no write waits for it any more, and an error has a stack to be taken.
+      if (listeners.size === 0) return
       const error = this.errorOf(stream, argument)
       for (const listener of listeners) listener(error)
     })

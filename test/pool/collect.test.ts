@@ -167,6 +167,15 @@ test('a socket that reads into buffers of the pools', async (t) => {
   t.is(liveBytes(pools), before)
 })
 
+test('of a stream only its headers are looked at: undici’s makes a web stream of itself when its `body` is', async (t) => {
+  await using pools = new PoolSet()
+  const source = Readable.from([Buffer.from('hello')])
+  for (const name of ['body', 'bodyUsed', 'stream', 'size'])
+    Object.defineProperty(source, name, { get: () => t.fail(name) })
+  using lease = await pools.collect(source)
+  t.is(lease.buffer.toString(), 'hello')
+})
+
 test('a source that is destroyed, fails, or brings no bytes', async (t) => {
   using pools = new PoolSet()
   const destroyed = new PassThrough()
