@@ -7,7 +7,7 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** Groups of the side bar. A document is named by its path from the project's root; its title is its first heading. */
 export const GROUPS = [
-  { text: 'Start', pages: ['README.md', 'docs/installing.md', 'docs/migrating.md'] },
+  { text: 'Start', pages: ['README.md', 'docs/installing.md', 'docs/migrating.md', 'docs/recipes.md'] },
   {
     text: 'Guides',
     pages: [

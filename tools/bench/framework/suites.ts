@@ -3,6 +3,7 @@ import { fragmentation } from '../suites/fragmentation.ts'
 import { growth, mapped } from '../suites/growth.ts'
 import { locks } from '../suites/locks.ts'
 import { patterns } from '../suites/patterns.ts'
+import { programs } from '../suites/programs/programs.ts'
 import { systemCalls } from '../suites/system-calls.ts'
 import { traces } from '../suites/traces.ts'
 import { views } from '../suites/views.ts'
@@ -14,6 +15,7 @@ export const SUITES: readonly Suite[] = [
   traces,
   patterns,
   views,
+  programs,
   locks,
   growth,
   mapped,
