@@ -95,3 +95,14 @@ test('backpressure: who awaits writes has one buffer out, however slow the reade
   socket.destroy()
   await isOver(t, pool)
 })
+
+test('a stream that closes after its writes costs no error', async (t) => {
+  const pool = poolOf(t, SIZE)
+  const target = new Writable({ write: (_chunk, _encoding, done) => done() })
+  await pool.write(target, pool.acquire())
+  let looks = 0
+  Object.defineProperty(target, 'errored', { get: () => void looks++ })
+  target.destroy()
+  await once(target, 'close')
+  t.is(looks, 0)
+})
