@@ -22,7 +22,7 @@ const server = createServer(async (incoming, response) => {
       body = await pools.collect(answer.body, { sizeHint: Number(answer.headers['content-length'] ?? 0) })
       cache.set(incoming.url, body)
     }
-    await body.retain().end(response)
+    await (cache.has(incoming.url) ? body.retain() : body).end(response)
   } catch {
     response.destroy()
   }

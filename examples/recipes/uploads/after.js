@@ -19,6 +19,8 @@ app.post('/upload', async (request) => {
   const part = await request.file()
   const sizeHint = Number(request.headers['content-length'] ?? 0)
   const lease = await pools.collect(part.file, { sizeHint, maxBytes: 8 << 20 })
+  if (part.file.truncated) lease.release()
+  if (part.file.truncated) throw new app.multipartErrors.RequestFileTooLargeError()
   const body = lease.buffer
   const sha1 = createHash('sha1').update(body).digest('hex')
   await lease.during(writeFile(join(folder, `${sha1.slice(0, 2)}.bin`), body)).finally(() => lease.release())
