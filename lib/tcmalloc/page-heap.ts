@@ -173,7 +173,10 @@ export class PageHeap {
     this.supply.noteFreed(pages)
   }
 
-  /** Makes a span longer by pages of the free spans behind it; false if they aren't enough. */
+  /**
+   * Makes a span longer by pages of the free spans behind it. At the heap's end the heap grows for it, unless a span of that length is free
+   * elsewhere. False if there aren't enough.
+   */
   extend(start: number, pages: number): boolean {
     this.locks.acquire(Lock.PageHeap)
     const extended = this.isLarge(start, ObjectState.Live) && this.extendHeld(start, pages)
@@ -194,7 +197,10 @@ export class PageHeap {
     let released = 0
     while (found < missing) {
       const next = this.free.freeSpanAt(last)
-      if (next === 0) return false
+      if (next === 0) {
+        const isBetter = last === this.endPage && this.free.fit(needed, 1) === 0
+        return isBetter && this.supply.growEnd(missing - found) && this.extendHeld(start, needed)
+      }
       const pages = spans[(next << SpanEntry.Shift) + Span.Length]!
       if (spans[(next << SpanEntry.Shift) + Span.Location] === Location.Released)
         released += Math.min(pages, missing - found)

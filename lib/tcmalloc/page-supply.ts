@@ -105,6 +105,11 @@ export class PageSupply {
     return this.free.fit(pages, alignment) !== 0 || (sharesBudget && this.growBy(missing(end)))
   }
 
+  /** Makes the heap longer by so many pages at its end. False if the limit or the system refuses. */
+  growEnd(pages: number): boolean {
+    return (pages < this.leastPages && this.growBy(this.leastPages)) || this.growBy(pages)
+  }
+
   /** Counts freed pages towards the next release. */
   noteFreed(pages: number): void {
     if (this.releaseRate > 0) this.control[PageWord.ReleaseWait]! -= pages

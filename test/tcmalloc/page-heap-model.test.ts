@@ -90,6 +90,17 @@ class Reference {
     if (this.count('normal') > 0 && this.count('released') > 0)
       for (const { start, length } of this.free()) this.set(start, length, 'released')
   }
+
+  /** The same for a span that is to be longer, and has no used one behind it. */
+  growBehind(start: number, length: number, needed: number): void {
+    const end = this.pages.length + Page.First
+    const lacking = start + needed - end
+    if (lacking <= 0 || this.pages.slice(start + length - Page.First).includes('used')) return
+    if (this.fittingRuns(needed, 1).length > 0) return
+    const fits = (pages: number) => this.pages.length + pages <= LIMIT_PAGES
+    const growth = [Math.max(lacking, this.round(LEAST_GROWTH_PAGES)), lacking].find(fits)
+    if (growth !== undefined) this.set(end, growth, 'normal')
+  }
 }
 
 const ceilTo = (page: number, alignment: number) => Math.ceil(page / alignment) * alignment
@@ -142,6 +153,7 @@ function play(seed: number, systemPageSize: number, steps: number): Tiers {
       held.set(start, needed)
       return
     }
+    reference.growBehind(start, length, needed)
     const behind = reference.pages.slice(start + length - Page.First, start + needed - Page.First)
     const fits = start + needed - Page.First <= reference.pages.length && !behind.includes('used')
     if (pageHeap.extend(start, pages) !== fits)

@@ -86,6 +86,29 @@ test('a span grows over free ones behind it, of both states, and shrinks', (t) =
   t.is(pageHeap.normalPages, 30)
 })
 
+test('the last span grows with the heap, unless a span of that length is free elsewhere', (t) => {
+  const { pageHeap } = openTiers({ limitPages: 1000 })
+  const [hole, between, last] = [100, 10, 18].map((pages) => pageHeap.allocate(pages)) as [number, number, number]
+  t.is(pageHeap.mappedPages, 128)
+  t.false(pageHeap.extend(between, 11), 'it isn’t the last')
+  freeSpan({ pageHeap }, hole)
+  t.false(pageHeap.extend(last, 50), 'the hole is long enough')
+  t.is(pageHeap.allocate(100), hole)
+  t.true(pageHeap.extend(last, 50))
+  t.is(pageHeap.mappedPages, 256)
+  t.is(pageHeap.normalPages, 96)
+  t.true(pageHeap.extend(last, 300), 'the rest of that growth, and no more than it lacks')
+  t.is(pageHeap.mappedPages, 410)
+  pageHeap.shrink(last, 50)
+  freeSpan({ pageHeap }, hole)
+  pageHeap.release(1000)
+  t.true(pageHeap.extend(last, 330), 'neither the hole nor what is behind is long enough')
+  t.is(pageHeap.mappedPages, 538)
+  pageHeap.shrink(last, 40)
+  t.false(pageHeap.extend(last, 1000), 'the limit')
+  t.is(pageHeap.normalPages + pageHeap.releasedPages, 538 - 50)
+})
+
 test('after enough frees a little is released, and the oldest of the next list first', (t) => {
   const { pageHeap, mapper } = openTiers({ releaseRate: 1000, limitPages: 65_536 })
   const spans = Array.from({ length: 40 }, () => pageHeap.allocate(2))
