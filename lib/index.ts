@@ -1,6 +1,8 @@
 export type { Abortable } from './base/abort.ts'
 export type { Address, Allocator, HeapStats, SyscallCounts } from './base/allocator.ts'
 export { AllocatorError, type AllocatorErrorCode, type AllocatorErrorDetails } from './base/errors.ts'
+export { BufferReader } from './binary/buffer-reader.ts'
+export { BufferWriter, type WriterOptions } from './binary/buffer-writer.ts'
 export type { ArrayOf, BufferOptions, TypedArrayConstructor } from './buffers/heap-buffers.ts'
 export type { LeakLevel, LeakReport } from './buffers/leak-watch.ts'
 export type { DetailedStats, OwnerStats } from './buffers/owner-stats.ts'

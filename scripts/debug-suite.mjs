@@ -11,7 +11,7 @@ import { EXEMPT } from './debug-exempt.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Debug mode has nothing to do with these: other allocators, tools, packaging, and tests that count machine code or system calls. */
-const FOLDERS = ['buffers', 'channel', 'heap', 'lifetime', 'pool', 'struct', 'workers']
+const FOLDERS = ['binary', 'buffers', 'channel', 'heap', 'lifetime', 'pool', 'struct', 'workers']
 /** Files of other folders. */
 const FILES = [
   'docs/lifetimes',

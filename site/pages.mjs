@@ -16,6 +16,7 @@ export const GROUPS = [
       'docs/pools.md',
       'docs/threads.md',
       'docs/structs.md',
+      'docs/binary.md',
       'docs/lifetimes.md',
       'docs/debugging.md',
       'docs/tuning.md',

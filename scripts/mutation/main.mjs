@@ -21,6 +21,11 @@ const UNITS = {
   'tcmalloc/size-class': ['tcmalloc/size-class'],
   'struct/layout': ['struct/layout'],
   'go/size-class': ['go/size-class'],
+  'binary/varint': ['binary/model'],
+  'binary/text': ['binary/text'],
+  'binary/buffer-reader': ['binary/buffer-reader', 'binary/model'],
+  'binary/buffer-writer': ['binary/model'],
+  'binary/writer-block': ['binary/model', 'binary/refused-memory'],
 }
 
 async function mutate(unit, tests) {

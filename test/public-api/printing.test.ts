@@ -10,7 +10,7 @@ import winston from 'winston'
 import { DirectHeap } from '../../lib/direct/index.ts'
 import { FreeListHeap } from '../../lib/freelist/index.ts'
 import { CycleRecord, GoHeap } from '../../lib/go/index.ts'
-import { AllocatorError, BufferPool, Channel, Heap, PoolSet } from '../../lib/index.ts'
+import { AllocatorError, BufferPool, BufferReader, BufferWriter, Channel, Heap, PoolSet } from '../../lib/index.ts'
 import { array, bytes, f64, i32, struct, text } from '../../lib/struct/index.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 
@@ -57,6 +57,8 @@ const KINDS: Record<string, Kind> = {
   Channel: { make: () => new Channel(heap, { capacity: 4 }), end: close },
   Arena: { make: () => heap.arena(), end: (arena: { dispose(): void }) => arena.dispose() },
   HandleTable: { make: () => heap.handles(), end: close },
+  BufferWriter: { make: counting(writerOf), end: close },
+  BufferReader: { make: counting((n) => new BufferReader(Buffer.alloc(n))), end: close },
   Block: { make: () => heap.block(10), end: free },
   Lease: { make: () => leasing.lease(), end: (lease: { release(): void }) => lease.release() },
   Mutator: { make: () => list.mutator(), end: (made: { dispose(): void }) => made.dispose() },
@@ -76,6 +78,13 @@ const KINDS: Record<string, Kind> = {
   'passed block': { make: () => heap.pass(heap.allocBuffer(10)) },
   AllocatorError: { make: counting((n) => new AllocatorError('ERR_HEAP_CLOSED', 'closed', { address: n })) },
   CycleRecord: { make: counting((n) => new CycleRecord(n, 0)) },
+}
+
+/** A writer of so many bytes. */
+function writerOf(length: number): BufferWriter {
+  const writer = new BufferWriter({ heap })
+  writer.reserve(length)
+  return writer
 }
 
 function counting(make: (n: number) => object): () => object {

@@ -2,7 +2,7 @@ import test from 'ava'
 import { DirectHeap } from '../../lib/direct/index.ts'
 import { FreeListHeap } from '../../lib/freelist/index.ts'
 import { GoHeap } from '../../lib/go/index.ts'
-import { BufferPool, Channel, Heap, PoolSet } from '../../lib/index.ts'
+import { BufferPool, BufferWriter, Channel, Heap, PoolSet } from '../../lib/index.ts'
 import { struct, u8 } from '../../lib/struct/index.ts'
 import { SimulatedMapper } from '../../lib/testing/index.ts'
 
@@ -27,6 +27,7 @@ const CALLS: Record<string, [call: (options: Options) => unknown, wrong: object,
   'arena.arena': [(options) => heap.arena().arena(options), { label: '' }, undefined],
   'heap.handles': [(options) => heap.handles(options), { maxx: 3 }, 'max'],
   'heap.stats': [(options) => heap.stats(options), { details: true }, 'detail'],
+  'new BufferWriter': [(options) => new BufferWriter(options), { size: 3 }, 'sizeHint'],
   'new Channel': [(options) => new Channel(heap, options), { size: 3 }, undefined],
   'new BufferPool': [(options) => new BufferPool(options), { size: 1, maxx: 3 }, 'max'],
   'a bound of a pool, in bytes': [(options) => new BufferPool(options), { size: 1, maxBytes: 3 }, 'max'],

@@ -2,7 +2,16 @@ import { Readable } from 'node:stream'
 import { DirectHeap } from '../../lib/direct/index.ts'
 import { FreeListHeap } from '../../lib/freelist/index.ts'
 import { GoHeap } from '../../lib/go/index.ts'
-import { type Allocator, BufferPool, Channel, Heap, type PoolOptions, PoolSet } from '../../lib/index.ts'
+import {
+  type Allocator,
+  BufferPool,
+  BufferReader,
+  BufferWriter,
+  Channel,
+  Heap,
+  type PoolOptions,
+  PoolSet,
+} from '../../lib/index.ts'
 import { i32, struct, text } from '../../lib/struct/index.ts'
 import type { Refuser } from './refuser.ts'
 import { World } from './world.ts'
@@ -233,6 +242,32 @@ export const SCENARIOS: readonly Scenario[] = [
       for (const handle of handles) world.disown(handle)
       table.close() // with what is live
       other.close()
+    },
+  },
+  {
+    name: 'BufferWriter',
+    open: heap,
+    play(world: World<Heap>) {
+      const writer = world.do(() => new BufferWriter({ heap: world.heap, sizeHint: 100 }))
+      world.observe(() => writer.length)
+      for (const size of [10, 90, 3000, 40_000, 500_000, 2 * MIB]) {
+        const at = world.do(() => writer.reserve(1))
+        world.do(() => writer.writeVarintString('x'.repeat(size)))
+        world.do(() => writer.writeBytes(Buffer.alloc(size, 'y')))
+        world.do(() => writer.writeDoubleLE(size))
+        world.do(() => writer.patchVarintLength(at))
+        const lease = world.do(() => writer.finish())
+        const reader = new BufferReader(lease)
+        const [length, text, bytes] = [reader.readVarint(), reader.readVarintString(), reader.readBytes(size)]
+        const isRight = text === 'x'.repeat(size) && bytes.every((byte) => byte === 0x79)
+        if (!isRight || reader.readDoubleLE() !== size || reader.position - reader.length !== 0 || length < 2 * size)
+          throw new Error('another message was written')
+        reader.close()
+        world.own(lease.buffer, lease)
+        world.give(lease, (mine) => mine.release())
+      }
+      world.do(() => writer.writeUInt8(1))
+      writer.close()
     },
   },
   {

@@ -57,3 +57,13 @@ test('Heap: malloc, free and realloc, with all that they call, find room in one 
   const inMallocAndFree = bytes('malloc', 'pop', 'free', 'push')
   t.true(inMallocAndFree + bytes('realloc', 'smallBytes', 'pop', 'copyGranules', 'push') < MOST_INLINED_TOGETHER)
 })
+
+test('BufferWriter and BufferReader: seven writes, or as many reads, find room in one function', (t) => {
+  const module = JSON.stringify(fileURLToPath(new URL('index.js', compiled)))
+  const script = `const { BufferReader, BufferWriter } = await import(${module}); const writer = new BufferWriter()
+    writer.writeUInt32LE(1); writer.writeDoubleLE(1); writer.writeVarint(1); writer.writeVarintString('x'); writer.writeBytes(Buffer.alloc(9))
+    const reader = new BufferReader(writer.finish()); reader.readUInt32LE(); reader.readDoubleLE(); reader.readVarint()`
+  for (const method of ['writeUInt32LE', 'writeDoubleLE', 'writeVarint', 'writeBytes', 'readUInt32LE', 'readDoubleLE'])
+    t.true(bytecodeLength(method, script) * 7 < MOST_INLINED_TOGETHER, method)
+  t.true(bytecodeLength('writeVarintString', script) < MOST_INLINED)
+})

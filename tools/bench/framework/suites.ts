@@ -2,6 +2,7 @@ import { collector } from '../suites/collector.ts'
 import { fragmentation } from '../suites/fragmentation.ts'
 import { growth, mapped } from '../suites/growth.ts'
 import { locks } from '../suites/locks.ts'
+import { messages } from '../suites/messages.ts'
 import { patterns } from '../suites/patterns.ts'
 import { programs } from '../suites/programs/programs.ts'
 import { systemCalls } from '../suites/system-calls.ts'
@@ -15,6 +16,7 @@ export const SUITES: readonly Suite[] = [
   traces,
   patterns,
   views,
+  messages,
   programs,
   locks,
   growth,
