@@ -9,6 +9,7 @@ const MOST_CHANGED = 8
 const WORK: Readonly<Record<string, number>> = {
   uploads: 24,
   proxy: 100,
+  messages: 1500,
   frames: 20,
   broadcast: 20,
   broker: 40,

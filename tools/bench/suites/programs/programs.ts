@@ -34,6 +34,12 @@ const RECIPES: readonly Recipe[] = [
     versions: ['before', 'after'],
     work: { full: 12_000, quick: 2000 },
   },
+  {
+    name: 'messages',
+    packages: ['@msgpack/msgpack'],
+    versions: ['before', 'after'],
+    work: { full: 500_000, quick: 50_000 },
+  },
   { name: 'frames', packages: [], versions: ['before', 'after'], work: { full: 1500, quick: 200 } },
   { name: 'broadcast', packages: ['ws'], versions: ['before', 'after'], work: { full: 3000, quick: 500 } },
   { name: 'broker', packages: ['aedes', 'mqtt'], versions: ['before'], work: { full: 6000, quick: 1000 } },
@@ -102,6 +108,7 @@ const BARS = [
     most: 0.5,
     claim: 'the proxy keeps at most half once its cache is cleared',
   },
+  { program: 'messages', metric: 'wallMs', most: 0.75, claim: 'messages take at most 0.75 of the time' },
 ] as const
 
 function verdicts(medians: Medians): readonly Verdict[] {
