@@ -58,6 +58,19 @@ export function onAbort(signal: AbortSignal, abort: () => void): () => void {
   }
 }
 
+/** A signal that is aborted as soon as one of two is, until `forget` is called. Of a single one, that itself. */
+export function eitherOf(first: AbortSignal, second?: AbortSignal): { signal: AbortSignal; forget: () => void } {
+  if (second === undefined) return { signal: first, forget() {} }
+  const either = new AbortController()
+  const forgets = [first, second].map((signal) => onAbort(signal, () => either.abort(signal.reason)))
+  return {
+    signal: either.signal,
+    forget() {
+      for (const forget of forgets) forget()
+    },
+  }
+}
+
 /** Settles as the operation does, or rejects as soon as the signal is aborted. The operation goes on, and so do others that wait for it. */
 export function orAborted<T>(operation: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   return signal === undefined ? operation : untilAborted(operation, signal)

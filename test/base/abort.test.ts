@@ -1,5 +1,5 @@
 import test from 'ava'
-import { checkSignal, orAborted } from '../../lib/base/abort.ts'
+import { checkSignal, eitherOf, orAborted } from '../../lib/base/abort.ts'
 
 const REASON = new Error('no more')
 
@@ -39,3 +39,17 @@ test('abort: what is no signal is refused, and an aborted one tells its reason',
     REASON
   )
 })
+
+for (const which of [0, 1])
+  test(`abort: of two signals number ${which} ends what follows both, until that is forgotten`, (t) => {
+    const controllers = [new AbortController(), new AbortController()] as const
+    const [first, second] = controllers
+    t.is(eitherOf(first.signal).signal, first.signal)
+    const both = eitherOf(first.signal, second.signal)
+    const forgotten = eitherOf(first.signal, second.signal)
+    forgotten.forget()
+    controllers[which]!.abort(REASON)
+    t.is(both.signal.reason, REASON)
+    t.false(forgotten.signal.aborted)
+    both.forget()
+  })
