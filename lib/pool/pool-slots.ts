@@ -165,10 +165,11 @@ export class PoolSlots {
     })
   }
 
-  /** The same slots in a block of the heap, for at most `most` of them, as `grown`. REQUIRES: they are this thread's own */
+  /** The same slots in a block of the heap, for at most `most` of them, as `grown`. REQUIRES: they are this thread’s own, and no more than `most` are used */
   shared(heap: Heap, most: number): PoolSlots {
     return this.moved(KIND, Word.Slots + 2 * most, (words, block) => {
-      words.set(this.words)
+      // There may be room for more than `most` here, but none of that was used.
+      words.set(this.words.subarray(0, words.length))
       words[Word.Most] = most
       return new PoolSlots(heap, words, this.generation, block)
     })

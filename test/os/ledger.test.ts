@@ -56,27 +56,43 @@ test('the ledger file has a line of JSON for every call, also for one that faile
 })
 
 test('a heap’s ledger file is complete when it is closed, and then has what unmaps the addresses', async (t) => {
+  const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
+  const ranges = (of: LedgerLine[]) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
+  // About one heap in five is kept by V8 for reasons of its own: then the next one is looked at.
+  for (let attempt = 1; ; attempt++) {
+    const { reserved, unmapped } = await unmappedBy(t)
+    if (unmapped.length < reserved.length && attempt < 6) continue
+    t.deepEqual(ranges(unmapped), ranges(reserved))
+    return
+  }
+})
+
+interface LedgerLine {
+  call: string
+  address: string
+  length: number
+}
+
+/** What a closed heap’s ledger says that was reserved, and unmapped once V8 had collected the heap. */
+async function unmappedBy(t: ExecutionContext): Promise<{ reserved: LedgerLine[]; unmapped: LedgerLine[] }> {
   const file = join(temporaryFolder(t), 'ledger')
   const calls = () => {
     const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
-    return lines.map((line) => JSON.parse(line) as { call: string; address: string; length: number })
+    return lines.map((line) => JSON.parse(line) as LedgerLine)
   }
-  const countOf = (name: string) => calls().filter(({ call }) => call === name).length
+  const callsOf = (name: string) => calls().filter(({ call }) => call === name)
   ;(() => {
     const heap = new Heap({ ledger: { file } })
     heap.malloc(MIB)
     heap.close()
     const { syscalls } = heap.stats()
-    t.deepEqual({ mmap: countOf('mmap'), munmap: 0, madvise: countOf('madvise') }, syscalls)
+    t.deepEqual({ mmap: callsOf('mmap').length, munmap: 0, madvise: callsOf('madvise').length }, syscalls)
   })()
   const reserved = calls().slice(0, 2)
   // V8's own threads let go of the memory, when a busy machine lets them.
-  for (let i = 0; i < 50 && countOf('munmap') < reserved.length; i++) await collectGarbage()
-  const unmapped = calls().filter(({ call }) => call === 'munmap')
-  const byAddress = (a: { address: string }, b: { address: string }) => a.address.localeCompare(b.address)
-  const ranges = (of: typeof reserved) => of.map(({ address, length }) => ({ address, length })).sort(byAddress)
-  t.deepEqual(ranges(unmapped), ranges(reserved))
-})
+  for (let i = 0; i < 15 && callsOf('munmap').length < reserved.length; i++) await collectGarbage()
+  return { reserved, unmapped: callsOf('munmap') }
+}
 
 test('a ledger file that can’t be written is an error that names it', (t) => {
   const file = join(temporaryFolder(t), 'no such folder', 'ledger')

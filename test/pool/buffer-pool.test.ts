@@ -346,8 +346,19 @@ test('where there is no memory, a pool is as it was', async (t) => {
   t.throws(() => pool.acquire(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
   t.throws(() => pool.tryAcquire(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
   await t.throwsAsync(pool.acquireAsync(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
+  const rest: number[] = []
+  for (const size of [65_536, 8192, 1024, 16])
+    t.throws(
+      () => {
+        for (;;) rest.push(heap.malloc(size))
+      },
+      { code: 'ERR_HEAP_OUT_OF_MEMORY' }
+    )
   t.throws(() => pool.share(), { code: 'ERR_HEAP_OUT_OF_MEMORY' })
   t.deepEqual(countsOf(pool), { acquired: 2, leased: 0, idle: 0 })
+  for (const address of rest) heap.free(address)
+  using other = BufferPool.attach(pool.share(), { heap })
+  t.true(other.stats().max < 10, 'a shared pool has no words for more buffers than its heap has room for')
   pool.release(a)
   pool.release(b)
   heap.audit()
